@@ -1,0 +1,244 @@
+package correlate
+
+import (
+	"github.com/weir-probe/weir/correlate/dist"
+	"github.com/weir-probe/weir/flows"
+)
+
+// Kind is what an end of a connection is (tags `client_kind`, `server_kind`).
+type Kind uint8
+
+const (
+	KindUnknown Kind = iota
+	KindContainer
+	KindPod
+	KindProcess // a process outside any container
+	KindHost    // this host, process not known
+	KindService
+	KindExternal
+	KindMulticast
+	KindOther
+)
+
+var kindNames = [...]string{"unknown", "container", "pod", "process", "host", "service", "external", "multicast", "other"}
+
+// String returns the tag value.
+func (k Kind) String() string { return kindNames[k] }
+
+// Method says how the owner of an end was found, from none to strong; the
+// fields `client_method` and `server_method`.
+type Method uint8
+
+const (
+	MethodNone      Method = iota
+	MethodAddress          // the address belongs to a container or to this host, no socket seen
+	MethodListener         // inherited from the listener: nobody read or wrote yet
+	MethodBootstrap        // found in a process's descriptors when the probe started
+	MethodTuple            // the tuple matched exactly one socket
+	MethodNAT              // the tuple matched one socket after address translation
+	MethodCookie           // the kernel named the socket
+)
+
+var methodNames = [...]string{"none", "address", "listener", "bootstrap", "tuple", "nat", "cookie"}
+
+// String returns the field value.
+func (m Method) String() string { return methodNames[m] }
+
+// Attribution is the confidence in an owner (tag `attribution`).
+type Attribution uint8
+
+const (
+	AttributionNone Attribution = iota
+	AttributionInferred
+	AttributionExact
+)
+
+var attributionNames = [...]string{"none", "inferred", "exact"}
+
+// String returns the tag value.
+func (a Attribution) String() string { return attributionNames[a] }
+
+// Match is how an end's owner is known and how far that can be trusted.
+type Match struct {
+	Method     Method
+	Confidence Attribution
+}
+
+// Reporter says which ends live on this host (tag `reporter`).
+type Reporter uint8
+
+const (
+	ReporterNone Reporter = iota // forwarded traffic
+	ReporterClient
+	ReporterServer
+	ReporterBoth
+)
+
+var reporterNames = [...]string{"none", "client", "server", "both"}
+
+// String returns the tag value.
+func (r Reporter) String() string { return reporterNames[r] }
+
+// Process is who owned a socket. It is immutable once published and shared by
+// all records that name it.
+type Process struct {
+	PID     uint32 // TGID in the initial PID namespace
+	Start   int64  // unix ns
+	Name    string // executable name: the stable name used as a tag
+	Exe     string // path of the executable, may be empty
+	Cmdline string // arguments joined by spaces, secrets redacted
+	User    string // name, or the number where it has none
+	UID     uint32
+	PPID    uint32
+	Unit    string // systemd unit, empty outside one
+}
+
+// Container is immutable once published.
+type Container struct {
+	ID   string // 64 hex digits
+	Name string // as the runtime shows it, empty while unknown
+	// Image is the image reference as the user wrote it.
+	Image string
+	// Project, Service and Replica are the Compose labels, empty outside Compose.
+	Project, Service, Replica string
+}
+
+// DisplayName is the stable name of the container's end: Compose
+// project/service where there is one, else the container name.
+func (c *Container) DisplayName() string {
+	switch {
+	case c.Project != "" && c.Service != "":
+		return c.Project + "/" + c.Service
+	case c.Name != "":
+		return c.Name
+	}
+	return "container"
+}
+
+// Endpoint is one end of a connection.
+type Endpoint struct {
+	Addr flows.Addr // as this end's own socket sees it; without a socket, as the other end or the wire shows it
+	Port uint16
+	// NATAddr and NATPort are this end's address as the other side sees it, where
+	// NAT changed it; else zero.
+	NATAddr flows.Addr
+	NATPort uint16
+	Local   bool // lives on this host
+	Kind    Kind
+	Name    string     // display name: tags `client`, `server`
+	Process *Process   // nil when unknown
+	Creator *Process   // the process that opened the socket, where it is not Process
+	Contain *Container // nil outside a container
+	NetNS   uint32
+	Cookie  uint64
+	Match   Match
+	// Listened is true when a socket is known to listen on Port, or a connection
+	// to it succeeded: the port is a service, not somebody's ephemeral one.
+	Listened bool
+}
+
+// Traffic is one direction of a connection.
+type Traffic struct {
+	Payload     uint64 // octets as the sockets count them (or, without a socket, as packets carried them)
+	WireOctets  uint64
+	WirePackets uint64
+	Retransmits uint64 // TCP segments
+}
+
+// FailCause says why a connection attempt failed.
+type FailCause uint8
+
+const (
+	FailRefused FailCause = iota
+	FailTimeout
+	FailUnreachable
+	FailLocal
+	numFailCauses
+)
+
+var failNames = [...]string{"refused", "timeout", "unreachable", "local"}
+
+// String returns the suffix of the `failed_…` fields.
+func (c FailCause) String() string { return failNames[c] }
+
+// Measures is what was measured of a connection, over an interval or its life.
+type Measures struct {
+	ToServer, ToClient Traffic
+	// Opened counts established connections (or new datagram flows), Closed
+	// ended ones; Aborted attempts the application gave up.
+	Opened, Closed, Aborted uint32
+	Failed                  [numFailCauses]uint32
+	ResetByClient           uint32
+	ResetByServer           uint32
+	TimeoutEstablished      uint32
+	SYNRetransmits          uint32
+	// RTTSum, RTTCount, RTTMin, RTTMax describe samples of the kernel's smoothed
+	// RTT (one per snapshot), ns.
+	RTTSum, RTTCount, RTTMin, RTTMax uint64
+}
+
+// FailedTotal is the sum over all causes.
+func (m *Measures) FailedTotal() uint32 {
+	var n uint32
+	for _, f := range m.Failed {
+		n += f
+	}
+	return n
+}
+
+// CloseCause says how a connection ended (field `close_cause` of flow_log).
+type CloseCause uint8
+
+const (
+	CloseNone CloseCause = iota // still open
+	CloseNormal
+	CloseResetByClient
+	CloseResetByServer
+	CloseTimeout
+	CloseAborted // the application gave up before it was established
+	CloseRefused
+	CloseConnectTimeout
+	CloseUnreachable
+	CloseLocal
+	CloseIdle // a datagram flow without traffic
+	CloseHandshakeIncomplete
+)
+
+var closeNames = [...]string{"", "normal", "reset_by_client", "reset_by_server", "timeout", "aborted", "refused", "connect_timeout", "unreachable", "local", "idle", "handshake_incomplete"}
+
+// String returns the field value.
+func (c CloseCause) String() string { return closeNames[c] }
+
+// Record is one connection (or datagram flow) over one interval: the flow, both
+// owners, and how they were matched. The joiner reuses it: a consumer that
+// keeps anything copies it (the pointers in it may be kept).
+type Record struct {
+	Proto          flows.Proto
+	Start          int64 // unix ns, when the connection began
+	End            int64 // unix ns, last activity, or when it ended
+	Client, Server Endpoint
+	Reporter       Reporter
+	Attribution    Attribution // the weaker of the ends that live here
+	// HasPayload and HasWire say which of Traffic's numbers were measured.
+	HasPayload, HasWire bool
+	// Delta is this interval, Total the life of the connection so far.
+	Delta, Total Measures
+	// Active is 1 for a connection that is open at the end of the interval.
+	Active uint32
+	// Connect is the time from SYN to established in ns, in the interval in which
+	// it was established; 0 otherwise. ConnectTotal is the same in every record.
+	Connect, ConnectTotal int64
+	MinRTT                int64 // ns, 0 unknown
+	Flags                 flows.TCPFlags
+	// Final is true in the last record of the connection.
+	Final      bool
+	EndReason  flows.EndReason
+	CloseCause CloseCause
+	// Guessed is true when which end is the client was inferred from ports.
+	Guessed bool
+	// Self is true for the probe's own connections: never written as rows.
+	Self bool
+}
+
+// Histogram is the mergeable distribution type of latency rows.
+type Histogram = dist.Histogram
