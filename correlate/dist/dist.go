@@ -103,7 +103,7 @@ func (h *Histogram) Quantile(q float64) float64 {
 		seen += uint64(b.n)
 		if seen > rank {
 			lo, w := lower(b.index)
-			return min(max(float64(lo)+float64(w)/2, float64(h.Min)), float64(h.Max))
+			return min(max(float64(lo)+float64(w-1)/2, float64(h.Min)), float64(h.Max))
 		}
 	}
 	return float64(h.Max)
