@@ -1,0 +1,257 @@
+package correlate
+
+import (
+	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/kprobes"
+)
+
+// side indexes the two ends of a connection.
+type side uint8
+
+const (
+	client side = 0
+	server side = 1
+)
+
+func (s side) other() side { return s ^ 1 }
+
+// end is one local socket's part in a connection.
+type end struct {
+	cookie       uint64
+	key          flows.Key // Src local
+	owner        kprobes.Owner
+	opener       kprobes.Owner
+	snd, rcv     uint32 // sequence bases, valid iff hasBase
+	hasBase      bool
+	role         kprobes.Role
+	state        kprobes.TCPState
+	closed       bool
+	baseline     bool
+	self         bool
+	overflow     bool // catch-all of a datagram socket: no tuple
+	finReceived  bool
+	finAcked     bool
+	errno        int32
+	syn          int64
+	established  int64
+	closedAt     int64
+	last         int64
+	sent, rcvd   uint64
+	sentPackets  uint64
+	rcvdPackets  uint64
+	retransmits  uint32
+	srtt, minRTT uint32 // µs; srtt is taken as a sample once per tick when fresh
+	fresh        bool
+}
+
+// slot is what packets showed of one tuple of a connection. A connection that
+// crosses NAT has one for each side of it: the same packets twice.
+type slot struct {
+	key   flows.Key // canonical
+	total [2]flows.Counters
+}
+
+// identity is the part of an Endpoint that costs a look-up, kept per side.
+type identity struct {
+	of       kprobes.ProcessID // for whom it was looked up
+	how      kprobes.OwnerHow
+	resolved bool
+	pending  bool
+	local    bool
+	kind     Kind
+	match    Match
+	name     string
+	process  *Process
+	creator  *Process
+	contain  *Container
+}
+
+// conn is one connection or datagram flow: up to two local sockets and what
+// packets showed of it. Owned by the Joiner's goroutine.
+type conn struct {
+	key       flows.Key // Src is the client as far as known; the client's own view
+	index     int       // in Joiner.conns
+	ends      [2]*end
+	slots     []slot
+	ids       [2]identity
+	nat       *natEntry // translation of a connection with a remote end, or nil
+	start     int64
+	last      int64 // last activity, unix ns
+	born      int64 // when the joiner first heard of it
+	reported  Measures
+	total     Measures
+	connect   int64 // SYN to SYN-ACK seen on packets
+	flags     flows.TCPFlags
+	method    Method // of the flow-to-socket match
+	reason    flows.EndReason
+	oriented  bool // client and server are known, not guessed
+	flowEnded bool
+	done      bool // final record emitted
+	doneAt    int64
+	connected bool // Connect was reported
+	ambiguous bool
+	refs      []flows.Key // tuples under which it is indexed
+}
+
+// hasEnd says whether any local socket is known.
+func (c *conn) hasEnd() bool { return c.ends[client] != nil || c.ends[server] != nil }
+
+// closed says whether every known local socket is closed.
+func (c *conn) closed() bool {
+	for _, e := range c.ends {
+		if e != nil && !e.closed {
+			return false
+		}
+	}
+	return c.hasEnd()
+}
+
+// closedAt is the time the last local socket closed.
+func (c *conn) closedAt() int64 {
+	var t int64
+	for _, e := range c.ends {
+		if e != nil {
+			t = max(t, e.closedAt)
+		}
+	}
+	return t
+}
+
+func (c *conn) touch(t int64) {
+	c.last = max(c.last, t)
+	if t != 0 && (c.start == 0 || t < c.start) {
+		c.start = t
+	}
+}
+
+// slotFor returns the slot of a canonical tuple, made on first use.
+func (c *conn) slotFor(k flows.Key) *slot {
+	for i := range c.slots {
+		if c.slots[i].key == k {
+			return &c.slots[i]
+		}
+	}
+	c.slots = append(c.slots, slot{key: k})
+	return &c.slots[len(c.slots)-1]
+}
+
+// orient returns which direction of a slot points to the server.
+func (c *conn) orient(k flows.Key) flows.Direction {
+	if _, d := c.key.Canonical(); k == bare(c.key) {
+		return d
+	}
+	// The other side of a translation: one end keeps its address or its port.
+	for s, e := range c.ends {
+		if e != nil && bare(e.key) == k {
+			_, d := e.key.Canonical()
+			if side(s) == server {
+				d = d.Opposite()
+			}
+			return d
+		}
+	}
+	if n := c.nat; n != nil {
+		if _, d := n.orig.Canonical(); bare(n.orig) == k {
+			return d
+		}
+		_, d := n.reply.Canonical()
+		return d.Opposite()
+	}
+	return flows.Forward
+}
+
+// measure computes the totals since the connection began. Both ends and every
+// tuple saw the same connection, so that of two views the larger is the more
+// complete one; each is monotonic, hence so is the result.
+func (c *conn) measure() {
+	rtt := c.total
+	c.total = Measures{RTTSum: rtt.RTTSum, RTTCount: rtt.RTTCount, RTTMin: rtt.RTTMin, RTTMax: rtt.RTTMax}
+	t := &c.total
+	for i := range c.slots {
+		s := &c.slots[i]
+		d := c.orient(s.key)
+		wire(&t.ToServer, &s.total[d])
+		wire(&t.ToClient, &s.total[d.Opposite()])
+		if !c.hasEnd() {
+			t.ToServer.Payload = max(t.ToServer.Payload, s.total[d].Payload)
+			t.ToClient.Payload = max(t.ToClient.Payload, s.total[d.Opposite()].Payload)
+			t.ToServer.Retransmits = max(t.ToServer.Retransmits, s.total[d].Retransmits)
+			t.ToClient.Retransmits = max(t.ToClient.Retransmits, s.total[d.Opposite()].Retransmits)
+		}
+	}
+	if e := c.ends[client]; e != nil {
+		t.ToServer.Payload = max(t.ToServer.Payload, e.sent)
+		t.ToClient.Payload = max(t.ToClient.Payload, e.rcvd)
+		t.ToServer.Retransmits = max(t.ToServer.Retransmits, uint64(e.retransmits))
+	}
+	if e := c.ends[server]; e != nil {
+		t.ToServer.Payload = max(t.ToServer.Payload, e.rcvd)
+		t.ToClient.Payload = max(t.ToClient.Payload, e.sent)
+		t.ToClient.Retransmits = max(t.ToClient.Retransmits, uint64(e.retransmits))
+	}
+	c.outcome(t)
+}
+
+func wire(t *Traffic, s *flows.Counters) {
+	t.WireOctets = max(t.WireOctets, s.Octets)
+	t.WirePackets = max(t.WirePackets, s.Packets)
+}
+
+// take returns what is new in total since the last take and marks it reported.
+// It never counts back: when a socket appears for a flow that was reported from
+// packets, the exact figure may be below the reported one.
+func (m *Measures) take(reported *Measures) Measures {
+	var d Measures
+	takeTraffic(&d.ToServer, &m.ToServer, &reported.ToServer)
+	takeTraffic(&d.ToClient, &m.ToClient, &reported.ToClient)
+	for _, p := range [...][3]*uint32{
+		{&d.Opened, &m.Opened, &reported.Opened},
+		{&d.Closed, &m.Closed, &reported.Closed},
+		{&d.Aborted, &m.Aborted, &reported.Aborted},
+		{&d.ResetByClient, &m.ResetByClient, &reported.ResetByClient},
+		{&d.ResetByServer, &m.ResetByServer, &reported.ResetByServer},
+		{&d.TimeoutEstablished, &m.TimeoutEstablished, &reported.TimeoutEstablished},
+		{&d.SYNRetransmits, &m.SYNRetransmits, &reported.SYNRetransmits},
+	} {
+		takeCount(p[0], p[1], p[2])
+	}
+	for i := range d.Failed {
+		takeCount(&d.Failed[i], &m.Failed[i], &reported.Failed[i])
+	}
+	return d
+}
+
+func takeTraffic(d, total, reported *Traffic) {
+	takeCount(&d.Payload, &total.Payload, &reported.Payload)
+	takeCount(&d.WireOctets, &total.WireOctets, &reported.WireOctets)
+	takeCount(&d.WirePackets, &total.WirePackets, &reported.WirePackets)
+	takeCount(&d.Retransmits, &total.Retransmits, &reported.Retransmits)
+}
+
+func takeCount[T uint32 | uint64](d, total, reported *T) {
+	if *total > *reported {
+		*d = *total - *reported
+		*reported = *total
+	}
+}
+
+// bare is the canonical tuple without its namespace: the key of a slot.
+func bare(k flows.Key) flows.Key {
+	k, _ = k.Canonical()
+	k.NetNS = 0
+	return k
+}
+
+// pairKeys returns the pair key of each reading of the socket's role, and how
+// many of them apply: a socket from before the probe may be either.
+func (e *end) pairKeys() (keys [2]pairKey, sides [2]side, n int) {
+	asServer := pairKey{client: e.rcv, server: e.snd}
+	switch e.role {
+	case kprobes.RoleServer:
+		return [2]pairKey{asServer}, [2]side{server}, 1
+	case kprobes.RoleClient:
+		return [2]pairKey{{client: e.snd, server: e.rcv}}, [2]side{client}, 1
+	}
+	// SndBase of a client of unknown role lacks the SYN (kprobes.SocketEvent).
+	return [2]pairKey{{client: e.snd + 1, server: e.rcv}, asServer}, [2]side{client, server}, 2
+}

@@ -1,0 +1,201 @@
+package correlate
+
+import (
+	"syscall"
+
+	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/kprobes"
+)
+
+// outcome sets the connection counts of t from what the ends know. Each count is
+// 0 or 1 for a connection's whole life, so attempts = opened + failed + aborted
+// holds over any interval.
+func (c *conn) outcome(t *Measures) {
+	if c.key.Proto != flows.TCP || !c.hasEnd() {
+		c.outcomeOfPackets(t)
+		return
+	}
+	cause := c.closeCause()
+	established := c.established() != 0
+	baseline := c.baseline()
+	switch {
+	case established && !baseline:
+		t.Opened = 1
+	case established, baseline:
+		// opened before the probe started: not an attempt of any interval of ours
+	case cause == CloseRefused:
+		t.Failed[FailRefused] = 1
+	case cause == CloseConnectTimeout:
+		t.Failed[FailTimeout] = 1
+	case cause == CloseUnreachable:
+		t.Failed[FailUnreachable] = 1
+	case cause == CloseLocal:
+		t.Failed[FailLocal] = 1
+	case cause == CloseAborted, cause == CloseHandshakeIncomplete:
+		t.Aborted = 1
+	}
+	if !established && !baseline {
+		if e := c.ends[client]; e != nil {
+			t.SYNRetransmits = e.retransmits
+		}
+		return
+	}
+	if c.closed() {
+		t.Closed = 1
+	}
+	switch cause {
+	case CloseResetByClient:
+		t.ResetByClient = 1
+	case CloseResetByServer:
+		t.ResetByServer = 1
+	case CloseTimeout:
+		t.TimeoutEstablished = 1
+	}
+}
+
+// outcomeOfPackets counts datagram flows, and TCP of which only packets were
+// seen: a handshake's flags tell whether it was opened.
+func (c *conn) outcomeOfPackets(t *Measures) {
+	if c.key.Proto != flows.TCP {
+		t.Opened = 1
+		if c.ended() {
+			t.Closed = 1
+		}
+		return
+	}
+	switch {
+	case c.flags&flows.SYNOnly == 0:
+		// begun before we looked
+	case c.flags&flows.SYNACK != 0:
+		t.Opened = 1
+		if c.flowEnded {
+			t.Closed = 1
+		}
+	case c.flags&flows.RST != 0:
+		t.Failed[FailRefused] = 1
+	case c.flowEnded:
+		t.Failed[FailTimeout] = 1
+	}
+}
+
+// ended says whether nothing more is expected of the connection.
+func (c *conn) ended() bool {
+	if c.hasEnd() {
+		return c.closed()
+	}
+	return c.flowEnded
+}
+
+func (c *conn) established() int64 {
+	if e := c.ends[client]; e != nil && e.established != 0 {
+		return e.established
+	}
+	if e := c.ends[server]; e != nil {
+		return e.established
+	}
+	return 0
+}
+
+// baseline says whether the connection existed before the probe.
+func (c *conn) baseline() bool {
+	for _, e := range c.ends {
+		if e != nil && e.baseline {
+			return true
+		}
+	}
+	return false
+}
+
+// closeCause decides how the connection ended. The end that saw an error knows
+// best; without one, the end that skipped the FIN exchange reset it.
+func (c *conn) closeCause() CloseCause {
+	if c.key.Proto != flows.TCP || !c.hasEnd() {
+		return c.packetCloseCause()
+	}
+	if c.established() == 0 && !c.baseline() {
+		return c.attemptCause()
+	}
+	for s, e := range c.ends {
+		if e == nil || !e.closed {
+			continue
+		}
+		switch syscall.Errno(e.errno) {
+		case 0:
+		case syscall.ETIMEDOUT:
+			return CloseTimeout
+		default:
+			return resetBy(side(s).other())
+		}
+	}
+	for s, e := range c.ends {
+		if e == nil || !e.closed {
+			continue
+		}
+		// Straight from a state with no FIN sent: close with unread data,
+		// SO_LINGER 0, abort. The kernel sent a RST.
+		if e.state == kprobes.TCPEstablished || e.state == kprobes.TCPCloseWait || e.state == kprobes.TCPSynRecv {
+			return resetBy(side(s))
+		}
+	}
+	if !c.closed() {
+		return CloseNone
+	}
+	return CloseNormal
+}
+
+func resetBy(s side) CloseCause {
+	if s == client {
+		return CloseResetByClient
+	}
+	return CloseResetByServer
+}
+
+// attemptCause classifies an attempt that never became a connection, by the
+// error of the connecting socket (cases F2–F6), or the acceptor's if that is all
+// there is (F14).
+func (c *conn) attemptCause() CloseCause {
+	e := c.ends[client]
+	if e == nil {
+		if e = c.ends[server]; e.closed {
+			return CloseHandshakeIncomplete
+		}
+		return CloseNone
+	}
+	if !e.closed {
+		return CloseNone
+	}
+	switch syscall.Errno(e.errno) {
+	case 0:
+		return CloseAborted
+	case syscall.ECONNREFUSED, syscall.ECONNRESET:
+		return CloseRefused
+	case syscall.ETIMEDOUT:
+		return CloseConnectTimeout
+	case syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.ENONET, syscall.ENOPROTOOPT:
+		return CloseUnreachable
+	case syscall.ECONNABORTED:
+		return CloseAborted
+	}
+	return CloseLocal
+}
+
+// packetCloseCause is what packets alone tell.
+func (c *conn) packetCloseCause() CloseCause {
+	switch {
+	case !c.ended():
+		return CloseNone
+	case c.key.Proto != flows.TCP || c.reason == flows.EndIdle:
+		return CloseIdle
+	case c.flags&flows.SYNOnly != 0 && c.flags&flows.SYNACK == 0 && c.flags&flows.RST != 0:
+		return CloseRefused
+	case c.flags&flows.RST == 0:
+		return CloseNormal
+	}
+	for i := range c.slots {
+		s := &c.slots[i]
+		if d := c.orient(s.key); s.total[d].Flags&flows.RST != 0 {
+			return CloseResetByClient
+		}
+	}
+	return CloseResetByServer
+}
