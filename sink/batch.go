@@ -77,3 +77,15 @@ func (e *RejectedError) Error() string {
 	return fmt.Sprintf("%d rows rejected (%s): %v", e.Rows, e.Reason, e.Err)
 }
 func (e *RejectedError) Unwrap() error { return e.Err }
+
+// RefusedError says that the server refused the whole request for the sake of
+// some row in it, and accepted none. The caller splits it to find that row.
+type RefusedError struct {
+	Reason string // as in RejectedError
+	Err    error
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("request refused (%s): %v", e.Reason, e.Err)
+}
+func (e *RefusedError) Unwrap() error { return e.Err }

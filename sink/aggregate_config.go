@@ -1,0 +1,87 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Granularity is how fine the identities in the tags are before the series
+// budget has anything to say.
+type Granularity string
+
+const (
+	GranularityAuto      Granularity = "auto"      // process on a Docker host, workload on Kubernetes
+	GranularityProcess   Granularity = "process"   // process and container tags
+	GranularityContainer Granularity = "container" // no process tags
+	GranularityWorkload  Granularity = "workload"  // nor container tags: Compose service, workload
+)
+
+// minSeriesBudget leaves room for the rows that nothing may fold any further.
+const minSeriesBudget = 500
+
+// Config is what Aggregator, FlowLog and Self are made from. The zero value of
+// a field is not its default: start from DefaultConfig.
+type Config struct {
+	// Host is the tag `host`.
+	Host string `yaml:"host"`
+	// Granularity is where identities start.
+	Granularity Granularity `yaml:"granularity"`
+	// SeriesBudget is how many series a measurement may have on this host.
+	SeriesBudget int `yaml:"series_budget"`
+	// SeriesExpiry is how long a series may lie unused before its place in the
+	// budget is free again.
+	SeriesExpiry time.Duration `yaml:"series_expiry"`
+	// Histograms also writes distributions as cumulative bucket fields.
+	Histograms bool `yaml:"histograms"`
+	// FlowLogRate is how many rows of flow_log may be written per second, with a
+	// burst of ten times that; 0 switches flow_log off, a negative rate is no limit.
+	FlowLogRate int `yaml:"flow_log_rate"`
+	// LogHeartbeat is how often a connection that lives is written to flow_log.
+	LogHeartbeat time.Duration `yaml:"log_heartbeat"`
+}
+
+// DefaultConfig returns the defaults; only Host is left to fill in.
+func DefaultConfig() Config {
+	return Config{
+		Granularity:  GranularityAuto,
+		SeriesBudget: 20000,
+		SeriesExpiry: 6 * time.Hour,
+		FlowLogRate:  1000,
+		LogHeartbeat: 5 * time.Minute,
+	}
+}
+
+// Validate names every setting that cannot work.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Host == "" {
+		errs = append(errs, errors.New("host is empty: set it, it keeps the rows of hosts apart"))
+	}
+	switch c.Granularity {
+	case GranularityAuto, GranularityProcess, GranularityContainer, GranularityWorkload:
+	default:
+		errs = append(errs, fmt.Errorf("granularity %q: want auto, process, container or workload", c.Granularity))
+	}
+	if c.SeriesBudget < minSeriesBudget {
+		errs = append(errs, fmt.Errorf("series_budget %d: want at least %d", c.SeriesBudget, minSeriesBudget))
+	}
+	if c.SeriesExpiry < time.Minute {
+		errs = append(errs, fmt.Errorf("series_expiry %v: want at least 1m", c.SeriesExpiry))
+	}
+	if c.LogHeartbeat < time.Second {
+		errs = append(errs, fmt.Errorf("log_heartbeat %v: want at least 1s", c.LogHeartbeat))
+	}
+	return errors.Join(errs...)
+}
+
+// level returns where coarsening starts.
+func (g Granularity) level() level {
+	switch g {
+	case GranularityContainer:
+		return levelContainer
+	case GranularityWorkload:
+		return levelWorkload
+	}
+	return levelProcess
+}

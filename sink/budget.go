@@ -1,0 +1,87 @@
+package sink
+
+// level is how coarse a row's tags are. Under pressure of the series budget a
+// record goes to the first level that has a series for it or room for one.
+type level uint8
+
+const (
+	levelProcess   level = iota // everything that is known
+	levelContainer              // process tags dropped
+	levelWorkload               // containers folded into their workload or Compose service
+	levelOneEnd                 // the end nobody knew folded into other
+	levelOther                  // both ends folded into other
+	levelLast                   // and the port, and protocols without a name: always admitted
+	levels
+)
+
+// shares of the budget that may be in use for a series of that level to be
+// admitted. What is left above a level's share is room for the coarser ones,
+// so that whatever comes, the totals find a row to be in.
+var shares = [levels]float64{0.60, 0.75, 0.85, 0.93, 1, 1}
+
+// reserve is the room kept for levelLast: 8 protocols × 4 reporters × 3
+// attributions in flow, 8 × 4 × 6 end reasons in flow_log, and some.
+const reserve = 256
+
+// budget admits series of one measurement.
+//
+// Up to half of a level's share a series is admitted when it is first asked
+// for. From there on it must have been asked for in an earlier interval
+// already: what lives for one interval only (a batch job's container, a
+// crawler's target) does not take the place of what stays. Admitted series stay
+// until they have not been used for the expiry time.
+type budget struct {
+	limits [levels]int
+	used   int
+	// asked holds the hash of refused series, and when they were first asked for.
+	asked    map[uint64]int64
+	maxAsked int
+}
+
+func newBudget(series int) *budget {
+	b := &budget{asked: map[uint64]int64{}, maxAsked: series}
+	for l, s := range shares {
+		b.limits[l] = int(float64(series-reserve) * s)
+	}
+	b.limits[levelLast] = series
+	return b
+}
+
+// room says whether a series of that level could be admitted at all.
+func (b *budget) room(l level) bool { return b.used < b.limits[l] }
+
+// admit says whether a new series may be made, and counts it. now is the
+// interval's time.
+func (b *budget) admit(l level, hash uint64, now int64) bool {
+	if l < levelLast && !b.room(l) {
+		return false
+	}
+	if l <= levelWorkload && b.used >= b.limits[l]/2 && !b.returns(hash, now) {
+		return false
+	}
+	b.used++
+	return true
+}
+
+// returns says whether the series was asked for in an earlier interval, and
+// remembers that it was in this one.
+func (b *budget) returns(hash uint64, now int64) bool {
+	first, ok := b.asked[hash]
+	if ok && first != now {
+		delete(b.asked, hash)
+		return true
+	}
+	if !ok && len(b.asked) < b.maxAsked {
+		b.asked[hash] = now
+	}
+	return false
+}
+
+// expire forgets what was asked for before then.
+func (b *budget) expire(then int64) {
+	for h, t := range b.asked {
+		if t < then {
+			delete(b.asked, h)
+		}
+	}
+}

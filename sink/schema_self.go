@@ -1,0 +1,136 @@
+package sink
+
+// selfInt and selfFloat build the descriptions of weir_self's fields.
+func selfInt(n SelfInt, u Unit, s Semantics, meaning string) Field {
+	return Field{Name: string(n), Type: Int, Unit: u, Semantics: s, Meaning: meaning}
+}
+
+func selfFloat(n SelfFloat, u Unit, s Semantics, meaning string) Field {
+	return Field{Name: string(n), Type: Float, Unit: u, Semantics: s, Meaning: meaning}
+}
+
+func selfFields() []Field {
+	fs := append(selfPathFields(), selfSinkFields()...)
+	return append(fs,
+		selfInt(SelfRSS, Bytes, Gauge, "process: resident memory"),
+		selfInt(SelfHeapBytes, Bytes, Gauge, "process: Go heap in use"),
+		selfInt(SelfGoroutines, Count, Gauge, "process: goroutines"),
+		selfFloat(SelfCPU, Seconds, Delta, "CPU time, user and system, of the process or the stage"),
+		selfFloat(SelfLoop, Seconds, Max, "time one round of the stage took"),
+		selfFloat(SelfUptime, Seconds, Gauge, "process: since its start"),
+	)
+}
+
+// selfPathFields are those of the stages from the kernel to the join.
+func selfPathFields() []Field {
+	return []Field{
+		selfInt(SelfSeen, Count, Delta, "what came into the stage: events, packets, records"),
+		selfInt(SelfSockets, Count, Delta, "socket events"),
+		selfInt(SelfProcesses, Count, Gauge, "processes known"),
+		selfInt(SelfContainers, Count, Gauge, "containers known"),
+		selfInt(SelfConnections, Count, Gauge, "connections in the table"),
+		selfInt(SelfFlows, Count, Delta, "flow records"),
+		selfInt(SelfPackets, Packets, Delta, "packets seen"),
+		selfInt(SelfBytes, Bytes, Delta, "octets seen on the wire, written to disk, or sent"),
+		selfInt(SelfRecords, Count, Delta, "connection records"),
+		selfInt(SelfRows, Count, Delta, "rows encoded"),
+		selfInt(SelfOwnRecords, Count, Delta, "records of the probe's own connections, left out"),
+		selfInt(SelfLost, Count, Delta, "lost in this stage, all reasons"),
+		selfInt(SelfLostMapFull, Count, Delta, "lost: a kernel map was full"),
+		selfInt(SelfLostRingFull, Count, Delta, "lost: the ring buffer was full"),
+		selfInt(SelfLostTableFull, Count, Delta, "lost: a table in the probe was full"),
+		selfInt(SelfLostQueueFull, Count, Delta, "lost: a queue in the probe was full"),
+		selfInt(SelfLostDecode, Count, Delta, "lost: malformed or not understood"),
+		selfInt(SelfLostDropped, Count, Delta, "lost: dropped by the kernel before it was read"),
+		selfInt(SelfNonFlowBytes, Bytes, Delta, "octets that belong to no flow (ARP, …)"),
+		selfInt(SelfFragments, Count, Delta, "fragments that belong to no known flow"),
+		selfInt(SelfMapEntries, Count, Gauge, "entries of the fullest kernel map"),
+		selfInt(SelfMapCapacity, Count, Gauge, "capacity of that map"),
+		selfInt(SelfHooksAttached, Count, Gauge, "hooks attached"),
+		selfInt(SelfHooksMissing, Count, Gauge, "hooks missing"),
+		selfInt(SelfMatchedCookie, Count, Delta, "flows matched by socket cookie"),
+		selfInt(SelfMatchedTuple, Count, Delta, "flows matched by tuple"),
+		selfInt(SelfMatchedNAT, Count, Delta, "flows matched after address translation"),
+		selfInt(SelfUnmatched, Count, Delta, "flows without a socket"),
+		selfInt(SelfAmbiguous, Count, Delta, "flows with several possible owners, reported without one"),
+		selfInt(SelfPaired, Count, Delta, "connections with both ends here"),
+		selfInt(SelfOverflow, Count, Delta, "flows and sockets merged because a table was full"),
+		selfInt(SelfLocalBytes, Bytes, Delta, "payload with a local socket"),
+		selfInt(SelfAttributedBytes, Bytes, Delta, "payload with a local socket whose owner is known"),
+		selfInt(SelfPacketOnlyBytes, Bytes, Delta, "payload seen on packets only"),
+		selfFloat(SelfCoverage, Ratio, Mean, "attributed bytes / bytes with a local socket; absent without traffic"),
+		selfInt(SelfMisses, Count, Delta, "look-ups that found nothing"),
+		selfInt(SelfErrors, Count, Delta, "errors"),
+		selfInt(SelfEvicted, Count, Delta, "entries given up to stay within a limit"),
+		selfInt(SelfLostClosed, Count, Delta, "kernel: ends of connections lost, the ring was full"),
+		selfInt(SelfLostListener, Count, Delta, "kernel: begins or ends of listeners lost"),
+		selfInt(SelfLostReleased, Count, Delta, "kernel: ends of datagram sockets lost"),
+		selfInt(SelfLostProcess, Count, Delta, "kernel: process events lost"),
+		selfInt(SelfLostCgroup, Count, Delta, "kernel: cgroup events lost"),
+		selfInt(SelfNoStorage, Count, Delta, "kernel: sockets without storage, not followed"),
+		selfInt(SelfNoContext, Count, Delta, "kernel: connections that closed without storage, not reported"),
+		selfInt(SelfOverflowPackets, Packets, Delta, "packets counted in a catch-all entry"),
+		selfInt(SelfOverflowBytes, Bytes, Delta, "octets counted in a catch-all entry"),
+		selfInt(SelfLostPackets, Packets, Delta, "packets not counted at all"),
+		selfInt(SelfLostBytes, Bytes, Delta, "octets not counted at all"),
+		selfInt(SelfUnparsed, Packets, Delta, "packets whose headers could not be read"),
+		selfInt(SelfOwnerBusy, Count, Delta, "kernel: owner updates skipped"),
+		selfInt(SelfProgramMisses, Count, Delta, "kernel: runs of programs the kernel skipped"),
+		selfInt(SelfTruncated, Count, Delta, "reads of kernel state that ended early"),
+		selfInt(SelfDuplicatePackets, Packets, Delta, "packets seen at a second observation point"),
+		selfInt(SelfDuplicateBytes, Bytes, Delta, "octets seen at a second observation point"),
+		selfInt(SelfAdopted, Count, Delta, "flows whose socket came after them"),
+		selfInt(SelfBuried, Count, Delta, "sockets whose close event was lost"),
+		selfInt(SelfNATOverflow, Count, Delta, "translations not remembered: the table was full"),
+		selfInt(SelfLookups, Count, Delta, "look-ups"),
+		selfInt(SelfResolved, Count, Delta, "look-ups answered later, from /proc or the runtime"),
+	}
+}
+
+// selfSinkFields are those of the stages from rows to the database.
+func selfSinkFields() []Field {
+	return []Field{
+		selfInt(SelfSeries, Count, Gauge, "series of flow held against the budget"),
+		selfInt(SelfLogSeries, Count, Gauge, "series of flow_log held against the budget"),
+		selfInt(SelfSeriesAdmitted, Count, Delta, "series admitted"),
+		selfInt(SelfSeriesRefused, Count, Delta, "records whose own series was refused: written in a coarser one"),
+		selfInt(SelfSeriesExpired, Count, Delta, "series given up after long disuse"),
+		selfInt(SelfFoldedProcess, Count, Delta, "records written without process tags"),
+		selfInt(SelfFoldedContainer, Count, Delta, "records folded into the workload or Compose service"),
+		selfInt(SelfFoldedOneEnd, Count, Delta, "records with one end folded into other"),
+		selfInt(SelfFoldedOther, Count, Delta, "records with both ends folded into other"),
+		selfInt(SelfPortsEphemeral, Count, Delta, "records written with server_port ephemeral"),
+		selfInt(SelfPortsOther, Count, Delta, "records whose server port was past the limit of its server"),
+		selfInt(SelfPortsScanned, Count, Delta, "ports taken back because a scan touched them"),
+		selfInt(SelfLogRows, Count, Delta, "rows of flow_log"),
+		selfInt(SelfLogSuppressed, Count, Delta, "rows of flow_log not written to keep its rate"),
+		selfInt(SelfLogFolded, Count, Delta, "rows of flow_log with folded tags"),
+		selfInt(SelfValuesCleaned, Count, Delta, "strings with replaced characters or cut to length"),
+		selfInt(SelfValuesClamped, Count, Delta, "values clamped to the range of int64"),
+		selfInt(SelfFieldsSkipped, Count, Delta, "fields not written: NaN or Inf"),
+		selfInt(SelfQueueRows, Count, Gauge, "rows waiting for delivery"),
+		selfInt(SelfQueueBytes, Bytes, Gauge, "octets waiting for delivery"),
+		selfFloat(SelfQueueAge, Seconds, Gauge, "age of the oldest row waiting"),
+		selfInt(SelfSpoolBytes, Bytes, Gauge, "size of the journal on disk"),
+		selfInt(SelfSegments, Count, Gauge, "segments of the journal"),
+		selfInt(SelfCorrupt, Count, Delta, "damaged journal records skipped"),
+		selfInt(SelfDroppedRows, Count, Delta, "rows given up before they were delivered"),
+		selfInt(SelfDroppedBytes, Bytes, Delta, "octets given up before they were delivered"),
+		selfInt(SelfWritten, Count, Delta, "rows the database accepted"),
+		selfInt(SelfRejected, Count, Delta, "rows the database refused for good"),
+		selfInt(SelfRejectedType, Count, Delta, "refused: field type conflict"),
+		selfInt(SelfRejectedAge, Count, Delta, "refused: beyond the retention"),
+		selfInt(SelfRejectedParse, Count, Delta, "refused: could not be parsed"),
+		selfInt(SelfRejectedOther, Count, Delta, "refused: another reason"),
+		selfInt(SelfRequests, Count, Delta, "requests sent"),
+		selfInt(SelfRetries, Count, Delta, "requests sent again"),
+		selfInt(SelfThrottled, Count, Delta, "requests the server asked to wait with"),
+		selfInt(SelfConfigErrors, Count, Delta, "requests refused until somebody changes something"),
+		selfInt(SelfTornBytes, Bytes, Delta, "journal: octets of a write that a crash interrupted"),
+		selfInt(SelfMemoryRows, Count, Gauge, "journal: rows waiting in memory"),
+		selfInt(SelfMemoryBytes, Bytes, Gauge, "journal: octets waiting in memory"),
+		selfInt(SelfDiskErrors, Count, Delta, "journal: writes that failed"),
+		selfInt(SelfRefusedRows, Count, Delta, "journal: rows too long to keep"),
+		selfFloat(SelfRequestMax, Seconds, Max, "longest request"),
+	}
+}
