@@ -96,14 +96,23 @@ type conn struct {
 // hasEnd says whether any local socket is known.
 func (c *conn) hasEnd() bool { return c.ends[client] != nil || c.ends[server] != nil }
 
-// closed says whether every known local socket is closed.
+// closed says whether every known local socket is closed. A datagram flow is
+// over with the first: the other end's socket serves others, too.
 func (c *conn) closed() bool {
+	open, shut := 0, 0
 	for _, e := range c.ends {
-		if e != nil && !e.closed {
-			return false
+		switch {
+		case e == nil:
+		case e.closed:
+			shut++
+		default:
+			open++
 		}
 	}
-	return c.hasEnd()
+	if c.key.Proto == flows.TCP {
+		return shut > 0 && open == 0
+	}
+	return shut > 0
 }
 
 // closedAt is the time the last local socket closed.

@@ -225,8 +225,11 @@ func (j *Joiner) Peer(ev *kprobes.PeerEvent) {
 	e.last = max(e.last, ev.Last)
 	c.touch(ev.First)
 	c.touch(ev.Last)
-	if ev.Released {
+	if ev.Released || ev.Idle {
 		e.closed, e.closedAt = true, ev.Last
+	}
+	if ev.Idle {
+		c.reason = flows.EndIdle
 	}
 }
 

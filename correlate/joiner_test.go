@@ -480,3 +480,17 @@ func BenchmarkConnection(b *testing.B) {
 		}
 	}
 }
+
+func TestUDPEndsWithTheClientsSocket(t *testing.T) {
+	j := newTest()
+	t0 := 100 * sec
+	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 53, 1)
+	j.Peer(peer(8, k.Reverse(), kprobes.RoleServer, 20, "dns", t0, 90, 30))
+	c := peer(7, k, kprobes.RoleClient, 10, "dig", t0, 30, 90)
+	c.Released = true
+	j.Peer(c)
+	r := only(t, tick(j, t0+sec, Running))
+	if !r.Final || r.Active != 0 || r.Delta.Closed != 1 || r.EndReason != flows.EndOfFlow {
+		t.Errorf("got %+v", r)
+	}
+}

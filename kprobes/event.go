@@ -152,6 +152,10 @@ type PeerEvent struct {
 	SentPackets, ReceivedPackets uint64
 	// Released is true when the socket was closed; the entry is gone after this.
 	Released bool
+	// Idle is true when the entry was dropped after a time without a datagram
+	// (Config.PeerIdle): these are its last totals, and should the peer speak
+	// again, First is new and the totals start from zero.
+	Idle bool
 	// Overflow is true for the catch-all entry of a socket whose peers did not
 	// fit into the map: Dst is zero.
 	Overflow bool

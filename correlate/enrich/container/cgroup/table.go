@@ -77,6 +77,7 @@ type Stats struct {
 	Walks      uint64
 	Unknown    uint64 // lookups of an id the table did not know
 	Conflicts  uint64 // a live id announced again with another path
+	Vanished   uint64 // groups a walk no longer found, though no event said so
 	Evicted    uint64 // removed groups forgotten before their grace time was over
 	Refused    uint64 // groups not remembered because the table was full of live ones
 	WalkErrors uint64
@@ -95,6 +96,7 @@ type key struct {
 
 type entry struct {
 	group   *Group
+	added   int64 // unix ns
 	removed int64 // unix ns, 0 while it lives
 }
 
@@ -112,11 +114,12 @@ type Table struct {
 	missed  bool      // an id was asked for that is not known
 	walked  int64     // unix ns of the last walk asked for
 	stats   Stats
-	ask     chan struct{}
+	ask     chan int64 // time of asking
 	answers chan walkResult
 }
 
 type walkResult struct {
+	asked  int64
 	groups []found
 	err    error
 }
@@ -125,7 +128,7 @@ type walkResult struct {
 func New(cfg Config) *Table {
 	return &Table{
 		cfg: cfg.withDefaults(), entries: map[key]entry{},
-		ask: make(chan struct{}, 1), answers: make(chan walkResult, 1),
+		ask: make(chan int64, 1), answers: make(chan walkResult, 1),
 	}
 }
 
@@ -141,21 +144,22 @@ func (t *Table) Stats() Stats {
 // between is missed.
 func (t *Table) Bootstrap(ctx context.Context) error {
 	groups, err := t.walkAll(ctx)
-	t.take(walkResult{groups, err})
+	t.take(walkResult{groups: groups, err: err})
 	return err
 }
 
 // Run walks the hierarchies whenever Tick asks for it, until ctx is done.
 func (t *Table) Run(ctx context.Context) error {
 	for {
+		var asked int64
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.ask:
+		case asked = <-t.ask:
 		}
 		groups, err := t.walkAll(ctx)
 		select {
-		case t.answers <- walkResult{groups, err}:
+		case t.answers <- walkResult{asked, groups, err}:
 		case <-ctx.Done():
 			return nil
 		}
@@ -202,9 +206,12 @@ func (t *Table) Cgroup(ev *kprobes.CgroupEvent) {
 		t.missed = true
 	}
 	if !had || old.removed != 0 || old.group.Path != string(ev.Path) {
-		t.add(k, string(ev.Path))
+		t.add(k, string(ev.Path), ev.Time)
 	}
 }
+
+// Resync asks for a walk at the next Tick: call it when events were lost.
+func (t *Table) Resync() { t.missed = true }
 
 // Lookup returns the group with that id, or nil when it is not known (yet). It
 // allocates nothing.
@@ -234,7 +241,7 @@ func (t *Table) Tick(now int64) {
 	}
 	if t.missed && now-t.walked >= int64(t.cfg.Rewalk) {
 		select {
-		case t.ask <- struct{}{}:
+		case t.ask <- now:
 			t.walked, t.missed = now, false
 		default: // one is under way
 		}
@@ -252,11 +259,31 @@ func (t *Table) take(r walkResult) {
 			continue // newer news by event, or nothing new
 		}
 		t.stats.Walked++
-		t.add(f.key, f.path)
+		t.add(f.key, f.path, r.asked)
+	}
+	if r.err == nil && r.asked != 0 {
+		t.vanish(r)
 	}
 }
 
-func (t *Table) add(k key, path string) {
+// vanish removes groups that lived before the walk and were not found by it:
+// the event of their removal was lost.
+func (t *Table) vanish(r walkResult) {
+	seen := make(map[key]struct{}, len(r.groups))
+	walked := map[Hierarchy]bool{}
+	for _, f := range r.groups {
+		seen[f.key] = struct{}{}
+		walked[f.key.h] = true
+	}
+	for k, e := range t.entries {
+		if _, ok := seen[k]; !ok && walked[k.h] && e.removed == 0 && e.added < r.asked {
+			t.stats.Vanished++
+			t.remove(k, r.asked)
+		}
+	}
+}
+
+func (t *Table) add(k key, path string, now int64) {
 	if _, ok := t.entries[k]; !ok && len(t.entries) >= t.cfg.MaxGroups {
 		for len(t.gone) > 0 && len(t.entries) >= t.cfg.MaxGroups {
 			t.stats.Evicted++
@@ -267,7 +294,7 @@ func (t *Table) add(k key, path string) {
 			return
 		}
 	}
-	t.entries[k] = entry{group: &Group{Path: path, Identity: Parse(path)}}
+	t.entries[k] = entry{group: &Group{Path: path, Identity: Parse(path)}, added: now}
 }
 
 func (t *Table) remove(k key, now int64) {

@@ -24,10 +24,10 @@ func walk(ctx context.Context, m Mount, limit int) ([]found, error) {
 			return ctx.Err()
 		}
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) || p != m.Dir {
-				return nil
+			if p == m.Dir {
+				return err
 			}
-			return err
+			return nil // gone
 		}
 		if !d.IsDir() {
 			return nil

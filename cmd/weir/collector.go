@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-probe/weir/cmd/weir/internal/telemetry"
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/live"
+)
+
+// drainEvery is how long an event may wait in a ring buffer. The kernel wakes
+// nobody; an idle host costs 40 look-ups a second.
+const drainEvery = 25 * time.Millisecond
+
+// collector owns all state between the kernel and the encoded row, in one
+// goroutine. It does no I/O but BPF system calls, and never waits for a sink.
+type collector struct {
+	interval time.Duration
+	log      *slog.Logger
+	sockets  *kprobes.Set // nil in a replay, or where BPF is not to be had
+	packets  packetPath
+	who      *identities
+	join     *correlate.Joiner
+	out      *output
+	delivery func(s *sink.Self, t time.Time) (live.Health, uint64)
+	info     sink.Info
+	start    time.Time
+
+	join0   correlate.Stats // at the last tick
+	cpu0    time.Duration
+	lost0   uint64
+	lostWho uint64 // process and cgroup events
+	errors  atomic.Uint64
+	lastE   time.Time
+}
+
+// Socket, Peer, Process and Cgroup make the collector the handler of kernel events.
+func (c *collector) Socket(e *kprobes.SocketEvent) { c.join.Socket(e) }
+func (c *collector) Peer(e *kprobes.PeerEvent)     { c.join.Peer(e) }
+func (c *collector) Process(e *kprobes.ProcessEvent) {
+	c.who.processes.Process(e)
+}
+func (c *collector) Cgroup(e *kprobes.CgroupEvent) { c.who.cgroups.Cgroup(e) }
+
+// Flow and NAT make it the handler of the packet path.
+func (c *collector) Flow(r *flows.Record) { c.join.Flow(r) }
+func (c *collector) NAT(n *flows.NAT)     { c.join.NAT(n) }
+
+// run collects until ctx is done, then tells everything that is still open.
+func (c *collector) run(ctx context.Context) error {
+	drain := time.NewTicker(drainEvery)
+	defer drain.Stop()
+	next := gridAfter(time.Now(), c.interval)
+	for {
+		select {
+		case <-ctx.Done():
+			c.tick(time.Now(), correlate.Draining)
+			return nil
+		case <-drain.C:
+		}
+		c.drain()
+		if now := time.Now(); !now.Before(next) {
+			c.tick(next, correlate.Running)
+			next = gridAfter(time.Now(), c.interval)
+		}
+	}
+}
+
+// gridAfter returns the next interval end: multiples of the interval since the
+// epoch, the same on every host.
+func gridAfter(t time.Time, interval time.Duration) time.Time {
+	return t.Truncate(interval).Add(interval)
+}
+
+func (c *collector) drain() {
+	if c.sockets != nil {
+		_, err := c.sockets.Drain(c)
+		c.report("drain kernel events", err)
+	}
+	c.report("drain translations", c.packets.Drain(c))
+}
+
+// tick ends an interval: sockets first, packets last, so that whatever packet
+// is counted, its socket is known.
+func (c *collector) tick(end time.Time, phase correlate.Phase) {
+	began := time.Now()
+	if c.sockets != nil {
+		c.drain()
+		c.report("read open sockets", c.sockets.Snapshot(c))
+		c.report("read datagram peers", c.sockets.Peers(c))
+		c.drain()
+	}
+	c.report("read flows", c.packets.Collect(time.Now(), c, c.drain))
+	c.who.tick(began.UnixNano())
+	c.join.Tick(time.Now(), phase, func(r *correlate.Record) { c.out.add(r, end) })
+	h := c.self(end, began)
+	c.out.flush(end, c.interval, h)
+}
+
+// report counts an error and logs it at most once a minute.
+func (c *collector) report(doing string, err error) {
+	if err == nil {
+		return
+	}
+	c.errors.Add(1)
+	if now := time.Now(); now.Sub(c.lastE) > time.Minute {
+		c.lastE = now
+		c.log.Error("collect: "+doing, "err", err, "errors", c.errors.Load())
+	}
+}
+
+// self writes what the probe knows about itself, stage by stage.
+func (c *collector) self(t, began time.Time) live.Health {
+	s := c.out.self
+	lost := c.packets.Self(s, t)
+	if c.sockets != nil {
+		lost += c.selfKernel(s, t)
+	}
+	c.selfJoin(s, t)
+	c.who.self(s, t)
+	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
+	h, lostLater := c.delivery(s, t)
+	lost += lostLater
+	u := telemetry.ReadUsage()
+	s.Stage(t, sink.StageProcess, sink.SelfRSS.Is(uint64(u.RSS)), sink.SelfCPU.Is((u.CPU - c.cpu0).Seconds()),
+		sink.SelfUptime.Is(time.Since(c.start).Seconds()), sink.SelfLoop.Is(time.Since(began).Seconds()),
+		s.Meter(sink.StageProcess, sink.SelfErrors, c.errors.Load()))
+	c.cpu0 = u.CPU
+	s.Info(t, c.info)
+	j := c.join.Stats()
+	if local := j.LocalOctets - c.join0.LocalOctets; local > 0 {
+		h.Unattributed = 1 - float64(j.AttributedOctets-c.join0.AttributedOctets)/float64(local)
+	}
+	c.join0 = j
+	h.Lost, c.lost0 = lost-min(lost, c.lost0), lost
+	return h
+}
+
+func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
+	st := c.sockets.Stats()
+	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageKernel, n, v) }
+	ring := st.LostClosed + st.LostListener + st.LostReleased + st.LostProcess + st.LostCgroup
+	lost := ring + st.NoStorage + st.PeerLostPackets + st.DecodeErrors + st.UnparsedPackets +
+		st.CloseWithoutContext + st.IterTruncated + st.PeersTruncated + st.ProgramMisses
+	j := c.join.Stats()
+	s.Stage(t, sink.StageKernel, m(sink.SelfSockets, j.Sockets+j.Peers),
+		sink.SelfHooksAttached.Is(uint64(c.info.HooksAttached)), sink.SelfHooksMissing.Is(uint64(c.info.HooksMissing)),
+		m(sink.SelfLost, lost), m(sink.SelfLostRingFull, ring), m(sink.SelfLostMapFull, st.NoStorage+st.PeerLostPackets),
+		m(sink.SelfLostDecode, st.DecodeErrors+st.UnparsedPackets),
+		m(sink.SelfLostClosed, st.LostClosed), m(sink.SelfLostListener, st.LostListener), m(sink.SelfLostReleased, st.LostReleased),
+		m(sink.SelfLostProcess, st.LostProcess), m(sink.SelfLostCgroup, st.LostCgroup),
+		m(sink.SelfNoStorage, st.NoStorage), m(sink.SelfNoContext, st.CloseWithoutContext),
+		m(sink.SelfOverflowPackets, st.OverflowPackets), m(sink.SelfOverflowBytes, st.OverflowBytes),
+		m(sink.SelfLostPackets, st.PeerLostPackets), m(sink.SelfLostBytes, st.PeerLostBytes),
+		m(sink.SelfUnparsed, st.UnparsedPackets), m(sink.SelfOwnerBusy, st.OwnerBusy),
+		m(sink.SelfProgramMisses, st.ProgramMisses), m(sink.SelfTruncated, st.IterTruncated+st.PeersTruncated))
+	if n := st.LostProcess + st.LostCgroup; n != c.lostWho {
+		c.lostWho = n
+		c.who.resync()
+	}
+	return lost
+}
+
+func (c *collector) selfJoin(s *sink.Self, t time.Time) {
+	st := c.join.Stats()
+	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageJoin, n, v) }
+	s.Stage(t, sink.StageJoin,
+		m(sink.SelfSockets, st.Sockets+st.Peers), m(sink.SelfFlows, st.Flows), m(sink.SelfRecords, st.Records),
+		sink.SelfConnections.Is(uint64(st.Connections)),
+		m(sink.SelfMatchedCookie, st.ByCookie), m(sink.SelfMatchedTuple, st.ByTuple), m(sink.SelfMatchedNAT, st.ByNAT),
+		m(sink.SelfUnmatched, st.Unmatched), m(sink.SelfAmbiguous, st.Ambiguous), m(sink.SelfPaired, st.Paired),
+		m(sink.SelfAdopted, st.Adopted), m(sink.SelfBuried, st.Buried),
+		m(sink.SelfOverflow, st.Overflow), m(sink.SelfNATOverflow, st.NATOverflow), m(sink.SelfLostTableFull, st.NATOverflow),
+		m(sink.SelfLocalBytes, st.LocalOctets), m(sink.SelfAttributedBytes, st.AttributedOctets),
+		m(sink.SelfPacketOnlyBytes, st.PacketOnlyOctets),
+		sink.Coverage(st.AttributedOctets-c.join0.AttributedOctets, st.LocalOctets-c.join0.LocalOctets))
+}

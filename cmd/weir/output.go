@@ -1,0 +1,118 @@
+package main
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/live"
+)
+
+// output turns records into batches: it belongs to the collector's goroutine.
+type output struct {
+	edges *sink.Aggregator
+	log   *sink.FlowLog
+	self  *sink.Self
+	view  *live.View
+	queue *queue
+}
+
+func newOutput(cfg sink.Config, q *queue) *output {
+	return &output{
+		edges: sink.NewAggregator(cfg), log: sink.NewFlowLog(cfg), self: sink.NewSelf(cfg),
+		view: live.New(cfg.Host), queue: q,
+	}
+}
+
+// add takes one record of the interval that ends at t.
+func (o *output) add(r *correlate.Record, t time.Time) {
+	o.edges.Add(r)
+	o.log.Add(r, t)
+}
+
+// flush ends the interval.
+func (o *output) flush(t time.Time, interval time.Duration, h live.Health) {
+	for _, b := range o.edges.Flush(t) {
+		o.queue.put(b)
+	}
+	for _, b := range o.log.Flush(t) {
+		o.queue.put(b)
+	}
+	for _, b := range o.self.Flush() {
+		o.queue.put(b)
+	}
+	o.view.Publish(t, interval, o.edges.Edges(), h)
+}
+
+// queue stands between the collector, which never waits, and the journal, which
+// writes to a disk. It holds a bounded number of octets; what does not fit is
+// lost and counted.
+type queue struct {
+	ch       chan *sink.Batch
+	bytes    atomic.Int64
+	maxBytes int64
+	wait     bool // put waits for room: for a source that can
+	lostRows atomic.Uint64
+	lost     atomic.Uint64
+}
+
+func newQueue(maxBytes int64) *queue {
+	return &queue{ch: make(chan *sink.Batch, 1024), maxBytes: maxBytes}
+}
+
+// put copies a batch into the queue, or counts it as lost.
+func (q *queue) put(b *sink.Batch) {
+	if len(b.Lines) == 0 {
+		return
+	}
+	for q.wait && q.bytes.Load() > q.maxBytes/2 {
+		time.Sleep(time.Millisecond)
+	}
+	if q.bytes.Load()+int64(len(b.Lines)) > q.maxBytes {
+		q.drop(b)
+		return
+	}
+	c := *b
+	c.Lines = append([]byte(nil), b.Lines...)
+	if q.wait {
+		q.ch <- &c
+		q.bytes.Add(int64(len(c.Lines)))
+		return
+	}
+	select {
+	case q.ch <- &c:
+		q.bytes.Add(int64(len(c.Lines)))
+	default:
+		q.drop(b)
+	}
+}
+
+func (q *queue) drop(b *sink.Batch) {
+	q.lost.Add(1)
+	q.lostRows.Add(uint64(b.Rows))
+}
+
+// close ends the queue; the collector has stopped.
+func (q *queue) close() { close(q.ch) }
+
+// appender is the journal, or its stand-in in memory.
+type appender interface {
+	Append(*sink.Batch) error
+}
+
+// run writes batches until the queue is closed.
+func (q *queue) run(j appender, log *slog.Logger) {
+	var failed time.Time
+	for b := range q.ch {
+		q.bytes.Add(-int64(len(b.Lines)))
+		if err := j.Append(b); err != nil {
+			q.drop(b)
+			if now := time.Now(); now.Sub(failed) > time.Minute {
+				failed = now
+				log.Error("rows lost: the journal does not take them", "err", err, "rows", b.Rows)
+			}
+		}
+	}
+}

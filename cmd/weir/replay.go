@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/capture"
+	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/sink/live"
+)
+
+func replayCommand(e env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "replay FILE…",
+		Short: "Run the pipeline over pcap or pcapng files, at file time",
+		Long: "Reads packets from capture files (pcap, pcapng, also gzipped; - for standard input) and writes the\n" +
+			"rows that a live probe would have written, at the time of the packets. A file knows no sockets: rows\n" +
+			"say attribution=none. Ends with a summary on standard error.",
+		Args: cobra.MinimumNArgs(1),
+	}
+	flags := bindFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := flags.load(e)
+		if err != nil {
+			return err
+		}
+		if !flags.given("flow-log-rate") {
+			cfg.Rows.FlowLogRate = -1 // a file can be read at leisure: no limit
+		}
+		return replay(cmd.Context(), &cfg, args, e)
+	}
+	return cmd
+}
+
+// packetsOnly names the ends of flows that only packets tell of.
+type packetsOnly struct{ subnets subnetNames }
+
+func (p packetsOnly) Enrich(e *correlate.Endpoint, _, _ *kprobes.Owner, _ int64) bool {
+	if e.Addr.IsMulticast() {
+		e.Kind, e.Name = correlate.KindMulticast, "multicast"
+		return false
+	}
+	e.Kind, e.Name = correlate.KindExternal, p.subnets.name(e.Addr.Netip())
+	return false
+}
+
+// replayer joins the flows of files and writes them out, one interval at a time.
+type replayer struct {
+	join     *correlate.Joiner
+	out      *output
+	interval time.Duration
+	flows    uint64
+	records  uint64
+	octets   uint64
+	failed   uint64
+}
+
+func (r *replayer) Flow(f *flows.Record) { r.flows++; r.join.Flow(f) }
+func (r *replayer) NAT(n *flows.NAT)     { r.join.NAT(n) }
+
+func (r *replayer) tick(now int64, phase correlate.Phase) {
+	t := time.Unix(0, now)
+	r.join.Tick(t, phase, func(rec *correlate.Record) {
+		r.records++
+		r.octets += rec.Delta.ToServer.WireOctets + rec.Delta.ToClient.WireOctets
+		r.failed += uint64(rec.Delta.FailedTotal())
+		r.out.add(rec, t)
+	})
+	r.out.flush(t, r.interval, live.Health{Sink: "replay"})
+}
+
+func replay(ctx context.Context, cfg *Config, files []string, e env) error {
+	log := newLog(cfg, e)
+	// A replay has no history of its own: rows wait in memory.
+	cfg.Journal = JournalConfig{explicit: true}
+	d, err := openDelivery(cfg, e, log)
+	if err != nil {
+		return err
+	}
+	q := newQueue(256 << 20)
+	q.wait = true // a file can wait for a slow sink
+	r := &replayer{
+		join:     correlate.New(cfg.Join, packetsOnly{newSubnets(cfg.Subnets)}),
+		out:      newOutput(cfg.Rows, q),
+		interval: cfg.Interval,
+	}
+	stop := d.start(ctx, q)
+	total, err := r.files(ctx, cfg, files)
+	q.close()
+	err = errors.Join(err, stop(replayDrain))
+	fmt.Fprintf(e.stderr, "replayed %d files: %d packets, %d octets in %d flows; %d rows in flow, %d in flow_log; %d attempts failed; not flows: %d, malformed: %d, truncated frames: %d\n",
+		len(files), total.Packets, total.Octets, total.Meter.FlowsCreated, r.out.edges.Stats().Rows, r.out.log.Stats().Rows, r.failed,
+		total.NonIPPackets, total.MalformedPackets+total.UnsupportedPackets, total.TruncatedPackets)
+	return err
+}
+
+// replayDrain is how long a replay waits for its sinks at the end.
+const replayDrain = 60 * time.Second
+
+// files replays one file after the other; what is open at the end of the last is
+// told as forced.
+func (r *replayer) files(ctx context.Context, cfg *Config, files []string) (total capture.MeteredStats, err error) {
+	var last int64
+	for i, path := range files {
+		src, err := capture.OpenFile(path, capture.FileConfig{})
+		if err != nil {
+			return total, err
+		}
+		m := capture.NewMetered(src, capture.MeteredConfig{Meter: flows.MeterConfig{MaxFlows: cfg.MaxFlows}})
+		err = m.Replay(ctx, cfg.Interval, r, func(now int64) error {
+			last = now
+			r.tick(now, correlate.Running)
+			return nil
+		})
+		add(&total, m.Stats())
+		m.Close()
+		if err != nil || i == len(files)-1 {
+			if last != 0 {
+				r.tick(last, correlate.Draining)
+			}
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func add(a *capture.MeteredStats, b capture.MeteredStats) {
+	a.Packets += b.Packets
+	a.Octets += b.Octets
+	a.Meter.FlowsCreated += b.Meter.FlowsCreated
+	a.NonIPPackets += b.NonIPPackets
+	a.MalformedPackets += b.MalformedPackets
+	a.UnsupportedPackets += b.UnsupportedPackets
+	a.TruncatedPackets += b.TruncatedPackets
+}

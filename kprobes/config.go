@@ -1,0 +1,47 @@
+package kprobes
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Config says how the socket path is loaded. The zero value is the default.
+type Config struct {
+	// NoIOHooks leaves out the two programs that run at every send and receive
+	// (0.2 to 0.3 µs each): who uses a socket is then known from connect, accept
+	// and TCP reads only.
+	NoIOHooks bool
+	// CgroupRoot is a directory of the root of the cgroup v2 hierarchy; empty
+	// means the one in /proc/self/mountinfo.
+	CgroupRoot string
+	// NoCgroupMount forbids mounting cgroup2 on a private, immediately detached
+	// directory where the host has no v2 hierarchy mounted.
+	NoCgroupMount bool
+	// PeerIdle is how long a datagram peer may be silent before its entry is
+	// dropped; 0 means 60 s.
+	PeerIdle time.Duration
+	// Log receives what could not be attached; nil discards.
+	Log *slog.Logger
+}
+
+// DefaultConfig returns the defaults spelled out.
+func DefaultConfig() Config { return Config{PeerIdle: time.Minute} }
+
+// Validate says what is wrong with c.
+func (c *Config) Validate() error {
+	if c.PeerIdle < 0 {
+		return fmt.Errorf("peer idle time %v is negative: use 0 for the default of 60s", c.PeerIdle)
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.PeerIdle == 0 {
+		c.PeerIdle = DefaultConfig().PeerIdle
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}

@@ -1,0 +1,191 @@
+package kprobes
+
+import (
+	"github.com/weir-probe/weir/flows"
+	"golang.org/x/sys/unix"
+)
+
+// decoder turns wire records into events. It owns the events it hands out and
+// reuses them: nothing is allocated per record.
+type decoder struct {
+	clock clock
+	self  ProcessID
+
+	sock   SocketEvent
+	proc   ProcessEvent
+	cgroup CgroupEvent
+
+	wireSock   wireSock
+	wireDgram  wireDatagram
+	wireProc   wireProc
+	wireCgroup wireCgroup
+
+	// what the Set itself wants to know
+	listener func(*SocketEvent)
+	ended    func(cookie uint64)
+	datagram func(*wireDatagram)
+
+	errors uint64 // records that could not be understood
+}
+
+// next decodes the first record of a stream of records and returns the rest;
+// nil when b is used up or cannot be understood (counted).
+func (d *decoder) next(b []byte, h Handler) []byte {
+	var hdr wireHeader
+	if !load(&hdr, b) || int(hdr.Len) < headerSize || uint64(hdr.Len) > uint64(len(b)) {
+		d.errors++
+		return nil
+	}
+	if !d.decode(b[:hdr.Len], hdr.Type, h) {
+		d.errors++
+	}
+	return b[hdr.Len:]
+}
+
+// decode hands the one record in b to h and says whether it was understood.
+func (d *decoder) decode(b []byte, typ uint32, h Handler) bool {
+	switch typ {
+	case recSockClosed, recSockSnapshot:
+		return d.socket(b, typ, h)
+	case recListenEnd, recDatagramOwner, recDatagramReleased:
+		if !load(&d.wireDgram, b) {
+			return false
+		}
+		if typ == recListenEnd {
+			d.ended(d.wireDgram.Cookie)
+		} else {
+			d.datagram(&d.wireDgram)
+		}
+		return true
+	case recProcExisting, recProcFork, recProcExec, recProcExit, recSelf:
+		return d.process(b, typ, h)
+	case recCgroupCreated, recCgroupRemoved:
+		return d.cgroupEvent(b, typ, h)
+	}
+	return false
+}
+
+func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
+	w, e := &d.wireSock, &d.sock
+	if !load(w, b) {
+		return false
+	}
+	*e = SocketEvent{
+		Kind:   SocketSnapshot,
+		Role:   Role(w.Role),
+		Time:   d.clock.unix(w.Time),
+		Cookie: w.Cookie,
+		Key: flows.Key{
+			Src: w.LocalAddr, Dst: w.RemoteAddr, SrcPort: w.LocalPort, DstPort: w.RemotePort,
+			Proto: flows.TCP, NetNS: w.NetNS,
+		},
+		State:       TCPState(w.State),
+		Baseline:    w.Flags&flagBaseline != 0,
+		FinReceived: w.Flags&flagFinReceived != 0,
+		FinAcked:    w.Flags&flagFinAcked != 0,
+		HasBase:     w.Flags&flagHasBase != 0,
+		Switches:    w.Switches,
+		Opened:      d.clock.unix(w.Open),
+		SYN:         d.clock.unix(w.SYN),
+		Established: d.clock.unix(w.Established),
+		Sent:        w.Sent,
+		Received:    w.Received,
+		SegsOut:     w.SegsOut,
+		SegsIn:      w.SegsIn,
+		Retransmits: w.Retrans,
+		SRTT:        w.SRTT,
+		MinRTT:      w.MinRTT,
+		Errno:       w.Err,
+		SndBase:     w.SndBase,
+		RcvBase:     w.RcvBase,
+	}
+	setOwner(&e.Opener, &w.Opener)
+	setOwner(&e.Owner, &w.Owner)
+	e.Self = d.isSelf(&e.Owner) || !e.Owner.Known() && d.isSelf(&e.Opener)
+	if typ == recSockClosed {
+		e.Kind = SocketClosed
+		// The kernel had no port left: it fails after SYN_SENT and leaves
+		// nothing in sk_err.
+		if e.State == TCPSynSent && e.Errno == 0 && e.Key.SrcPort == 0 {
+			e.Errno = int32(unix.EADDRNOTAVAIL)
+		}
+	}
+	if e.Role == RoleListener {
+		e.Sent, e.Received, e.HasBase = 0, 0, false
+		d.listener(e)
+	}
+	h.Socket(e)
+	return true
+}
+
+func (d *decoder) isSelf(o *Owner) bool { return o.Known() && o.ProcessID == d.self }
+
+func setOwner(o *Owner, w *wireOwner) {
+	o.ProcessID = ProcessID{PID: w.TGID, Start: w.Start}
+	o.UID = w.UID
+	o.CgroupV2, o.CgroupV1 = w.CgroupV2, w.CgroupV1
+	o.Comm = w.Comm
+	o.How = OwnerHow(w.How)
+}
+
+var processKinds = [...]ProcessKind{
+	recProcExisting - recProcExisting: ProcessExisting,
+	recProcFork - recProcExisting:     ProcessFork,
+	recProcExec - recProcExisting:     ProcessExec,
+	recProcExit - recProcExisting:     ProcessExit,
+}
+
+func (d *decoder) process(b []byte, typ uint32, h Handler) bool {
+	w, e := &d.wireProc, &d.proc
+	if !load(w, b) {
+		return false
+	}
+	id := ProcessID{PID: w.Who.TGID, Start: w.Who.Start}
+	if typ == recSelf {
+		d.self = id
+		return true
+	}
+	data := b[wireProcSize:]
+	file, exe, args := int(w.FilenameLen), int(w.ExeLen), int(w.CmdlineLen)
+	if file+exe+args > len(data) {
+		return false
+	}
+	*e = ProcessEvent{
+		Kind:      processKinds[typ-recProcExisting],
+		Time:      d.clock.unix(w.Time),
+		ProcessID: id,
+		Parent:    ProcessID{PID: w.ParentTGID, Start: w.ParentStart},
+		UID:       w.Who.UID,
+		CgroupV2:  w.Who.CgroupV2,
+		CgroupV1:  w.Who.CgroupV1,
+		Comm:      w.Who.Comm,
+		Filename:  data[:file],
+		Exe:       data[file : file+exe],
+		Cmdline:   data[file+exe : file+exe+args],
+	}
+	h.Process(e)
+	return true
+}
+
+func (d *decoder) cgroupEvent(b []byte, typ uint32, h Handler) bool {
+	w, e := &d.wireCgroup, &d.cgroup
+	if !load(w, b) {
+		return false
+	}
+	path := b[wireCgroupSize:]
+	if int(w.PathLen) > len(path) {
+		return false
+	}
+	*e = CgroupEvent{
+		Kind:    CgroupCreated,
+		Time:    d.clock.unix(w.Time),
+		ID:      w.ID,
+		Unified: w.Unified != 0,
+		Path:    path[:w.PathLen],
+	}
+	if typ == recCgroupRemoved {
+		e.Kind = CgroupRemoved
+	}
+	h.Cgroup(e)
+	return true
+}

@@ -1,0 +1,164 @@
+package kprobes
+
+import (
+	"fmt"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// required says which hooks a kernel of at least this version must have; one of
+// them missing is a failure there, not a reason to skip.
+var required = []struct {
+	major, minor int
+	programs     []string
+}{
+	{5, 12, []string{"inet_sock_set_state", "tcp_rcv_space_adjust", "sock_create", "sock_release", "getpeername4", "getpeername6",
+		"peer_egress", "peer_ingress", "snapshot_tcp", "datagram_owners", "find_listeners", "bootstrap_sockets",
+		"sched_process_exec", "sched_process_fork", "sched_process_exit", "cgroup_mkdir", "cgroup_rmdir"}},
+	{5, 18, []string{"existing_sleepable"}},
+	{6, 3, []string{"sock_send_length", "sock_recv_length"}},
+}
+
+func kernelVersion(t testing.TB) (major, minor int) {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
+		t.Fatal(err)
+	}
+	return major, minor
+}
+
+// TestKernelProbe: what this kernel must have loads, verifies and attaches, and
+// the report says why of everything else.
+func TestKernelProbe(t *testing.T) {
+	requireRoot(t)
+	major, minor := kernelVersion(t)
+	statuses, err := Probe(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, st := range statuses {
+		t.Logf("%-40s %-9s %s", st.Probe, st.State, st.Reason)
+		if st.State != StateAttached && st.Reason == "" {
+			t.Errorf("%s is %s without a reason", st.Probe, st.State)
+		}
+		if st.Probe == "" || st.Loses == "" || probes[i].needs == "" {
+			t.Errorf("row %d of the table is not complete", i)
+		}
+	}
+	for _, r := range required {
+		if major < r.major || major == r.major && minor < r.minor {
+			continue
+		}
+		for _, p := range r.programs {
+			if st := statuses[probeIndex(p)]; st.State != StateAttached {
+				t.Errorf("Linux %d.%d must have %s: %s, %s", major, minor, p, st.State, st.Reason)
+			}
+		}
+	}
+}
+
+// TestKernelLoadAll: every program verifies, the stand-ins included.
+func TestKernelLoadAll(t *testing.T) {
+	requireRoot(t)
+	s, err := Load(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	must := make(map[string]bool)
+	major, minor := kernelVersion(t)
+	for _, r := range required {
+		for _, p := range r.programs {
+			must[p] = major > r.major || major == r.major && minor >= r.minor
+		}
+	}
+	for i := range probes {
+		p := &probes[i]
+		if s.programs[p.program] != nil {
+			continue
+		}
+		if m, ok := must[p.program]; ok && !m {
+			continue
+		}
+		if !s.loadProbe(i) {
+			t.Errorf("%s: %+v", p.program, s.errs[i])
+		}
+	}
+}
+
+// TestKernelStandIns: without the hooks at every send and receive datagram
+// owners still are right where the cgroup hooks reach.
+func TestKernelStandIns(t *testing.T) {
+	requireRoot(t)
+	s, err := Load(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, p := range []string{"sock_send_length", "sock_recv_length"} {
+		i := probeIndex(p)
+		if prog := s.programs[p]; prog != nil {
+			prog.Close()
+			delete(s.programs, p)
+		}
+		s.status[i].State, s.status[i].Reason = StateMissing, "taken away by the test"
+	}
+	if err := s.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range probes {
+		switch st := s.status[i]; {
+		case probes[i].standsIn == "sock_send_length" || probes[i].standsIn == "sock_recv_length":
+			if st.State != StateAttached {
+				t.Errorf("%s: %s, %s", st.Probe, st.State, st.Reason)
+			}
+		case probes[i].hot:
+			if st.State != StateFallback {
+				t.Errorf("%s: %s, %s", st.Probe, st.State, st.Reason)
+			}
+		}
+	}
+	f := &fixture{set: s, t: t}
+	if err := s.Bootstrap(f); err != nil {
+		t.Fatal(err)
+	}
+	server := listenUDP(t, "udp4", "127.0.0.1:0")
+	client := listenUDP(t, "udp4", "127.0.0.1:0")
+	sp, cp := port(server.LocalAddr()), port(client.LocalAddr())
+	if _, err := client.WriteTo([]byte("hello"), server.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, server, 1, nil)
+	f.readPeers()
+	for _, e := range []*PeerEvent{f.peer(cp, sp), f.peer(sp, cp)} {
+		if e == nil || e.Owner.PID != hostPID(t, f) || e.Owner.How != OwnerIO {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// TestKernelNoIOHooks: the switch leaves the two hot programs out.
+func TestKernelNoIOHooks(t *testing.T) {
+	f := start(t, Config{NoIOHooks: true})
+	for i := range probes {
+		if probes[i].hot || probes[i].standsIn != "" && probes[probeIndex(probes[i].standsIn)].hot {
+			if st := f.set.status[i]; st.State != StateOff {
+				t.Errorf("%s: %s", st.Probe, st.State)
+			}
+		}
+	}
+	client, server := pair(t)
+	lp, rp := ports(client)
+	transfer(t, client, server, 10)
+	client.Close()
+	eof(t, server)
+	server.Close()
+	if e := f.closed(rp, lp); e.Sent != 0 || e.Received != 10 || e.Owner.How != OwnerIO {
+		t.Errorf("%+v", e) // by tcp_rcv_space_adjust
+	}
+}
