@@ -46,3 +46,5 @@ func (w *identities) tick(now int64)                      { w.processes.Tick(now
 func (w *identities) resync()                             { w.processes.Resync(); w.cgroups.Resync() }
 func (w *identities) status() any                         { return nil }
 func (w *identities) self(s *sink.Self, t time.Time)      {}
+
+func examineRuntimes(_ context.Context, cfg *Config) []check { return nil }

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/cmd/weir/internal/telemetry"
+	"github.com/weir-probe/weir/correlate/enrich/container/cgroup"
+	"github.com/weir-probe/weir/flows/capture/tcx"
+	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/sink/influxdb"
+)
+
+// examine looks at everything weir run needs, in the order of the data path.
+func examine(ctx context.Context, cfg *Config, e env) []check {
+	checks := examineHost()
+	checks = append(checks, examineHooks()...)
+	checks = append(checks, examinePackets(ctx, cfg)...)
+	checks = append(checks, examineCgroups()...)
+	checks = append(checks, examineRuntimes(ctx, cfg)...)
+	checks = append(checks, examineJournal(cfg))
+	checks = append(checks, examineSinks(ctx, cfg)...)
+	return append(checks, examineLimits(cfg)...)
+}
+
+func examineHost() []check {
+	btf := check{Area: "host", Name: "BTF", State: good, Detail: "/sys/kernel/btf/vmlinux"}
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		btf.State, btf.Detail = bad, "the kernel does not describe its types"
+		btf.Remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; without it only weir replay works"
+	}
+	return []check{
+		{Area: "host", Name: "kernel", State: plain, Detail: kernelRelease()},
+		btf, examinePrivileges(), examinePIDNamespace(),
+	}
+}
+
+// needed are the capabilities product.md promises to be enough.
+var needed = []struct {
+	bit  int
+	name string
+}{
+	{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"}, {unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"},
+}
+
+func examinePrivileges() check {
+	c := check{Area: "host", Name: "privileges", State: good, Detail: "uid " + strconv.Itoa(os.Geteuid())}
+	eff, err := effectiveCaps()
+	if err != nil {
+		c.State, c.Detail = limited, err.Error()
+		return c
+	}
+	if eff&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		return c
+	}
+	var missing []string
+	for _, n := range needed {
+		if eff&(1<<n.bit) == 0 {
+			missing = append(missing, n.name)
+		}
+	}
+	if len(missing) > 0 {
+		c.State, c.Detail = bad, "missing "+strings.Join(missing, ", ")
+		c.Remedy = "run as root, or: setcap cap_bpf,cap_perfmon,cap_net_admin,cap_sys_ptrace,cap_dac_read_search+ep weir"
+	}
+	return c
+}
+
+func effectiveCaps() (uint64, error) {
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, fmt.Errorf("read own capabilities: %w", err)
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+		}
+	}
+	return 0, errors.New("read own capabilities: no CapEff in /proc/self/status")
+}
+
+// examinePIDNamespace: the initial PID namespace has a fixed inode
+// (PROC_PID_INIT_INO, include/linux/proc_ns.h). In another one /proc shows
+// other numbers than the kernel's events.
+func examinePIDNamespace() check {
+	const initial = "pid:[4026531836]"
+	c := check{Area: "host", Name: "PID namespace", State: good, Detail: "the host's"}
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initial {
+		c.State, c.Detail = limited, "not the host's: executables and users of existing processes are unknown"
+		c.Remedy = "run the container with --pid=host"
+	}
+	return c
+}
+
+func examineHooks() []check {
+	status, err := kprobes.Probe(kprobes.Config{})
+	var out []check
+	for _, s := range status {
+		c := check{Area: "socket path", Name: s.Probe, Detail: string(s.State)}
+		switch {
+		case s.State == kprobes.StateAttached:
+			c.State = good
+		case s.State == kprobes.StateOff && err == nil:
+			c.State = plain
+		case s.Required:
+			c.State = bad
+		default:
+			c.State = limited
+		}
+		if s.Reason != "" {
+			c.Detail += ": " + s.Reason
+		}
+		if c.State == limited || c.State == bad {
+			c.Remedy = "without it: " + s.Loses
+		}
+		out = append(out, c)
+	}
+	if err != nil {
+		out = append(out, check{Area: "socket path", Name: "load", State: bad, Detail: err.Error()})
+	}
+	return out
+}
+
+func examinePackets(ctx context.Context, cfg *Config) []check {
+	const area = "packet path"
+	if cfg.Packets == "off" {
+		return []check{{Area: area, Name: "packets", State: plain, Detail: "off by configuration"}}
+	}
+	p, err := openPackets(ctx, cfg, telemetry.NewLog(discard{}, "error", "text"))
+	if err != nil {
+		return []check{{Area: area, Name: "packets " + cfg.Packets, State: limited, Detail: err.Error(), Remedy: "without it rows have no wire bytes and packets"}}
+	}
+	defer p.Close()
+	st := p.Status()
+	mode := check{Area: area, Name: "mode", State: good, Detail: st.Mode}
+	switch st.Mode {
+	case "off":
+		mode.State, mode.Remedy = limited, "without it rows have no wire bytes and packets"
+	case "afpacket":
+		mode.State, mode.Remedy = limited, "packets are read in user space, which costs ten times more; tcx needs Linux ≥ 6.6, tc needs the module sch_ingress"
+	}
+	nat := check{Area: area, Name: "NAT", State: good, Detail: st.NAT}
+	if strings.HasPrefix(st.NAT, "unavailable") {
+		nat.State = limited
+	}
+	out := []check{mode, nat}
+	for _, d := range st.Devices {
+		c := check{Area: area, Name: d.Name, State: good, Detail: string(d.State)}
+		switch d.State {
+		case tcx.StateFailed:
+			c.State, c.Detail, c.Remedy = limited, d.Reason, d.Remedy
+		case tcx.StateSkipped:
+			c.State, c.Detail = plain, "skipped: "+d.Reason
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// discard is a writer that keeps nothing.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func examineCgroups() []check {
+	const area = "containers"
+	mounts, err := cgroup.Mounts("/proc/self/mountinfo", "memory")
+	if err != nil || len(mounts) == 0 {
+		return []check{{Area: area, Name: "cgroups", State: limited, Detail: "no hierarchy is mounted",
+			Remedy: "mount -t cgroup2 none /sys/fs/cgroup; without it containers are unknown"}}
+	}
+	var out []check
+	for _, m := range mounts {
+		out = append(out, check{Area: area, Name: "cgroup " + m.Hierarchy.String(), State: good, Detail: m.Dir})
+	}
+	return out
+}
+
+func examineJournal(cfg *Config) check {
+	c := check{Area: "journal", Name: "directory", State: good, Detail: cfg.Journal.Dir}
+	if cfg.Journal.Dir == "" {
+		c.State, c.Detail = limited, "none"
+		c.Remedy = "what can't be delivered waits in memory and is lost at exit; give a directory with --journal DIR"
+		return c
+	}
+	dir := cfg.Journal.Dir
+	for { // the nearest directory that exists decides
+		if _, err := os.Stat(dir); err == nil || dir == "/" || dir == "." {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		c.State, c.Detail, c.Remedy = limited, fmt.Sprintf("%s: not writable: %v", dir, err), "make it writable or choose another with --journal DIR"
+	}
+	var fs unix.Statfs_t
+	if unix.Statfs(dir, &fs) == nil {
+		free := int64(fs.Bavail) * fs.Bsize
+		c.Detail += fmt.Sprintf(", up to %d MiB of %d MiB free", cfg.Journal.MaxBytes>>20, free>>20)
+		if free < cfg.Journal.MaxBytes {
+			c.State, c.Remedy = limited, "there is less room than the journal may use: set journal.max_bytes"
+		}
+	}
+	return c
+}
+
+func examineSinks(ctx context.Context, cfg *Config) []check {
+	if len(cfg.Sinks) == 0 {
+		return []check{{Area: "sinks", Name: "none", State: plain, Detail: "rows stay in the journal; give --influxdb-url or --sink"}}
+	}
+	var out []check
+	for _, spec := range cfg.Sinks {
+		if spec != "influxdb" {
+			out = append(out, check{Area: "sinks", Name: spec, State: good})
+			continue
+		}
+		s, err := influxdb.New(cfg.InfluxDB.sink())
+		if err != nil {
+			out = append(out, check{Area: "sinks", Name: spec, State: bad, Detail: err.Error()})
+			continue
+		}
+		ask, cancel := context.WithTimeout(ctx, 10*time.Second)
+		for _, f := range s.Check(ask) {
+			c := check{Area: "sinks", Name: "influxdb " + f.Subject, State: good, Detail: f.Detail, Remedy: f.Remedy}
+			if f.Problem {
+				c.State = bad
+			}
+			out = append(out, c)
+		}
+		cancel()
+		s.Close(ctx)
+	}
+	return out
+}
+
+func examineLimits(cfg *Config) []check {
+	const area = "limits"
+	return []check{
+		{Area: area, Name: "flows in the kernel", State: plain, Detail: strconv.Itoa(cfg.MaxFlows)},
+		{Area: area, Name: "series per measurement", State: plain, Detail: strconv.Itoa(cfg.Rows.SeriesBudget)},
+		{Area: area, Name: "flow_log rows/s", State: plain, Detail: strconv.Itoa(cfg.FlowLogRate)},
+		{Area: area, Name: "connections in memory", State: plain, Detail: strconv.Itoa(cfg.Join.MaxConnections)},
+	}
+}
