@@ -13,7 +13,7 @@ type Config struct {
 	// reported unattributed (default 2 s).
 	Hold time.Duration `yaml:"hold"`
 	// Grace is how long a closed connection is kept for packets that come after
-	// its end: FINs, TIME_WAIT, late duplicates (default 15 s).
+	// its end: FINs, TIME_WAIT, late duplicates (default 5 s).
 	Grace time.Duration `yaml:"grace"`
 	// Idle ends a flow without a TCP socket after this silence (default 60 s).
 	Idle time.Duration `yaml:"idle"`
@@ -27,7 +27,7 @@ type Config struct {
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Hold: 2 * time.Second, Grace: 15 * time.Second, Idle: 60 * time.Second, MaxConnections: 1 << 18}
+	return Config{Hold: 2 * time.Second, Grace: 5 * time.Second, Idle: 60 * time.Second, MaxConnections: 1 << 18}
 }
 
 // Validate checks ranges.

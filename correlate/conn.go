@@ -19,8 +19,8 @@ func (s side) other() side { return s ^ 1 }
 type end struct {
 	cookie       uint64
 	key          flows.Key // Src local
-	owner        kprobes.Owner
-	opener       kprobes.Owner
+	owner        *holder   // shared, never nil once placed
+	opener       *holder
 	snd, rcv     uint32 // sequence bases, valid iff hasBase
 	hasBase      bool
 	role         kprobes.Role
@@ -51,21 +51,6 @@ type slot struct {
 	total [2]flows.Counters
 }
 
-// identity is the part of an Endpoint that costs a look-up, kept per side.
-type identity struct {
-	of       kprobes.ProcessID // for whom it was looked up
-	how      kprobes.OwnerHow
-	resolved bool
-	pending  bool
-	local    bool
-	kind     Kind
-	match    Match
-	name     string
-	process  *Process
-	creator  *Process
-	contain  *Container
-}
-
 // conn is one connection or datagram flow: up to two local sockets and what
 // packets showed of it. Owned by the Joiner's goroutine.
 type conn struct {
@@ -73,13 +58,14 @@ type conn struct {
 	index     int       // in Joiner.conns
 	ends      [2]*end
 	slots     []slot
-	ids       [2]identity
+	ids       [2]*identity
+	asked     [2]asked
 	nat       *natEntry // translation of a connection with a remote end, or nil
 	start     int64
 	last      int64 // last activity, unix ns
 	born      int64 // when the joiner first heard of it
 	reported  Measures
-	total     Measures
+	rtt       RTT   // over the connection's life
 	connect   int64 // SYN to SYN-ACK seen on packets
 	flags     flows.TCPFlags
 	method    Method // of the flow-to-socket match
@@ -172,10 +158,8 @@ func (c *conn) orient(k flows.Key) flows.Direction {
 // measure computes the totals since the connection began. Both ends and every
 // tuple saw the same connection, so that of two views the larger is the more
 // complete one; each is monotonic, hence so is the result.
-func (c *conn) measure() {
-	rtt := c.total
-	c.total = Measures{RTTSum: rtt.RTTSum, RTTCount: rtt.RTTCount, RTTMin: rtt.RTTMin, RTTMax: rtt.RTTMax}
-	t := &c.total
+func (c *conn) measure(t *Measures) {
+	*t = Measures{RTT: c.rtt}
 	for i := range c.slots {
 		s := &c.slots[i]
 		d := c.orient(s.key)

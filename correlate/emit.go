@@ -42,6 +42,7 @@ func (j *Joiner) Tick(now time.Time, phase Phase, emit func(*Record)) {
 			delete(j.nats, k)
 		}
 	}
+	j.sweep()
 }
 
 // expire ends what has no event of its own for its end: datagram flows and flows
@@ -72,27 +73,27 @@ func (j *Joiner) ready(c *conn, now int64, phase Phase) bool {
 }
 
 func (j *Joiner) emit(c *conn, now int64, phase Phase, emit func(*Record)) {
-	c.measure()
-	d := c.total.take(&c.reported)
+	r := &j.record
+	*r = Record{}
+	c.measure(&r.Total)
+	d := r.Total.take(&c.reported)
 	j.sampleRTT(c, &d)
+	r.Total.RTT = c.rtt
 	over := c.ended() && !c.done && (phase == Draining || !c.hasEnd() || now-c.closedAt() >= settle)
 	final := !c.done && (over || phase == Draining)
 	active := uint32(0)
 	if !c.ended() && !c.done && (c.key.Proto != flows.TCP || !c.hasEnd() || c.established() != 0 || c.baseline()) {
 		active = 1
 	}
-	r := &j.record
 	if d == (Measures{}) && active == 0 && !final {
 		return
 	}
-	if !c.hasEnd() && !c.done && c.total.ToServer.WirePackets+c.total.ToClient.WirePackets > 0 && c.reported.Opened <= 1 && d.ToServer.WirePackets+d.ToClient.WirePackets > 0 {
+	if !c.hasEnd() {
 		j.stats.PacketOnlyOctets += d.ToServer.Payload + d.ToClient.Payload
 	}
-	*r = Record{
-		Proto: c.key.Proto, Start: c.start, End: c.last, Delta: d, Total: c.total,
-		HasPayload: true, HasWire: len(c.slots) > 0, Active: active, Final: final,
-		Flags: c.flags, Guessed: !c.oriented,
-	}
+	r.Proto, r.Start, r.End, r.Delta = c.key.Proto, c.start, c.last, d
+	r.HasPayload, r.HasWire, r.Active, r.Final = true, len(c.slots) > 0, active, final
+	r.Flags, r.Guessed = c.flags, !c.oriented
 	j.fillEnds(c, r, now)
 	j.fillTimes(c, r)
 	if final {
@@ -133,18 +134,12 @@ func (j *Joiner) sampleRTT(c *conn, d *Measures) {
 			continue
 		}
 		e.fresh = false
-		if d.RTTCount != 0 {
+		if d.RTT.Count != 0 {
 			continue
 		}
-		v := uint64(e.srtt) * 1000
-		d.RTTSum, d.RTTCount, d.RTTMin, d.RTTMax = v, 1, v, v
-		if c.total.RTTCount == 0 || v < c.total.RTTMin {
-			c.total.RTTMin = v
-		}
-		c.total.RTTSum += v
-		c.total.RTTCount++
-		c.total.RTTMax = max(c.total.RTTMax, v)
+		d.RTT.add(uint64(e.srtt) * 1000)
 	}
+	c.rtt.merge(d.RTT)
 }
 
 // fillTimes sets the connect latency and the minimal RTT.
@@ -185,7 +180,7 @@ func (j *Joiner) fillEnds(c *conn, r *Record, now int64) {
 		r.Reporter, r.Attribution = ReporterNone, AttributionNone
 	}
 	r.Server.Listened = c.established() != 0 || c.flags&flows.SYNACK != 0 || j.serverListens(c) ||
-		(c.key.Proto != flows.TCP && c.total.ToClient.Payload+c.total.ToClient.WirePackets > 0)
+		(c.key.Proto != flows.TCP && r.Total.ToClient.Payload+r.Total.ToClient.WirePackets > 0)
 }
 
 func (j *Joiner) serverListens(c *conn) bool {
@@ -202,39 +197,16 @@ func (j *Joiner) fillEnd(c *conn, s side, ep *Endpoint, now int64) {
 	if seen := remote; seen != local && !seen.Dst.IsZero() && (seen.Dst != local.Src || seen.DstPort != local.SrcPort) {
 		ep.NATAddr, ep.NATPort = seen.Dst, seen.DstPort
 	}
-	id := &c.ids[s]
 	e := c.ends[s]
 	if e != nil {
 		ep.Cookie, ep.NetNS = e.cookie, e.key.NetNS
-		if id.resolved && (id.of != e.owner.ProcessID || id.how != e.owner.How) {
-			id.resolved = false
-		}
-	} else if id.resolved && id.of.PID != 0 {
-		id.resolved = false
 	}
-	if !id.resolved || id.pending {
-		j.identify(c, s, ep, id, now)
-	}
+	id := j.identify(c, s, ep, now)
 	ep.Local, ep.Kind, ep.Name = id.local, id.kind, id.name
 	ep.Process, ep.Creator, ep.Contain, ep.Match = id.process, id.creator, id.contain, id.match
-}
-
-// identify asks the enricher who an end is and keeps the answer.
-func (j *Joiner) identify(c *conn, s side, ep *Endpoint, id *identity, now int64) {
-	tmp := Endpoint{Addr: ep.Addr, Port: ep.Port, NATAddr: ep.NATAddr, NATPort: ep.NATPort, Cookie: ep.Cookie, NetNS: ep.NetNS}
-	var owner, opener *kprobes.Owner
-	if e := c.ends[s]; e != nil {
-		owner, opener = &e.owner, &e.opener
-		tmp.Local = true
-		tmp.Match = matchOf(&e.owner, c.method)
-		*id = identity{of: e.owner.ProcessID, how: e.owner.How}
-	} else {
-		*id = identity{}
+	if e != nil {
+		ep.Match = matchOf(&e.owner.Owner, c.method)
 	}
-	id.pending = j.enrich.Enrich(&tmp, owner, opener, now)
-	id.resolved = true
-	id.local, id.kind, id.name, id.match = tmp.Local, tmp.Kind, tmp.Name, tmp.Match
-	id.process, id.creator, id.contain = tmp.Process, tmp.Creator, tmp.Contain
 }
 
 // matchOf grades what the kernel said of an owner. A socket nobody has read or

@@ -25,8 +25,12 @@ type Joiner struct {
 	nats    map[flows.Key]*natEntry
 	listens map[listenKey]int64 // when last seen
 	spill   map[flows.Proto]*conn
+	holders map[kprobes.Owner]*holder
+	known   map[identity]*identity
+	ticks   uint32
 
 	record Record
+	asking Endpoint
 	stats  Stats
 	freeC  []*conn
 	freeE  []*end
@@ -71,7 +75,7 @@ func New(cfg Config, enrich Enricher) *Joiner {
 		cfg: cfg.withDefaults(), enrich: enrich,
 		sockets: map[uint64]sockRef{}, peers: map[peerKey]*conn{}, tuples: map[flows.Key]*ref{},
 		pairs: map[pairKey]*conn{}, nats: map[flows.Key]*natEntry{}, listens: map[listenKey]int64{},
-		spill: map[flows.Proto]*conn{},
+		spill: map[flows.Proto]*conn{}, holders: map[kprobes.Owner]*holder{}, known: map[identity]*identity{},
 	}
 }
 
@@ -102,6 +106,7 @@ func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 	}
 	e := r.c.ends[r.s]
 	e.update(ev)
+	e.owner, e.opener = j.hold(e.owner, &ev.Owner), j.hold(e.opener, &ev.Opener)
 	r.c.touch(ev.Time)
 	for _, t := range [...]int64{ev.Opened, ev.SYN, ev.Established} {
 		r.c.touch(t)
@@ -112,7 +117,6 @@ func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 }
 
 func (e *end) update(ev *kprobes.SocketEvent) {
-	e.owner, e.opener = ev.Owner, ev.Opener
 	e.state, e.baseline, e.self = ev.State, ev.Baseline, e.self || ev.Self
 	e.role = ev.Role
 	e.syn, e.established = ev.SYN, ev.Established
@@ -219,7 +223,8 @@ func (j *Joiner) Peer(ev *kprobes.PeerEvent) {
 		s = s.other() // the flow was oriented by its other end
 	}
 	e := c.ends[s]
-	e.owner, e.opener, e.self, e.overflow = ev.Owner, ev.Owner, ev.Self, ev.Overflow
+	e.owner = j.hold(e.owner, &ev.Owner)
+	e.opener, e.self, e.overflow = e.owner, ev.Self, ev.Overflow
 	e.sent, e.rcvd = max(e.sent, ev.Sent), max(e.rcvd, ev.Received)
 	e.sentPackets, e.rcvdPackets = max(e.sentPackets, ev.SentPackets), max(e.rcvdPackets, ev.ReceivedPackets)
 	e.last = max(e.last, ev.Last)

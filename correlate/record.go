@@ -172,10 +172,12 @@ type Measures struct {
 	ResetByServer           uint32
 	TimeoutEstablished      uint32
 	SYNRetransmits          uint32
-	// RTTSum, RTTCount, RTTMin, RTTMax describe samples of the kernel's smoothed
-	// RTT (one per snapshot), ns.
-	RTTSum, RTTCount, RTTMin, RTTMax uint64
+	// RTT describes samples of the kernel's smoothed RTT, one per snapshot.
+	RTT RTT
 }
+
+// RTT summarises samples, in ns. Min and Max are valid iff Count > 0.
+type RTT struct{ Sum, Count, Min, Max uint64 }
 
 // FailedTotal is the sum over all causes.
 func (m *Measures) FailedTotal() uint32 {

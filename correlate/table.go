@@ -69,9 +69,8 @@ func (j *Joiner) spillOf(p flows.Proto) *conn {
 	if c == nil {
 		c = &conn{key: flows.Key{Proto: p}, slots: make([]slot, 1)}
 		c.slots[0].key = bare(c.key)
-		for s := range c.ids {
-			c.ids[s] = identity{resolved: true, kind: KindOther, name: "other"}
-		}
+		other := &identity{kind: KindOther, name: "other"}
+		c.ids, c.asked = [2]*identity{other, other}, [2]asked{askedOnce, askedOnce}
 		j.spill[p] = c
 	}
 	return c

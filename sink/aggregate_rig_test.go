@@ -192,7 +192,7 @@ func record(client, server correlate.Endpoint) *correlate.Record {
 	m := correlate.Measures{
 		ToServer: correlate.Traffic{Payload: 100, WireOctets: 400, WirePackets: 4},
 		ToClient: correlate.Traffic{Payload: 2000, WireOctets: 2300, WirePackets: 5, Retransmits: 1},
-		Opened:   1, Closed: 1, RTTSum: 300e3, RTTCount: 2, RTTMin: 100e3, RTTMax: 200e3,
+		Opened:   1, Closed: 1, RTT: correlate.RTT{Sum: 300e3, Count: 2, Min: 100e3, Max: 200e3},
 	}
 	return &correlate.Record{
 		Proto: flows.TCP, Start: at(0).UnixNano() + 1, End: at(0).UnixNano() + 5e9,

@@ -107,8 +107,8 @@ func (s *sums) add(r *correlate.Record) {
 	s.timeoutEstablished += uint64(d.TimeoutEstablished)
 	s.synRetransmits += uint64(d.SYNRetransmits)
 	s.active += uint64(r.Active)
-	if d.RTTCount > 0 {
-		s.rtt(d.RTTSum, d.RTTCount, d.RTTMax, rttMin(r))
+	if d.RTT.Count > 0 {
+		s.rtt(d.RTT.Sum, d.RTT.Count, d.RTT.Max, rttMin(r))
 	}
 }
 
@@ -117,7 +117,7 @@ func rttMin(r *correlate.Record) uint64 {
 	if r.MinRTT > 0 {
 		return uint64(r.MinRTT)
 	}
-	return r.Delta.RTTMin
+	return r.Delta.RTT.Min
 }
 
 func (s *sums) rtt(sum, count, highest, lowest uint64) {

@@ -20,7 +20,7 @@ func TestRowsOfOneEdge(t *testing.T) {
 	r := record(web, db)
 	a.Add(r)
 	r.Connect = 2500e3
-	r.Delta.RTTMax, r.MinRTT = 900e3, 50e3
+	r.Delta.RTT.Max, r.MinRTT = 900e3, 50e3
 	a.Add(r)
 	bs := a.Flush(at(1))
 	points(t, bs)

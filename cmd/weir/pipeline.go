@@ -47,29 +47,33 @@ const queueBytes = 32 << 20
 
 // newPipeline opens everything that can fail for a reason the user can mend,
 // cheapest first, and attaches to the kernel last.
-func newPipeline(ctx context.Context, cfg *Config, e env, log *slog.Logger) (p *pipeline, err error) {
-	p = &pipeline{cfg: cfg, log: log, queue: newQueue(queueBytes), notify: lookup(e.environ, "NOTIFY_SOCKET")}
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
+func newPipeline(ctx context.Context, cfg *Config, e env, log *slog.Logger) (*pipeline, error) {
+	p := &pipeline{cfg: cfg, log: log, queue: newQueue(queueBytes), notify: lookup(e.environ, "NOTIFY_SOCKET")}
+	if err := p.open(ctx, e); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pipeline) open(ctx context.Context, e env) (err error) {
+	cfg, log := p.cfg, p.log
 	if cfg.Listen != "" {
 		if p.api, err = p.openAPI(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if p.delivery, err = openDelivery(cfg, e, log); err != nil {
-		return nil, err
+		return err
 	}
 	if p.sockets, err = kprobes.Load(kprobes.Config{Log: log}); err != nil {
-		return nil, fmt.Errorf("socket path: %w", err)
+		return fmt.Errorf("socket path: %w", err)
 	}
 	if p.packets, err = openPackets(ctx, cfg, log); err != nil {
-		return nil, err
+		return err
 	}
 	if err = p.sockets.Attach(); err != nil {
-		return nil, fmt.Errorf("socket path: %w", err)
+		return fmt.Errorf("socket path: %w", err)
 	}
 	p.who = newIdentities(cfg, log)
 	jc := cfg.Join
@@ -79,7 +83,7 @@ func newPipeline(ctx context.Context, cfg *Config, e env, log *slog.Logger) (p *
 		join: correlate.New(jc, p.who), out: newOutput(cfg.Rows, p.queue), delivery: p.delivery.self,
 		info: p.info(), start: time.Now(),
 	}
-	return p, nil
+	return nil
 }
 
 func (p *pipeline) openAPI() (*api.Server, error) {

@@ -94,7 +94,7 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 	total, err := r.files(ctx, cfg, files)
 	q.close()
 	err = errors.Join(err, stop(replayDrain))
-	fmt.Fprintf(e.stderr, "replayed %d files: %d packets, %d octets in %d flows; %d rows in flow, %d in flow_log; %d attempts failed; not flows: %d, malformed: %d, truncated frames: %d\n",
+	fmt.Fprintf(e.stderr, "replayed %d files: %d packets, %d octets in %d flows; %d rows, %d of flow_log; %d attempts failed; not flows: %d, malformed: %d, truncated frames: %d\n",
 		len(files), total.Packets, total.Octets, total.Meter.FlowsCreated, r.out.edges.Stats().Rows, r.out.log.Stats().Rows, r.failed,
 		total.NonIPPackets, total.MalformedPackets+total.UnsupportedPackets, total.TruncatedPackets)
 	return err

@@ -121,6 +121,7 @@ func (j *Journal) recover() error {
 	for _, c := range readCursors(j.cfg.Dir) {
 		t := &j.total[c.stream]
 		t.rows, t.bytes = max(t.rows, c.Rows), max(t.bytes, c.Bytes)
+		j.lastSeq = max(j.lastSeq, c.Segment)
 	}
 	j.enforce()
 	return nil

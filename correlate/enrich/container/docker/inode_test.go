@@ -1,0 +1,8 @@
+package docker_test
+
+import (
+	"os"
+	"syscall"
+)
+
+func inodeOf(fi os.FileInfo) uint64 { return fi.Sys().(*syscall.Stat_t).Ino }
