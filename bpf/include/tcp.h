@@ -5,15 +5,25 @@
 
 #include "sk_ctx.h"
 
+/* A record of an open socket is taken without its lock, between any two
+ * instructions of the stack; one of a closing socket is taken under it. */
+enum when { WHEN_OPEN, WHEN_CLOSING };
+
 static __always_inline bool fin_queued(__u8 state)
 {
 	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
-	       state == TCP_LAST_ACK || state == TCP_TIME_WAIT;
+	       state == TCP_LAST_ACK;
 }
 
-static __always_inline bool fin_acked(struct tcp_sock *tp, __u8 state)
+/* The acknowledgement of our FIN moves FIN_WAIT1 on to FIN_WAIT2, and ends
+ * CLOSING and LAST_ACK: seen in those of an open socket, snd_una == write_seq
+ * only means that the FIN has not been queued yet. */
+static __always_inline bool fin_acked(struct tcp_sock *tp, __u8 state, enum when when)
 {
-	return fin_queued(state) && tp->snd_una == tp->write_seq;
+	if (state == TCP_FIN_WAIT2)
+		return true;
+	return when == WHEN_CLOSING && (state == TCP_CLOSING || state == TCP_LAST_ACK) &&
+	       tp->snd_una == tp->write_seq;
 }
 
 /* SOCK_DONE is set by tcp_fin() and nowhere else */
@@ -24,13 +34,14 @@ static __always_inline bool fin_received(struct sock *sk)
 
 /* Octets of payload the peer acknowledged: bytes_acked counts our SYN (active
  * open only) and our FIN as one octet each. */
-static __always_inline __u64 payload_sent(struct tcp_sock *tp, __u8 state, __u16 flags)
+static __always_inline __u64 payload_sent(struct tcp_sock *tp, __u8 state, __u16 flags,
+					  enum when when)
 {
 	__u64 n = tp->bytes_acked;
 
 	if (n && (flags & F_SYN_COUNTED))
 		n--;
-	if (n && fin_acked(tp, state))
+	if (n && fin_acked(tp, state, when))
 		n--;
 	return n;
 }
@@ -46,14 +57,18 @@ static __always_inline __u64 payload_received(struct sock *sk, struct tcp_sock *
  * is payload (bytes_sent less retransmissions), FIN if sent, and the SYN if we
  * sent it after bytes_acked began to count: one octet tells client from server.
  * Anything else (a lost local transmission, a torn read) stays unknown. */
-static __always_inline __u8 role_by_sequence(struct tcp_sock *tp, __u8 state)
+static __always_inline __u8 role_by_sequence(struct tcp_sock *tp, __u8 state, enum when when)
 {
 	__u64 acked = tp->bytes_acked, sent = tp->bytes_sent;
 	__u32 nxt = tp->snd_nxt, una = tp->snd_una;
 	__s64 d = acked + (__u32)(nxt - una) - (sent - tp->bytes_retrans);
 
-	if (fin_queued(state) && nxt == tp->write_seq)
-		d--;
+	if (fin_queued(state)) {
+		if (when == WHEN_OPEN && state != TCP_FIN_WAIT2)
+			return ROLE_UNKNOWN; /* has it been queued? */
+		if (nxt == tp->write_seq)
+			d--;
+	}
 	if (acked != tp->bytes_acked || sent != tp->bytes_sent || nxt != tp->snd_nxt)
 		return ROLE_UNKNOWN; /* an iterator does not hold the socket lock */
 	if (d == 1)
@@ -72,11 +87,11 @@ static __always_inline void set_baseline(struct sk_ctx *c, struct sock *sk, stru
 	}
 	if (state == TCP_CLOSE)
 		return; /* not connected yet: nothing to bill, nothing before us */
-	c->role = state == TCP_SYN_SENT ? ROLE_CLIENT : role_by_sequence(tp, state);
+	c->role = state == TCP_SYN_SENT ? ROLE_CLIENT : role_by_sequence(tp, state, WHEN_OPEN);
 	c->flags |= F_BASELINE;
 	if (c->role == ROLE_CLIENT)
 		c->flags |= F_SYN_COUNTED;
-	c->base_sent = payload_sent(tp, state, c->flags);
+	c->base_sent = payload_sent(tp, state, c->flags, WHEN_OPEN);
 	c->base_received = payload_received(sk, tp);
 	c->base_segs_out = tp->segs_out;
 	c->base_segs_in = tp->segs_in;
@@ -119,6 +134,7 @@ static __always_inline void fill_sock(struct sock_rec *r, __u32 type, struct soc
 				      struct tcp_sock *tp, struct sk_ctx *c, __u8 state)
 {
 	__u32 min_rtt = tp->rtt_min.s[0].v;
+	enum when when = type == REC_SOCK_CLOSED ? WHEN_CLOSING : WHEN_OPEN;
 	__u16 flags = c->flags;
 
 	r->hdr.ts = bpf_ktime_get_boot_ns();
@@ -139,14 +155,14 @@ static __always_inline void fill_sock(struct sock_rec *r, __u32 type, struct soc
 	r->role = c->role;
 	r->state = state;
 	r->err = sk->sk_err;
-	r->sent = payload_sent(tp, state, flags) - c->base_sent;
+	r->sent = payload_sent(tp, state, flags, when) - c->base_sent;
 	r->received = payload_received(sk, tp) - c->base_received;
 	r->segs_out = tp->segs_out - c->base_segs_out;
 	r->segs_in = tp->segs_in - c->base_segs_in;
 	r->retrans = tp->total_retrans - c->base_retrans;
 	r->srtt_us = tp->srtt_us >> 3;
 	r->min_rtt_us = min_rtt == ~0u ? 0 : min_rtt; /* tcp_init_sock's "none yet" */
-	if (fin_acked(tp, state))
+	if (fin_acked(tp, state, when))
 		flags |= F_FIN_ACKED;
 	if (fin_received(sk))
 		flags |= F_FIN_RECEIVED;

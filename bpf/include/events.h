@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The way of the socket records to user space. */
+#ifndef WEIR_EVENTS_H
+#define WEIR_EVENTS_H
+
+#include "wire.h"
+#include "ring.h"
+
+#define EVENTS_SIZE (4 << 20)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENTS_SIZE);
+} events SEC(".maps");
+
+union sock_scratch {
+	struct sock_rec sock;
+	struct dgram_rec dgram;
+};
+
+/* where the iterators build a record: too large for the stack */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, union sock_scratch);
+} scratch SEC(".maps");
+
+#endif

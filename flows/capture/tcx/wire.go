@@ -1,0 +1,161 @@
+package tcx
+
+import "github.com/weir-probe/weir/flows"
+
+// The structs of bpf/include/flow_types.h. TestWireLayout compares them with the
+// BTF of the object. None of them leaves this package.
+
+const (
+	hookIngress = 0
+	hookEgress  = 1
+
+	eventEnded = 1
+	eventNAT   = 2
+
+	numFlags = 12
+)
+
+type flowKey struct {
+	A, B         [16]uint8
+	APort, BPort uint16
+	Proto        uint8
+	_            [3]uint8
+}
+
+type flowDir struct {
+	Packets, Octets, Payload uint64
+	LastNs                   uint64
+	Cookie                   uint64
+	Owner                    uint32
+	Flags                    [numFlags]uint8
+}
+
+type flowVal struct {
+	StartNs  uint64
+	First    uint8
+	Loopback uint8
+	NatDone  uint8
+	_        [5]uint8
+	Dir      [2]flowDir
+}
+
+type devKey struct {
+	Ifindex, Hook uint32
+}
+
+type devSum struct {
+	Packets, Octets uint64
+}
+
+type devVal struct {
+	Skbs, SkbOctets uint64
+	Seen            devSum
+	Flow            devSum
+	Dup             devSum
+	Nonflow         devSum
+	Frag            devSum
+	Overflow        devSum
+	Malformed       devSum
+}
+
+type flowStat struct {
+	Stray       uint64
+	Takeovers   uint64
+	Reuses      uint64
+	ReuseMerged uint64
+	Nats        uint64
+	NatsLost    uint64
+	NatErrors   uint64
+}
+
+type eventHead struct {
+	Ns   uint64
+	Type uint32
+	_    uint32
+}
+
+type flowEnded struct {
+	Head eventHead
+	Key  flowKey
+	Val  flowVal
+}
+
+type natTuple struct {
+	Src, Dst     [16]uint8
+	Sport, Dport uint16
+	Proto        uint8
+	_            [3]uint8
+}
+
+type flowNat struct {
+	Head        eventHead
+	Orig, Reply natTuple
+}
+
+func (k *flowKey) key() flows.Key {
+	return flows.Key{Src: k.A, Dst: k.B, SrcPort: k.APort, DstPort: k.BPort, Proto: flows.Proto(k.Proto)}
+}
+
+func (t *natTuple) key() flows.Key {
+	return flows.Key{Src: t.Src, Dst: t.Dst, SrcPort: t.Sport, DstPort: t.Dport, Proto: flows.Proto(t.Proto)}
+}
+
+// flags folds the byte per flag into the bits of flows.TCPFlags.
+func (d *flowDir) flags() flows.TCPFlags {
+	var f flows.TCPFlags
+	for i, set := range d.Flags {
+		if set != 0 {
+			f |= 1 << i
+		}
+	}
+	return f
+}
+
+// ended says whether the connection is over: FIN both ways, or a reset.
+func (v *flowVal) ended() bool {
+	a, b := v.Dir[0].flags(), v.Dir[1].flags()
+	return (a|b)&flows.RST != 0 || a&b&flows.FIN != 0
+}
+
+// last is the CLOCK_BOOTTIME of the last packet in either direction, ns.
+func (v *flowVal) last() uint64 { return max(v.Dir[0].LastNs, v.Dir[1].LastNs) }
+
+// initiator of key k, which v's Dir[0] goes forward on.
+func (v *flowVal) initiator(proto flows.Proto) flows.Initiator {
+	if proto != flows.TCP {
+		return sender(int(v.First))
+	}
+	for i := range v.Dir {
+		switch f := v.Dir[i].flags(); {
+		case f&flows.SYNOnly != 0:
+			return sender(i)
+		case f&flows.SYNACK != 0:
+			return sender(1 - i)
+		}
+	}
+	return flows.InitiatorUnknown
+}
+
+func sender(dir int) flows.Initiator {
+	if dir == 0 {
+		return flows.InitiatorSrc
+	}
+	return flows.InitiatorDst
+}
+
+func (d *devVal) add(o *devVal) {
+	d.Skbs += o.Skbs
+	d.SkbOctets += o.SkbOctets
+	d.Seen.add(o.Seen)
+	d.Flow.add(o.Flow)
+	d.Dup.add(o.Dup)
+	d.Nonflow.add(o.Nonflow)
+	d.Frag.add(o.Frag)
+	d.Overflow.add(o.Overflow)
+	d.Malformed.add(o.Malformed)
+}
+
+func (s *devSum) add(o devSum) {
+	s.Packets += o.Packets
+	s.Octets += o.Octets
+}
