@@ -37,6 +37,11 @@ type Queue struct {
 	skip  count  // given up: everything before it
 	head  int64  // time of the oldest batch taken and not acknowledged; 0 = none
 	lost  uint64 // rows
+
+	// While Take reads, nobody but Take knows what it will come back with: what
+	// goes meanwhile is noted here, and settled when that is known.
+	reading bool
+	gone    count
 }
 
 // Queue opens the place of a sink, named name, in a stream. A name that the
@@ -105,6 +110,16 @@ func (q *Queue) edge() count {
 // lose gives up everything before end, and says how many rows that are. What is
 // taken is not lost: who took it has it. Caller holds j.mu.
 func (q *Queue) lose(end count) uint64 {
+	if q.reading {
+		if end.rows > q.gone.rows {
+			q.gone = end
+		}
+		return 0
+	}
+	return q.loseNow(end)
+}
+
+func (q *Queue) loseNow(end count) uint64 {
 	e := q.edge()
 	if end.rows <= e.rows {
 		return 0
@@ -125,23 +140,18 @@ func (q *Queue) Take(ctx context.Context, limit sink.Limit) (*sink.Batch, error)
 		if q.skip.rows > pos.rows {
 			pos.count = q.skip
 		}
-		q.taken, q.head = pos, 0
+		q.taken, q.head, q.reading = pos, 0, true
 		q.j.mu.Unlock()
 
 		q.batch.Stream, q.batch.Rows, q.batch.Time, q.batch.Lines = q.stream, 0, 0, q.batch.Lines[:0]
 		head, err := q.fill(&pos, limit)
+		q.settle(pos, head)
 		if err != nil {
 			return nil, err
 		}
 		if q.batch.Rows > 0 {
-			q.j.mu.Lock()
-			q.taken, q.head = pos, head
-			q.j.mu.Unlock()
 			return &q.batch, nil
 		}
-		q.j.mu.Lock()
-		q.cur.segment, q.cur.offset = pos.segment, pos.offset // nothing of ours before it
-		q.j.mu.Unlock()
 		if closed {
 			return nil, fmt.Errorf("take from journal: %w", os.ErrClosed)
 		}
@@ -150,6 +160,22 @@ func (q *Queue) Take(ctx context.Context, limit sink.Limit) (*sink.Batch, error)
 			return nil, context.Cause(ctx)
 		case <-wake:
 		}
+	}
+}
+
+// settle ends a reading that came to pos.
+func (q *Queue) settle(pos place, head int64) {
+	q.j.mu.Lock()
+	if q.batch.Rows > 0 {
+		q.taken, q.head = pos, head
+	} else {
+		q.cur.segment, q.cur.offset = pos.segment, pos.offset // nothing of ours before it
+	}
+	q.reading = false
+	lost := q.loseNow(q.gone)
+	q.j.mu.Unlock()
+	if lost > 0 {
+		q.j.log.Error("journal: oldest rows are given up undelivered", "sink", q.name, "stream", q.stream, "rows", lost)
 	}
 }
 
@@ -200,7 +226,7 @@ func (q *Queue) gap(pos *place, to count) {
 		return
 	}
 	q.j.mu.Lock()
-	lost := q.lose(to)
+	lost := q.loseNow(to)
 	q.j.mu.Unlock()
 	if lost > 0 {
 		q.j.log.Error("journal: rows are missing", "sink", q.name, "stream", q.stream,
