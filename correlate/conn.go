@@ -49,6 +49,33 @@ type end struct {
 type slot struct {
 	key   flows.Key // canonical
 	total [2]flows.Counters
+	// by is 1 + the side whose socket cookie was seen on packets, doubled, + the
+	// direction of those packets; 0 when no packet carried one.
+	by uint8
+}
+
+// toServer is the direction of the slot that points to the server.
+func (c *conn) toServer(s *slot) flows.Direction {
+	if s.by == 0 {
+		return c.orient(s.key)
+	}
+	d := flows.Direction((s.by - 1) & 1)
+	if side(s.by-1)>>1 == server {
+		d = d.Opposite()
+	}
+	return d
+}
+
+// signed notes which end's cookie the packets of a direction carried.
+func (c *conn) signed(s *slot, cookies [2]uint64) {
+	for d, cookie := range cookies {
+		for i, e := range c.ends {
+			if cookie != 0 && e != nil && e.cookie == cookie {
+				s.by = uint8(1 + i*2 + d)
+				return
+			}
+		}
+	}
 }
 
 // conn is one connection or datagram flow: up to two local sockets and what
@@ -162,7 +189,7 @@ func (c *conn) measure(t *Measures) {
 	*t = Measures{RTT: c.rtt}
 	for i := range c.slots {
 		s := &c.slots[i]
-		d := c.orient(s.key)
+		d := c.toServer(s)
 		wire(&t.ToServer, &s.total[d])
 		wire(&t.ToClient, &s.total[d.Opposite()])
 		if !c.hasEnd() {

@@ -299,6 +299,9 @@ func (j *Joiner) Flow(rec *flows.Record) {
 	k := rec.Key
 	k.NetNS = 0 // canonical already, see flows.Record
 	s := c.slotFor(k)
+	if s.by == 0 {
+		c.signed(s, rec.Cookie)
+	}
 	for d := range rec.Dir {
 		s.total[d].Add(rec.Dir[d])
 		c.flags |= rec.Dir[d].Flags

@@ -494,3 +494,26 @@ func TestUDPEndsWithTheClientsSocket(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 }
+
+func TestCookieOrientsTranslatedFlow(t *testing.T) {
+	// DNAT in OUTPUT: the packet leaves with a tuple the socket does not know, and
+	// the word of the translation is lost.
+	for _, flip := range []bool{false, true} {
+		j := newTest()
+		t0 := 100 * sec
+		j.Socket(sock(7, tcpKey("10.0.0.1", 40000, "10.0.0.1", 8080, 1), kprobes.RoleClient, 10, "curl", t0))
+		dst := "172.17.0.2"
+		if flip {
+			dst = "9.9.9.9" // orders before the client's address
+		}
+		k := tcpKey("10.0.0.1", 40000, dst, 80, 0)
+		f := flow(k, t0, t0+sec/2, 800, 6000)
+		_, d := k.Canonical()
+		f.Cookie[d] = 7
+		j.Flow(f)
+		r := only(t, tick(j, t0+2*sec, Running))
+		if r.Delta.ToServer.WireOctets != 800 || r.Delta.ToClient.WireOctets != 6000 {
+			t.Errorf("flip %v: %+v", flip, r.Delta)
+		}
+	}
+}

@@ -193,7 +193,7 @@ func (c *conn) packetCloseCause() CloseCause {
 	}
 	for i := range c.slots {
 		s := &c.slots[i]
-		if d := c.orient(s.key); s.total[d].Flags&flows.RST != 0 {
+		if d := c.toServer(s); s.total[d].Flags&flows.RST != 0 {
 			return CloseResetByClient
 		}
 	}

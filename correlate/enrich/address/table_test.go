@@ -24,7 +24,7 @@ func TestFollowsTheKernel(t *testing.T) {
 			t.Skipf("ip %v: %v: %s", args, err, out)
 		}
 	}
-	ip("link", "add", dev, "type", "dummy")
+	ip("link", "add", dev, "type", "bridge")
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", dev).Run() })
 
 	tab := New(Config{Reread: time.Hour}) // changes must come by themselves
