@@ -128,12 +128,8 @@ func setOwner(o *Owner, w *wireOwner) {
 	o.How = OwnerHow(w.How)
 }
 
-var processKinds = [...]ProcessKind{
-	recProcExisting - recProcExisting: ProcessExisting,
-	recProcFork - recProcExisting:     ProcessFork,
-	recProcExec - recProcExisting:     ProcessExec,
-	recProcExit - recProcExisting:     ProcessExit,
-}
+// processKinds is indexed by the record type, from recProcExisting on.
+var processKinds = [...]ProcessKind{ProcessExisting, ProcessFork, ProcessExec, ProcessExit}
 
 func (d *decoder) process(b []byte, typ uint32, h Handler) bool {
 	w, e := &d.wireProc, &d.proc

@@ -2,6 +2,8 @@ package kprobes
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -160,5 +162,36 @@ func TestKernelNoIOHooks(t *testing.T) {
 	server.Close()
 	if e := f.closed(rp, lp); e.Sent != 0 || e.Received != 10 || e.Owner.How != OwnerIO {
 		t.Errorf("%+v", e) // by tcp_rcv_space_adjust
+	}
+}
+
+// TestKernelPrivateMount: where no v2 hierarchy is mounted, one mounted for a
+// moment is as good, and nothing stays behind.
+func TestKernelPrivateMount(t *testing.T) {
+	requireRoot(t)
+	root, err := mountCgroup2()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.dir.Close()
+	after, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(after), "weir-cgroup-") {
+		t.Error("a mount was left behind")
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(root.path(), &st); err != nil || st.Ino != 1 {
+		t.Errorf("inode %d, %v: not the root of the hierarchy", st.Ino, err)
+	}
+	s, err := Load(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p := &probes[probeIndex("sock_create")]
+	if err := s.attachProbe(p, s.programs[p.program], root); err != nil {
+		t.Error(err)
 	}
 }

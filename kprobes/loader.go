@@ -32,11 +32,10 @@ func Load(cfg Config) (*Set, error) {
 // down again: for `weir doctor`. The statuses are valid with an error, too.
 func Probe(cfg Config) ([]Status, error) {
 	s, err := loadSet(cfg)
-	defer s.Close()
 	if err == nil {
 		err = s.Attach()
 	}
-	return s.Status(), err
+	return s.Status(), errors.Join(err, s.Close())
 }
 
 // loadSet never returns nil: what there is of the Set can be asked for its status.
@@ -235,7 +234,7 @@ func (s *Set) missingRequired() error {
 const enotsupp = syscall.Errno(524)
 
 // explain turns the kernel's refusal into a state and a plain reason.
-func explain(p *probe, err error) (state, string) {
+func explain(p *probe, err error) (State, string) {
 	var verifier *ebpf.VerifierError
 	switch {
 	case p.kind == kindCgroup && errors.Is(err, errNoCgroup2):

@@ -230,10 +230,11 @@ func TestKernelShortLived(t *testing.T) {
 			c.Close()
 		}
 	}()
-	const n = 60
+	const n = 30
 	sent := make(map[uint32]int)
 	for i := range n {
 		sent[uint32(runChild(t, "dial", ln.Addr().String(), strconv.Itoa(i+1)))] = i + 1
+		f.drain()
 	}
 	flows := make(map[uint32]*SocketEvent)
 	f.until("all connections", f.drain, func() bool {

@@ -1,21 +1,21 @@
 package kprobes
 
-// state is where a probe ended up.
-type state string
+// State is where a probe ended up.
+type State string
 
 // The states of a probe in Status.
 const (
-	StateAttached state = "attached"
-	StateFallback state = "fallback" // not to be had here, but another probe stands in
-	StateMissing  state = "missing"  // this kernel does not have the hook
-	StateFailed   state = "failed"   // it should work, and was refused
-	StateOff      state = "off"      // left out on purpose: configuration, or a better probe is attached
+	StateAttached State = "attached"
+	StateFallback State = "fallback" // not to be had here, but another probe stands in
+	StateMissing  State = "missing"  // this kernel does not have the hook
+	StateFailed   State = "failed"   // it should work, and was refused
+	StateOff      State = "off"      // left out on purpose: configuration, or a better probe is attached
 )
 
 // Status says what became of one probe.
 type Status struct {
 	Probe    string
-	State    state
+	State    State
 	Required bool
 	Reason   string // why it is not attached, and what to do; empty when attached
 	Loses    string // what is lost while neither it nor its fallback is attached

@@ -75,12 +75,14 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 	if err = p.sockets.Attach(); err != nil {
 		return fmt.Errorf("socket path: %w", err)
 	}
-	p.who = newIdentities(cfg, log)
+	if p.who, err = newIdentities(cfg, log); err != nil {
+		return err
+	}
 	jc := cfg.Join
 	jc.HostNetNS = hostNetNS()
 	p.col = &collector{
 		interval: cfg.Interval, log: log, sockets: p.sockets, packets: p.packets, who: p.who,
-		join: correlate.New(jc, p.who), out: newOutput(cfg.Rows, p.queue), delivery: p.delivery.self,
+		join: correlate.New(jc, p.who.chain), out: newOutput(cfg.Rows, p.queue), delivery: p.delivery.self,
 		info: p.info(), start: time.Now(),
 	}
 	return nil
