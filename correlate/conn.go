@@ -204,7 +204,9 @@ func (c *conn) measure(t *Measures) {
 		t.ToClient.Payload = max(t.ToClient.Payload, e.rcvd)
 		t.ToServer.Retransmits = max(t.ToServer.Retransmits, uint64(e.retransmits))
 	}
-	if e := c.ends[server]; e != nil {
+	// A server's datagram socket counts by peer, and a peer may be several of a
+	// client's sockets, one after the other: there the client's count is the flow's.
+	if e := c.ends[server]; e != nil && (c.key.Proto == flows.TCP || c.ends[client] == nil) {
 		t.ToServer.Payload = max(t.ToServer.Payload, e.rcvd)
 		t.ToClient.Payload = max(t.ToClient.Payload, e.sent)
 		t.ToClient.Retransmits = max(t.ToClient.Retransmits, uint64(e.retransmits))

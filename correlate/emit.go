@@ -42,7 +42,7 @@ func (j *Joiner) Tick(now time.Time, phase Phase, emit func(*Record)) {
 			delete(j.nats, k)
 		}
 	}
-	j.sweep()
+	j.sweep(t)
 }
 
 // expire ends what has no event of its own for its end: datagram flows and flows

@@ -56,10 +56,15 @@ func (j *Joiner) hold(was *holder, o *kprobes.Owner) *holder {
 
 // sweep forgets shared values nobody asked for lately; ends that still point to
 // one keep it.
-func (j *Joiner) sweep() {
+func (j *Joiner) sweep(now int64) {
 	j.ticks++
 	if j.ticks%unused != 0 {
 		return
+	}
+	for k, p := range j.peers {
+		if p.c == nil && now-p.last > 4*int64(j.cfg.Idle) {
+			delete(j.peers, k) // its end was not told
+		}
 	}
 	for o, h := range j.holders {
 		if j.ticks-h.used > unused {
@@ -86,6 +91,9 @@ func (j *Joiner) identify(c *conn, s side, ep *Endpoint, now int64) *identity {
 	if own && h.id != nil && h.asked == j.ticks {
 		c.ids[s], a.pending = h.id, h.pending
 		return h.id
+	}
+	if e == nil {
+		now = c.start // an address may be somebody else's by now
 	}
 	c.ids[s], a.pending = j.ask(e, ep, now)
 	if own {

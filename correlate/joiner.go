@@ -19,7 +19,7 @@ type Joiner struct {
 
 	conns   []*conn
 	sockets map[uint64]sockRef // TCP, by cookie
-	peers   map[peerKey]*conn  // datagram sockets, by cookie and peer
+	peers   map[peerKey]*peer  // datagram sockets, by cookie and peer
 	tuples  map[flows.Key]*ref // canonical tuple → connections that have or had it
 	pairs   map[pairKey]*conn  // by both initial sequence numbers
 	nats    map[flows.Key]*natEntry
@@ -73,7 +73,7 @@ type natEntry struct {
 func New(cfg Config, enrich Enricher) *Joiner {
 	return &Joiner{
 		cfg: cfg.withDefaults(), enrich: enrich,
-		sockets: map[uint64]sockRef{}, peers: map[peerKey]*conn{}, tuples: map[flows.Key]*ref{},
+		sockets: map[uint64]sockRef{}, peers: map[peerKey]*peer{}, tuples: map[flows.Key]*ref{},
 		pairs: map[pairKey]*conn{}, nats: map[flows.Key]*natEntry{}, listens: map[listenKey]int64{},
 		spill: map[flows.Proto]*conn{}, holders: map[kprobes.Owner]*holder{}, known: map[identity]*identity{},
 	}
@@ -199,67 +199,6 @@ func likelyServer(a, b uint16) bool {
 func (j *Joiner) Listens(netns uint32, port uint16, proto flows.Proto) bool {
 	_, ok := j.listens[listenKey{netns, port, proto}]
 	return ok
-}
-
-// Peer takes what a datagram socket exchanged with one peer.
-func (j *Joiner) Peer(ev *kprobes.PeerEvent) {
-	j.stats.Peers++
-	id := peerKey{ev.Cookie, ev.Key}
-	c, ok := j.peers[id]
-	ok = ok && !c.done
-	s := client
-	if ev.Role == kprobes.RoleServer {
-		s = server
-	}
-	if !ok {
-		if len(j.conns) >= j.cfg.MaxConnections {
-			j.spillPeer(ev)
-			return
-		}
-		c = j.placePeer(ev, s)
-		j.peers[id] = c
-	}
-	if c.ends[s] == nil || c.ends[s].cookie != ev.Cookie {
-		s = s.other() // the flow was oriented by its other end
-	}
-	e := c.ends[s]
-	e.owner = j.hold(e.owner, &ev.Owner)
-	e.opener, e.self, e.overflow = e.owner, ev.Self, ev.Overflow
-	e.sent, e.rcvd = max(e.sent, ev.Sent), max(e.rcvd, ev.Received)
-	e.sentPackets, e.rcvdPackets = max(e.sentPackets, ev.SentPackets), max(e.rcvdPackets, ev.ReceivedPackets)
-	e.last = max(e.last, ev.Last)
-	c.touch(ev.First)
-	c.touch(ev.Last)
-	if ev.Released || ev.Idle {
-		e.closed, e.closedAt = true, ev.Last
-	}
-	if ev.Idle {
-		c.reason = flows.EndIdle
-	}
-}
-
-func (j *Joiner) placePeer(ev *kprobes.PeerEvent, s side) *conn {
-	e := j.newEnd()
-	e.cookie, e.key, e.role = ev.Cookie, ev.Key, ev.Role
-	var c *conn
-	if !ev.Overflow {
-		c = j.partner(ev, s)
-		if c == nil {
-			c = j.adopt(ev.Key, ev.First, ev.Cookie)
-		}
-	}
-	if c == nil {
-		c = j.newConn(ev.First)
-	}
-	if c.ends[s] != nil {
-		s = s.other()
-	}
-	c.ends[s] = e
-	c.setKey(s, ev.Key, true)
-	if !ev.Overflow {
-		j.index(c, ev.Key)
-	}
-	return c
 }
 
 // setKey takes the client's own view as the connection's key as soon as there is one.

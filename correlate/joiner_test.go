@@ -359,7 +359,7 @@ func TestBootstrapPairTellsRoles(t *testing.T) {
 	}
 }
 
-func peer(cookie uint64, k flows.Key, role kprobes.Role, pid uint32, comm string, at int64, sent, rcvd uint64) *kprobes.PeerEvent {
+func datagrams(cookie uint64, k flows.Key, role kprobes.Role, pid uint32, comm string, at int64, sent, rcvd uint64) *kprobes.PeerEvent {
 	k.Proto = flows.UDP
 	return &kprobes.PeerEvent{Cookie: cookie, Key: k, Role: role, Owner: owner(pid, comm), First: at, Last: at + sec/10, Sent: sent, Received: rcvd, SentPackets: 1}
 }
@@ -370,8 +370,8 @@ func TestUDPBothEndsAndReuse(t *testing.T) {
 	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 53, 1)
 	b := k.Reverse()
 	b.NetNS = 9
-	j.Peer(peer(8, b, kprobes.RoleServer, 20, "dns", t0, 90, 30))
-	j.Peer(peer(7, k, kprobes.RoleClient, 10, "dig", t0, 30, 90))
+	j.Peer(datagrams(8, b, kprobes.RoleServer, 20, "dns", t0, 90, 30))
+	j.Peer(datagrams(7, k, kprobes.RoleClient, 10, "dig", t0, 30, 90))
 	r := only(t, tick(j, t0+sec, Running))
 	if r.Client.Name != "dig" || r.Server.Name != "dns" || r.Delta.ToServer.Payload != 30 || r.Delta.ToClient.Payload != 90 || r.Delta.Opened != 1 {
 		t.Errorf("got %+v", r)
@@ -380,7 +380,7 @@ func TestUDPBothEndsAndReuse(t *testing.T) {
 	if !r.Final || r.EndReason != flows.EndIdle {
 		t.Errorf("idle: %+v", r)
 	}
-	j.Peer(peer(7, k, kprobes.RoleClient, 10, "dig", t0+80*sec, 5, 0)) // the entry was made anew: totals begin at 0
+	j.Peer(datagrams(7, k, kprobes.RoleClient, 10, "dig", t0+80*sec, 5, 0)) // the entry was made anew: totals begin at 0
 	r = only(t, tick(j, t0+81*sec, Running))
 	if r.Delta.ToServer.Payload != 5 || r.Delta.Opened != 1 {
 		t.Errorf("after idle: %+v", r.Delta)
@@ -429,7 +429,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	s := payload(bases(sock(8, back, kprobes.RoleServer, 20, "nginx", t0), 2000, 1000), 5000, 300)
 	c.Kind, s.Kind = kprobes.SocketSnapshot, kprobes.SocketSnapshot
 	f := flow(k, t0, t0+sec/2, 800, 6000)
-	u := peer(9, tcpKey("172.17.0.2", 4000, "172.17.0.3", 53, 11), kprobes.RoleClient, 10, "dig", t0, 1, 1)
+	u := datagrams(9, tcpKey("172.17.0.2", 4000, "172.17.0.3", 53, 11), kprobes.RoleClient, 10, "dig", t0, 1, 1)
 	now := t0
 	run := func() {
 		now += sec
@@ -485,8 +485,8 @@ func TestUDPEndsWithTheClientsSocket(t *testing.T) {
 	j := newTest()
 	t0 := 100 * sec
 	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 53, 1)
-	j.Peer(peer(8, k.Reverse(), kprobes.RoleServer, 20, "dns", t0, 90, 30))
-	c := peer(7, k, kprobes.RoleClient, 10, "dig", t0, 30, 90)
+	j.Peer(datagrams(8, k.Reverse(), kprobes.RoleServer, 20, "dns", t0, 90, 30))
+	c := datagrams(7, k, kprobes.RoleClient, 10, "dig", t0, 30, 90)
 	c.Released = true
 	j.Peer(c)
 	r := only(t, tick(j, t0+sec, Running))
@@ -514,6 +514,49 @@ func TestCookieOrientsTranslatedFlow(t *testing.T) {
 		r := only(t, tick(j, t0+2*sec, Running))
 		if r.Delta.ToServer.WireOctets != 800 || r.Delta.ToClient.WireOctets != 6000 {
 			t.Errorf("flip %v: %+v", flip, r.Delta)
+		}
+	}
+}
+
+func TestUDPPortReuseSharesTheServer(t *testing.T) {
+	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 53, 9)
+	b := k.Reverse()
+	b.NetNS = 10
+	t0 := 100 * sec
+	for _, order := range [][]int{{0, 1, 2}, {1, 2, 0}, {2, 0, 1}, {1, 0, 2}} {
+		j := newTest()
+		srv := datagrams(8, b, kprobes.RoleServer, 20, "dns", t0, 180, 60)
+		srv.Last = t0 + sec
+		one, two := datagrams(7, k, kprobes.RoleClient, 10, "dig", t0, 30, 90), datagrams(9, k, kprobes.RoleClient, 11, "host", t0+sec, 30, 90)
+		one.Released, two.Released = true, true
+		evs := []*kprobes.PeerEvent{srv, one, two}
+		for _, i := range order {
+			j.Peer(evs[i])
+		}
+		names := map[string]bool{}
+		var sum uint64
+		at := t0
+		for i := range 40 { // until everything has been forgotten, the server's entry told as idle
+			at += 2 * sec
+			if i == 35 {
+				srv.Idle = true
+				j.Peer(srv)
+			}
+			for _, r := range tick(j, at, Running) {
+				sum += r.Delta.ToServer.Payload
+				if r.Final {
+					names[r.Client.Name] = true
+				}
+				if r.Server.Name != "dns" || r.Reporter != ReporterBoth {
+					t.Errorf("order %v: %s → %s, reporter %v", order, r.Client.Name, r.Server.Name, r.Reporter)
+				}
+			}
+		}
+		if !names["dig"] || !names["host"] || len(names) != 2 || sum != 60 {
+			t.Errorf("order %v: clients %v, %d octets", order, names, sum)
+		}
+		if len(j.conns) != 0 || len(j.peers) != 0 {
+			t.Errorf("order %v: %d flows and %d peers left", order, len(j.conns), len(j.peers))
 		}
 	}
 }

@@ -97,7 +97,11 @@ func (j *Joiner) dropRefs(c *conn) {
 func (j *Joiner) matchFlow(rec *flows.Record) *conn {
 	k := indexKey(rec.Key)
 	head := j.tuples[k]
-	for _, cookie := range rec.Cookie {
+	cookies := rec.Cookie
+	if rec.Initiator == flows.InitiatorDst { // the client's says more: a server's datagram socket is in many flows
+		cookies[0], cookies[1] = cookies[1], cookies[0]
+	}
+	for _, cookie := range cookies {
 		if cookie == 0 {
 			continue
 		}
@@ -265,29 +269,6 @@ func (c *conn) makeRoom(s side) bool {
 	return c.ends[s] == nil && c.ends[s.other()] != nil
 }
 
-// partner finds the connection that the other end of a datagram flow made: the
-// reversed tuple, with the socket on the other side still free.
-func (j *Joiner) partner(ev *kprobes.PeerEvent, s side) *conn {
-	if ev.Key.Dst.IsMulticast() || ev.Key.Src.IsMulticast() {
-		return nil // several receivers share the tuple
-	}
-	var found *conn
-	for r := j.tuples[indexKey(ev.Key)]; r != nil; r = r.next {
-		c := r.c
-		if c.done || c.ends[s] != nil || c.ends[s.other()] == nil || c.ends[s.other()].cookie == ev.Cookie {
-			continue
-		}
-		if found != nil {
-			return nil // two namespaces use the same tuple: leave the ends apart
-		}
-		found = c
-	}
-	if found != nil {
-		j.stats.Paired++
-	}
-	return found
-}
-
 // mergeable says whether b can be the same connection as a: they do not both
 // have a socket on the same side.
 func (j *Joiner) mergeable(a, b *conn) bool {
@@ -314,8 +295,8 @@ func (j *Joiner) merge(a, b *conn) {
 		a.ends[s] = e
 		if e.key.Proto == flows.TCP {
 			j.sockets[e.cookie] = sockRef{a, side(s)}
-		} else {
-			j.peers[peerKey{e.cookie, e.key}] = a
+		} else if p := j.peers[peerKey{e.cookie, e.key}]; p != nil && p.c == b {
+			p.c = a
 		}
 		a.setKey(side(s), e.key, true)
 		j.movePairs(e, b, a)

@@ -41,8 +41,8 @@ func (j *Joiner) remove(c *conn) {
 		if r, ok := j.sockets[e.cookie]; ok && r.c == c && r.s == side(s) {
 			delete(j.sockets, e.cookie)
 		}
-		if pk := (peerKey{e.cookie, e.key}); j.peers[pk] == c {
-			delete(j.peers, pk)
+		if p := j.peers[peerKey{e.cookie, e.key}]; p != nil && p.c == c {
+			p.c = nil
 		}
 		j.movePairs(e, c, nil)
 		*e = end{}

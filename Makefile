@@ -1,0 +1,93 @@
+# Weir. `make help` lists the targets; what is longer than a line is in test/.
+
+GO            ?= go
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT        ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS       ?= -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+ARGS          ?=
+KERNELS       ?= bullseye-security:5.10 bookworm-security:6.1 trixie-security:6.12
+FUZZTIME      ?= 5s
+BENCHTIME     ?= 1s
+WEIR_CACHE    ?= $(HOME)/.cache/weir
+COMPOSE       ?= docker compose
+IMAGE         ?= weir:$(VERSION)
+SUDO          := $(if $(filter 0,$(shell id -u)),,sudo -E)
+
+export KERNELS FUZZTIME WEIR_CACHE
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the static binary ./weir
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o weir ./cmd/weir
+
+.PHONY: run
+run: build ## build and run the probe, with ARGS="…" (sudo unless root)
+	$(SUDO) ./weir run $(ARGS)
+
+.PHONY: install-tools
+install-tools: ## what the tests need: Debian packages, a real InfluxDB (cached)
+	@test/install.sh
+
+.PHONY: test
+test: install-tools ## everything: installs what it needs, runs all levels, reports
+	@test/run.sh; status=$$?; $(GO) run ./test/summary report && exit $$status
+
+.PHONY: test-unit
+test-unit: ## what needs nothing but Go
+	@test/run.sh unit
+
+.PHONY: test-race
+test-race: ## the same under the race detector
+	@test/run.sh race
+
+.PHONY: test-root
+test-root: ## network namespaces, BPF, containers (root)
+	@test/run.sh root
+
+.PHONY: test-e2e
+test-e2e: build ## the program against real servers and containers (root)
+	@test/run.sh e2e
+
+.PHONY: vm-test
+vm-test: ## weir and its kernel tests under each of KERNELS, emulated (about two minutes)
+	@test/run.sh kernels
+
+.PHONY: bench
+bench: ## benchmarks, each for BENCHTIME
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@test/run.sh fuzz
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck
+	@test/run.sh lint
+
+.PHONY: generate
+generate: ## BPF objects from bpf/*.c (clang-19, llvm-19, libbpf-dev)
+	$(GO) generate ./bpf
+
+.PHONY: verify-generated
+verify-generated: ## the committed BPF objects are what their sources generate
+	@test/verify-generated.sh
+
+.PHONY: dashboards
+dashboards: ## dashboards/grafana/*.json from dashboards/*.go
+	$(GO) test ./dashboards -run TestGenerated -count=1 -update
+
+.PHONY: image
+image: build ## the container image, from ./weir
+	docker build -f deploy/Dockerfile -t $(IMAGE) .
+
+.PHONY: up
+up: build ## InfluxDB, Grafana and Weir on this machine (Docker Compose v2)
+	$(COMPOSE) up -d --build
+
+.PHONY: clean
+clean: ## remove what was built (not the cache)
+	rm -rf weir out

@@ -1,0 +1,97 @@
+package dashboards
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/weir-probe/weir/sink"
+)
+
+// containerVariable names the container: its own name, or the display name of
+// the Compose service or workload it belongs to (what a link from the overview
+// gives), which then stands for all its replicas.
+const containerVariable = "container"
+
+// Rows in which the container is the client, told by the client's host, and
+// those in which it is the server, told by the server's: each once.
+var (
+	isClient = []string{
+		either(matches(sink.TagContainer[sink.ClientEnd], containerVariable), matches(clientTag, containerVariable)),
+		not(sink.TagReporter, "server"),
+	}
+	isServer = []string{
+		either(matches(sink.TagContainer[sink.ServerEnd], containerVariable), matches(serverTag, containerVariable)),
+		not(sink.TagReporter, "client"),
+	}
+	isEither = []string{either(
+		matches(sink.TagContainer[sink.ClientEnd], containerVariable), matches(clientTag, containerVariable),
+		matches(sink.TagContainer[sink.ServerEnd], containerVariable), matches(serverTag, containerVariable),
+	)}
+)
+
+func container() *dashboard.DashboardBuilder {
+	containers := tagValues(sink.MeasurementFlow, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd])
+	const flow = sink.MeasurementFlow
+	process := [2]string{sink.TagProcess[sink.ClientEnd], sink.TagProcess[sink.ServerEnd]}
+	return page(containerUID, "Weir / Container", "One container: whom it talks to, how much, how fast, and what fails.").
+		WithVariable(lookup(containerVariable, "Container", containers)).
+		WithRow(dashboard.NewRowBuilder("$" + containerVariable)).
+		WithPanel(stacked("In, by peer", "Payload received.", "Bps",
+			overBy(flow, isServer, perSecond(sink.FieldToServerBytes, "in"), "from client $tag_"+clientTag, clientTag),
+			overBy(flow, isClient, perSecond(sink.FieldToClientBytes, "in"), "from server $tag_"+serverTag, serverTag))).
+		WithPanel(stacked("Out, by peer", "Payload sent.", "Bps",
+			overBy(flow, isServer, perSecond(sink.FieldToClientBytes, "out"), "to client $tag_"+clientTag, clientTag),
+			overBy(flow, isClient, perSecond(sink.FieldToServerBytes, "out"), "to server $tag_"+serverTag, serverTag))).
+		WithPanel(stacked("In, by process", "Payload received.", "Bps",
+			overBy(flow, isServer, perSecond(sink.FieldToServerBytes, "in"), "$tag_"+process[1], process[1]),
+			overBy(flow, isClient, perSecond(sink.FieldToClientBytes, "in"), "$tag_"+process[0], process[0]))).
+		WithPanel(stacked("Out, by process", "Payload sent.", "Bps",
+			overBy(flow, isServer, perSecond(sink.FieldToClientBytes, "out"), "$tag_"+process[1], process[1]),
+			overBy(flow, isClient, perSecond(sink.FieldToServerBytes, "out"), "$tag_"+process[0], process[0]))).
+		WithRow(dashboard.NewRowBuilder("Connections and errors")).
+		WithPanel(graph("Connections per second", "Opened to and by this container.", "cps",
+			over(flow, isServer, perSecond(sink.FieldOpened, "accepted"), perSecond(sink.FieldFailed, "failed as server")),
+			over(flow, isClient, perSecond(sink.FieldOpened, "connected"), perSecond(sink.FieldFailed, "failed as client")))).
+		WithPanel(graph("Active connections", "Open at the end of each interval.", "short",
+			named(lastSum(flow, isServer, sink.FieldActive), "as server"),
+			named(lastSum(flow, isClient, sink.FieldActive), "as client"))).
+		WithPanel(failures(isEither)).
+		WithPanel(graph("Retransmits per second", "TCP segments sent again.", "pps",
+			over(flow, isServer, perSecond(sink.FieldRetransmitsToServer, "in, from clients"), perSecond(sink.FieldRetransmitsToClient, "out, to clients")),
+			over(flow, isClient, perSecond(sink.FieldRetransmitsToClient, "in, from servers"), perSecond(sink.FieldRetransmitsToServer, "out, to servers")))).
+		WithRow(dashboard.NewRowBuilder("Latency")).
+		WithPanel(graph("Round-trip time by peer", "The kernel's smoothed RTT, average over the peer's edges.", "s",
+			overBy(flow, isServer, as("mean("+ident(sink.FieldRTTAvg)+")", "rtt"), "client $tag_"+clientTag, clientTag),
+			overBy(flow, isClient, as("mean("+ident(sink.FieldRTTAvg)+")", "rtt"), "server $tag_"+serverTag, serverTag))).
+		WithPanel(connectLatency(isEither)).
+		WithRow(dashboard.NewRowBuilder("Connections")).
+		WithPanel(recentConnections())
+}
+
+func named(q query, alias string) query {
+	q.alias = alias
+	return q
+}
+
+// recentConnections are single connections from flow_log: the identities that
+// the tags of flow leave out.
+func recentConnections() cogPanel {
+	cols := []string{clientTag, serverTag, sink.TagProto, sink.TagEndReason}
+	for _, pair := range [][2]string{sink.LogAddress, sink.LogPort, sink.LogProcess, sink.LogPID, sink.LogContainer, sink.LogMethod} {
+		cols = append(cols, pair[:]...)
+	}
+	cols = append(cols, sink.LogDuration, sink.FieldToServerBytes, sink.FieldToClientBytes,
+		sink.FieldRTTAvg, sink.Connect.Sum, sink.LogCloseCause)
+	s := stmt{
+		fields: []string{names(cols...)},
+		from:   sink.MeasurementFlowLog,
+		where: []string{either(
+			matches(clientTag, containerVariable), matches(serverTag, containerVariable),
+			matches(sink.LogContainer[sink.ClientEnd], containerVariable), matches(sink.LogContainer[sink.ServerEnd], containerVariable),
+		)},
+		order: "time DESC", limit: 200,
+	}
+	p := tabular("Recent connections", "The 200 newest rows of flow_log: ended connections, and heartbeats of those that live (end_reason active).",
+		logDB, query{text: s.String()}, "Time", 200)
+	units(p, "bytes", sink.FieldToServerBytes, sink.FieldToClientBytes)
+	units(p, "s", sink.LogDuration, sink.FieldRTTAvg, sink.Connect.Sum)
+	return linked(p, clientTag, serverTag, sink.LogContainer[sink.ClientEnd], sink.LogContainer[sink.ServerEnd])
+}

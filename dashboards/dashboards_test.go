@@ -1,0 +1,202 @@
+package dashboards
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weir-probe/weir/sink"
+)
+
+var update = flag.Bool("update", false, "write the generated dashboards to grafana/")
+
+// TestGenerated: the committed JSON is what the code generates.
+func TestGenerated(t *testing.T) {
+	for _, p := range mustPages(t) {
+		want, err := p.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("grafana", p.Name+".json")
+		if *update {
+			if err := os.WriteFile(path, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatalf("%v: run make dashboards", err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what the code generates: run make dashboards", path)
+		}
+	}
+}
+
+func mustPages(t *testing.T) []Page {
+	t.Helper()
+	pages, err := Pages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages
+}
+
+func mustQueries(t *testing.T, v Values) []Query {
+	t.Helper()
+	queries, err := QueriesWith(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return queries
+}
+
+var (
+	measurementName = regexp.MustCompile(`FROM "([^"]+)"`)
+	newName         = regexp.MustCompile(`AS "([^"]+)"`)
+	quotedName      = regexp.MustCompile(`"([^"]+)"`)
+	legendTag       = regexp.MustCompile(`\$tag_([a-z_]+)`)
+)
+
+// TestNamesAreInTheSchema: every measurement, tag and field of a query is one
+// that Weir writes, into the database that the panel asks.
+func TestNamesAreInTheSchema(t *testing.T) {
+	streams := map[string]sink.Stream{}
+	planned := map[string]bool{}
+	for _, m := range sink.Measurements() {
+		streams[m.Name] = m.Stream
+		for _, f := range m.Fields {
+			if f.Planned {
+				planned[m.Name+" "+f.Name] = true
+			}
+		}
+	}
+	queries := mustQueries(t, Values{})
+	if len(queries) < 40 {
+		t.Fatalf("%d queries: panels are missing", len(queries))
+	}
+	for _, q := range queries {
+		where := q.Dashboard + ", " + q.Panel
+		m := measurementName.FindStringSubmatch(q.Raw)
+		if m == nil {
+			t.Errorf("%s: no measurement in %s", where, q.Raw)
+			continue
+		}
+		known, err := sink.Names(m[1])
+		if err != nil {
+			t.Errorf("%s: %v", where, err)
+			continue
+		}
+		if want := map[sink.Stream]string{sink.Main: "weir", sink.Log: "weir_log"}[streams[m[1]]]; q.Database != want {
+			t.Errorf("%s: asks %s for %s, which is in %s", where, q.Database, m[1], want)
+		}
+		given := map[string]bool{m[1]: true}
+		for _, n := range newName.FindAllStringSubmatch(q.Raw, -1) {
+			given[n[1]] = true
+		}
+		for _, n := range quotedName.FindAllStringSubmatch(q.Raw, -1) {
+			if !known[n[1]] && !given[n[1]] {
+				t.Errorf("%s: %q is neither in the schema of %s nor made by the query: %s", where, n[1], m[1], q.Raw)
+			}
+			if planned[m[1]+" "+n[1]] {
+				t.Errorf("%s: nothing writes %s.%s yet", where, m[1], n[1])
+			}
+		}
+	}
+}
+
+// TestLegendsNameGroups: a $tag_… in a legend is a tag the query groups by.
+func TestLegendsNameGroups(t *testing.T) {
+	for _, p := range mustPages(t) {
+		for _, panel := range p.panels() {
+			for _, q := range panel.Targets {
+				tg := q.(target)
+				_, groups, _ := strings.Cut(tg.Query, "GROUP BY")
+				for _, m := range legendTag.FindAllStringSubmatch(tg.Alias, -1) {
+					if !strings.Contains(groups, `"`+m[1]+`"`) {
+						t.Errorf("%s, %s: legend %s needs GROUP BY %q", p.Name, *panel.Title, tg.Alias, m[1])
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestVariablesExist: a query uses no variable that its dashboard does not have
+// (Grafana would send the dollar sign to the database), and none is idle.
+func TestVariablesExist(t *testing.T) {
+	for _, p := range mustPages(t) {
+		used := map[string]bool{}
+		for _, q := range mustQueries(t, Values{}) {
+			if q.Dashboard != p.Name {
+				continue
+			}
+			if strings.Contains(q.Text, "$timeFilter") || strings.Contains(strings.ReplaceAll(q.Text, "$/", ""), "$") {
+				t.Errorf("%s, %s: a variable is left: %s", p.Name, q.Panel, q.Text)
+			}
+			for _, m := range regexp.MustCompile(`/\^\$(\w+)\$/`).FindAllStringSubmatch(q.Raw, -1) {
+				used[m[1]] = true
+			}
+		}
+		for _, v := range p.Templating.List {
+			if !used[v.Name] {
+				t.Errorf("%s: no query uses the variable %s", p.Name, v.Name)
+			}
+		}
+	}
+}
+
+// TestDashboardsAreWhole checks what Grafana needs and what makes a panel useful.
+func TestDashboardsAreWhole(t *testing.T) {
+	var uids []string
+	for _, p := range mustPages(t) {
+		if p.Uid == nil || slices.Contains(uids, *p.Uid) {
+			t.Fatalf("%s: no uid of its own", p.Name)
+		}
+		uids = append(uids, *p.Uid)
+		taken := map[[2]uint32]string{}
+		for _, panel := range p.panels() {
+			title := *panel.Title
+			if panel.Description == nil || *panel.Description == "" {
+				t.Errorf("%s, %s: no description", p.Name, title)
+			}
+			if len(panel.Targets) == 0 || panel.GridPos == nil || panel.GridPos.W == 0 {
+				t.Errorf("%s, %s: no query or no place", p.Name, title)
+				continue
+			}
+			at := [2]uint32{panel.GridPos.X, panel.GridPos.Y}
+			if other, ok := taken[at]; ok {
+				t.Errorf("%s: %s lies on %s", p.Name, title, other)
+			}
+			taken[at] = title
+			if panel.GridPos.X+panel.GridPos.W > 24 {
+				t.Errorf("%s, %s: wider than the grid", p.Name, title)
+			}
+		}
+	}
+	for _, p := range mustPages(t) {
+		b, err := p.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"/d/([a-z-]+)\?([^"]*)"`).FindAllSubmatch(b, -1) {
+			if !slices.Contains(uids, string(m[1])) {
+				t.Errorf("%s: link to a dashboard that there is not: %s", p.Name, m[0])
+			}
+			if !bytes.Contains(m[2], []byte("${__url_time_range}")) {
+				t.Errorf("%s: link loses the time range: %s", p.Name, m[0])
+			}
+		}
+		var generic map[string]any
+		if err := json.Unmarshal(b, &generic); err != nil {
+			t.Errorf("%s: %v", p.Name, err)
+		}
+	}
+}

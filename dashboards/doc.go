@@ -1,0 +1,17 @@
+// Package dashboards makes the Grafana dashboards from typed code:
+//
+//	overview   every edge of the fleet: bytes, failures, latency, attribution
+//	container  one container (or Compose service, or workload) and its peers
+//	health     the probe about itself
+//
+// The JSON in grafana/ is generated (make dashboards) and committed, so that it
+// can be provisioned or imported as it is; a test compares it. Queries are
+// InfluxQL, which InfluxDB 1.8, 2.x (buckets are databases by virtual DBRP
+// mapping) and 3 all answer, and take their names from the schema in sink.
+//
+// How queries read the schema: counters are per-interval deltas, so they are
+// added up and divided by the width of the graph's interval; gauges are taken at
+// their last value per series before series are added up; quantiles are never
+// averaged, the worst is shown. A connection between two hosts with a probe is
+// reported by both; totals take the client's row.
+package dashboards

@@ -1,0 +1,176 @@
+package dashboards
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/lineproto"
+	"github.com/weir-probe/weir/test/influxd"
+)
+
+// sampleTime is an interval's end; all queries of the tests look around it.
+var sampleTime = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+const sampleIntervals = 12
+
+var sampleValues = Values{
+	TimeFilter: fmt.Sprintf("time >= %dms and time <= %dms", sampleTime.UnixMilli(), sampleTime.Add(sampleIntervals*10*time.Second).UnixMilli()),
+	Interval:   10 * time.Second,
+	// as Grafana escapes it
+	Variables: map[string]string{containerVariable: `shop\/web`},
+}
+
+// sampleEdges are tags of two edges of one Compose project: the container is the
+// server of the first, and the client of the second.
+var sampleEdges = []map[string]string{
+	{"client": "curl", "client_kind": "process", "client_process": "curl", "server": "shop/web", "server_kind": "container",
+		"server_container": "shop-web-1", "server_process": "nginx", "server_port": "80", "proto": "tcp", "reporter": "both", "attribution": "exact"},
+	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "server": "shop/db",
+		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "both", "attribution": "inferred"},
+}
+
+// sampleLines is one row per edge (or stage) and interval with every field of
+// the measurement that anything writes, so that no query may come back empty.
+func sampleLines(stream sink.Stream) []byte {
+	var e lineproto.Encoder
+	for _, m := range sink.Measurements() {
+		if m.Stream != stream {
+			continue
+		}
+		for i, tags := range sampleTags(m) {
+			prefix := e.AppendTags(nil, tags)
+			for k := range sampleIntervals {
+				e.Begin(m.Name, prefix)
+				for _, f := range m.Fields {
+					if f.Planned || f.OptIn != "" {
+						continue
+					}
+					switch f.Type {
+					case sink.Int:
+						e.Int(f.Name, int64(100*(i+1)))
+					case sink.Float:
+						e.Float(f.Name, 0.25)
+					case sink.String:
+						e.String(f.Name, "sample")
+					case sink.Bool:
+						e.Bool(f.Name, true)
+					}
+				}
+				// an edge's rows share their times with other edges', flow_log's do not
+				e.End(sampleTime.Add(time.Duration(k)*10*time.Second + time.Duration(i)).UnixNano())
+			}
+		}
+	}
+	return e.Bytes()
+}
+
+func sampleTags(m sink.Measurement) [][]lineproto.Tag {
+	var sets [][]lineproto.Tag
+	if _, ok := m.Tag(sink.TagStage); ok {
+		for _, s := range sink.Stages() {
+			sets = append(sets, []lineproto.Tag{{Key: sink.TagHost, Value: "one"}, {Key: sink.TagStage, Value: string(s)}})
+		}
+		return sets
+	}
+	for _, edge := range sampleEdges {
+		var set []lineproto.Tag
+		for _, tag := range m.Tags {
+			switch {
+			case tag.Name == sink.TagHost:
+				set = append(set, lineproto.Tag{Key: tag.Name, Value: "one"})
+			case tag.Name == sink.TagEndReason:
+				set = append(set, lineproto.Tag{Key: tag.Name, Value: "end"})
+			case edge[tag.Name] != "":
+				set = append(set, lineproto.Tag{Key: tag.Name, Value: edge[tag.Name]})
+			}
+		}
+		sets = append(sets, set)
+	}
+	return sets
+}
+
+// TestQueriesRun: a real server parses every query and has an answer to it.
+func TestQueriesRun(t *testing.T) {
+	for _, version := range []string{influxd.V1, influxd.V2} {
+		t.Run(version, func(t *testing.T) {
+			s := startServer(t, version)
+			s.write(t, mainDB, sampleLines(sink.Main))
+			s.write(t, logDB, sampleLines(sink.Log))
+			for _, q := range mustQueries(t, sampleValues) {
+				got, err := s.ask(q.Database, q.Text)
+				if err != nil {
+					t.Errorf("%s, %s: %v\n%s", q.Dashboard, q.Panel, err, q.Text)
+				} else if len(got) == 0 {
+					t.Errorf("%s, %s: no answer although every field has data\n%s", q.Dashboard, q.Panel, q.Text)
+				}
+			}
+			t.Run("answers", func(t *testing.T) { checkAnswers(t, s) })
+		})
+	}
+}
+
+// checkAnswers: some queries with known results, so that arithmetic and filters
+// are right and not only accepted.
+func checkAnswers(t *testing.T, s *server) {
+	for _, c := range []struct {
+		dashboard, panel string
+		column           string
+		want             float64 // in the first row that has a value
+	}{
+		// two edges (100 and 200 octets per 10 s), both directions: 60 octets/s
+		{"overview", "Throughput", "throughput", 60},
+		{"overview", "Active connections", "active", 300},
+		{"overview", "Top edges by bytes to the server", "bytes", 200 * sampleIntervals},
+		{"overview", "Attributed", "coverage", 1},
+		// in: as the server of the first edge 100/10 s
+		{"container", "In, by peer", "in", 10},
+		{"container", "Out, by peer", "out", 10},
+		{"container", "Connections per second", "accepted", 10},
+		{"health", "CPU", "cpu", 0.025},
+	} {
+		t.Run(c.dashboard+" "+c.panel, func(t *testing.T) {
+			for _, q := range mustQueries(t, sampleValues) {
+				if q.Dashboard != c.dashboard || q.Panel != c.panel || !strings.Contains(q.Text, `"`+c.column+`"`) {
+					continue
+				}
+				got, err := s.ask(q.Database, q.Text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if v, ok := got.first(c.column); !ok || v != c.want {
+					t.Errorf("%s = %v, want %v\n%s", c.column, v, c.want, q.Text)
+				}
+				return
+			}
+			t.Error("no such query")
+		})
+	}
+}
+
+// answer is what InfluxDB calls series.
+type answer []struct {
+	Name    string
+	Tags    map[string]string
+	Columns []string
+	Values  [][]any
+}
+
+// first returns the first number of a column.
+func (a answer) first(column string) (float64, bool) {
+	for _, s := range a {
+		for i, c := range s.Columns {
+			if c != column {
+				continue
+			}
+			for _, row := range s.Values {
+				if v, ok := row[i].(float64); ok {
+					return v, true
+				}
+			}
+		}
+	}
+	return 0, false
+}

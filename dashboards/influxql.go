@@ -1,0 +1,169 @@
+package dashboards
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/weir-probe/weir/sink"
+)
+
+// database is a data source of the provisioning file: its uid is the name of
+// the database (or bucket).
+type database string
+
+// The two databases of the schema.
+const (
+	mainDB database = "weir"
+	logDB  database = "weir_log"
+)
+
+func (d database) ref() common.DataSourceRef {
+	return common.DataSourceRef{Type: cog.ToPtr("influxdb"), Uid: cog.ToPtr(string(d))}
+}
+
+// format is how Grafana reads the answer.
+type format string
+
+const (
+	series format = "time_series"
+	rows   format = "table"
+)
+
+// target is one InfluxQL query of a panel, as Grafana's influxdb data source
+// keeps it; the SDK has no type for it.
+type target struct {
+	Alias        string               `json:"alias,omitempty"`
+	Datasource   common.DataSourceRef `json:"datasource"`
+	Query        string               `json:"query"`
+	RawQuery     bool                 `json:"rawQuery"`
+	RefID        string               `json:"refId"`
+	ResultFormat format               `json:"resultFormat"`
+}
+
+// The SDK's Dataquery interface.
+func (target) ImplementsDataqueryVariant() {}
+func (target) DataqueryType() string       { return "influxdb" }
+func (target) Validate() error             { return nil }
+func (t target) Equals(o variants.Dataquery) bool {
+	return reflect.DeepEqual(t, o)
+}
+
+// Build makes the target its own builder.
+func (t target) Build() (variants.Dataquery, error) {
+	if !json.Valid([]byte(fmt.Sprintf("%q", t.RefID))) || t.Query == "" {
+		return nil, fmt.Errorf("build query %s: empty", t.RefID)
+	}
+	return t, nil
+}
+
+// query is what a panel's author writes.
+type query struct {
+	text  string
+	alias string // Grafana's pattern for the legend: $col, $tag_NAME
+}
+
+// ident quotes a name. Only the fields and tags of the schema are passed in.
+func ident[S ~string](name S) string { return `"` + string(name) + `"` }
+
+func names[S ~string](list ...S) string {
+	quoted := make([]string, len(list))
+	for i, n := range list {
+		quoted[i] = ident(n)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// sum and its likes are InfluxQL aggregates of one field, under its own name.
+func sum[S ~string](f S) string  { return fmt.Sprintf("sum(%s) AS %s", ident(f), ident(f)) }
+func last[S ~string](f S) string { return fmt.Sprintf("last(%s) AS %s", ident(f), ident(f)) }
+func most[S ~string](f S) string { return fmt.Sprintf("max(%s) AS %s", ident(f), ident(f)) }
+
+// perSecond is the rate of a delta: $__interval_ms is the width of a point.
+func perSecond[S ~string](f S, as string) string {
+	return fmt.Sprintf("sum(%s) * 1000 / $__interval_ms AS %s", ident(f), ident(as))
+}
+
+// as gives an expression a name.
+func as(expression, name string) string { return expression + " AS " + ident(name) }
+
+// stmt is one SELECT.
+type stmt struct {
+	fields []string
+	from   string // a measurement, or a subquery in parentheses
+	where  []string
+	by     []string // GROUP BY terms
+	fill   string
+	order  string
+	limit  int
+}
+
+const (
+	timeFilter = "$timeFilter"
+	byTime     = "time($__interval)"
+)
+
+func (s stmt) String() string {
+	var b strings.Builder
+	from := s.from
+	if !strings.HasPrefix(from, "(") {
+		from = ident(from)
+	}
+	fmt.Fprintf(&b, "SELECT %s FROM %s WHERE %s", strings.Join(s.fields, ", "), from, timeFilter)
+	for _, w := range s.where {
+		b.WriteString(" AND " + w)
+	}
+	if len(s.by) > 0 {
+		b.WriteString(" GROUP BY " + strings.Join(s.by, ", "))
+	}
+	if s.fill != "" {
+		fmt.Fprintf(&b, " fill(%s)", s.fill)
+	}
+	if s.order != "" {
+		b.WriteString(" ORDER BY " + s.order)
+	}
+	if s.limit > 0 {
+		fmt.Fprintf(&b, " LIMIT %d", s.limit)
+	}
+	return b.String()
+}
+
+// over is a statement over time, with the legend made of the columns' names.
+func over(measurement string, where []string, fields ...string) query {
+	return query{stmt{fields: fields, from: measurement, where: where, by: []string{byTime}, fill: "null"}.String(), "$col"}
+}
+
+// overBy is one field over time, one line per value of the tags. Lines without
+// data at a moment have no point there: fill(null) would make a point for each.
+func overBy(measurement string, where []string, field string, legend string, tags ...string) query {
+	by := []string{byTime}
+	for _, t := range tags {
+		by = append(by, ident(t))
+	}
+	return query{stmt{fields: []string{field}, from: measurement, where: where, by: by, fill: "none"}.String(), legend}
+}
+
+// lastSum adds up the last values of a gauge of all series.
+func lastSum(measurement string, where []string, field string) query {
+	inner := stmt{fields: []string{as("last("+ident(field)+")", field)}, from: measurement, where: where, by: []string{byTime, "*"}, fill: "none"}
+	outer := stmt{fields: []string{sum(field)}, from: "(" + inner.String() + ")", by: []string{byTime}, fill: "null"}
+	return query{outer.String(), field}
+}
+
+// matches is a condition on a tag (or string field) by a dashboard variable.
+func matches(name, variable string) string {
+	return fmt.Sprintf("%s =~ /^$%s$/", ident(name), variable)
+}
+
+func equals(name, value string) string { return fmt.Sprintf("%s = '%s'", ident(name), value) }
+func not(name, value string) string    { return fmt.Sprintf("%s != '%s'", ident(name), value) }
+
+func either(conditions ...string) string { return "(" + strings.Join(conditions, " OR ") + ")" }
+
+// oncePerConnection leaves out the server's row where the client's host reports
+// too (schema.md: reporter).
+var oncePerConnection = either(not(sink.TagReporter, "server"), equals(sink.TagKind[sink.ClientEnd], "external"))

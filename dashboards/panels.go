@@ -1,0 +1,166 @@
+package dashboards
+
+import (
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// uid of each dashboard; links between them use it.
+const (
+	overviewUID  = "weir-overview"
+	containerUID = "weir-container"
+	healthUID    = "weir-health"
+)
+
+// rowInterval is the probe's default --interval: no graph asks for finer points,
+// which would show every second one as a gap.
+const rowInterval = "10s"
+
+func targets(db database, f format, queries []query) []target {
+	list := make([]target, len(queries))
+	for i, q := range queries {
+		list[i] = target{
+			Alias: q.alias, Datasource: db.ref(), Query: q.text, RawQuery: true,
+			RefID: string(rune('A' + i)), ResultFormat: f,
+		}
+	}
+	return list
+}
+
+// graph is a panel of lines over time; the legend names the largest first.
+func graph(title, description, unit string, queries ...query) *timeseries.PanelBuilder {
+	p := timeseries.NewPanelBuilder().
+		Title(title).Description(description).Unit(unit).Min(0).
+		Datasource(mainDB.ref()).Interval(rowInterval).
+		Span(12).Height(8).
+		FillOpacity(10).ShowPoints(common.VisibilityModeNever).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
+		Legend(common.NewVizLegendOptionsBuilder().
+			ShowLegend(true).Placement(common.LegendPlacementBottom).DisplayMode(common.LegendDisplayModeTable).
+			Calcs([]string{"mean", "max"}).SortBy("Mean").SortDesc(true))
+	for _, t := range targets(mainDB, series, queries) {
+		p.WithTarget(t)
+	}
+	return p
+}
+
+// stacked is a graph whose lines add up to a meaningful total.
+func stacked(title, description, unit string, queries ...query) *timeseries.PanelBuilder {
+	return graph(title, description, unit, queries...).FillOpacity(40).
+		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal))
+}
+
+// number is a single value with its history behind it.
+func number(title, description, unit, calculation string, q query) *stat.PanelBuilder {
+	return stat.NewPanelBuilder().
+		Title(title).Description(description).Unit(unit).
+		Datasource(mainDB.ref()).Interval(rowInterval).
+		Span(4).Height(4).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{calculation})).
+		Orientation(common.VizOrientationAuto).
+		GraphMode(common.BigValueGraphModeArea).ColorMode(common.BigValueColorModeValue).
+		WithTarget(targets(mainDB, series, []query{q})[0])
+}
+
+// alarming colours a value that should be zero.
+func alarming(p *stat.PanelBuilder) *stat.PanelBuilder {
+	return p.Thresholds(steps("green", step{1, "red"}))
+}
+
+type step struct {
+	from  float64
+	color string
+}
+
+func steps(base string, rest ...step) *dashboard.ThresholdsConfigBuilder {
+	list := []dashboard.Threshold{{Color: base}}
+	for _, s := range rest {
+		list = append(list, dashboard.Threshold{Value: cog.ToPtr(s.from), Color: s.color})
+	}
+	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(list)
+}
+
+// tabular is a table of one query's rows, sorted by a column, largest first.
+func tabular(title, description string, db database, q query, sortBy string, limit int) *table.PanelBuilder {
+	return table.NewPanelBuilder().
+		Title(title).Description(description).
+		Datasource(db.ref()).Interval(rowInterval).
+		Span(24).Height(12).Filterable(true).
+		WithTarget(targets(db, rows, []query{q})[0]).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "sortBy", Options: map[string]any{
+			"sort": []map[string]any{{"field": sortBy, "desc": true}},
+		}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "limit", Options: map[string]any{"limitField": limit}})
+}
+
+// units sets the unit of columns by name.
+func units(p *table.PanelBuilder, unit string, columns ...string) *table.PanelBuilder {
+	for _, c := range columns {
+		p.OverrideByName(c, []dashboard.DynamicConfigValue{{Id: "unit", Value: unit}})
+	}
+	return p
+}
+
+// hidden leaves out columns: the time of an aggregate over the whole range is
+// the range's start and says nothing.
+func hidden(p *table.PanelBuilder, columns ...string) *table.PanelBuilder {
+	for _, c := range columns {
+		p.OverrideByName(c, []dashboard.DynamicConfigValue{{Id: "custom.hidden", Value: true}})
+	}
+	return p
+}
+
+// linked makes the cells of columns lead to the container page of what they
+// name, with the same time range.
+func linked(p *table.PanelBuilder, columns ...string) *table.PanelBuilder {
+	for _, c := range columns {
+		p.OverrideByName(c, []dashboard.DynamicConfigValue{{Id: "links", Value: []map[string]any{{
+			"title": "Container page of ${__value.text}",
+			"url":   fmt.Sprintf("/d/%s?var-%s=${__value.raw:percentencode}&${__url_time_range}", containerUID, containerVariable),
+		}}}})
+	}
+	return p
+}
+
+// choice is a variable with several values, all by default. `.*` also matches
+// rows that do not have the tag.
+func choice(name, label, values string) *dashboard.QueryVariableBuilder {
+	return lookup(name, label, values).Multi(true).IncludeAll(true).AllValue(".*").
+		Current(dashboard.VariableOption{
+			Text:  dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}},
+			Value: dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}},
+		})
+}
+
+// lookup is a variable with one value out of what a query answers.
+func lookup(name, label, values string) *dashboard.QueryVariableBuilder {
+	return dashboard.NewQueryVariableBuilder(name).Label(label).
+		Datasource(mainDB.ref()).
+		Query(dashboard.StringOrMap{String: &values}).Definition(values).
+		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
+		Sort(dashboard.VariableSortNaturalAsc)
+}
+
+func tagValues(measurement string, tags ...string) string {
+	if len(tags) == 1 {
+		return fmt.Sprintf("SHOW TAG VALUES FROM %s WITH KEY = %s", ident(measurement), ident(tags[0]))
+	}
+	return fmt.Sprintf("SHOW TAG VALUES FROM %s WITH KEY IN (%s)", ident(measurement), names(tags...))
+}
+
+// page is what all dashboards have in common.
+func page(uid, title, description string) *dashboard.DashboardBuilder {
+	return dashboard.NewDashboardBuilder(title).
+		Uid(uid).Description(description).Tags([]string{"weir"}).
+		Time("now-1h", "now").Refresh("30s").Timezone("browser").Readonly().
+		Tooltip(dashboard.DashboardCursorSyncCrosshair).
+		Link(dashboard.NewDashboardLinkBuilder("Weir").
+			Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"weir"}).
+			KeepTime(true).IncludeVars(true).AsDropdown(false))
+}

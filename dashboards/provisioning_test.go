@@ -1,0 +1,97 @@
+package dashboards
+
+import (
+	"os"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+// decode reads a provisioning file strictly: a misspelled key is an error here
+// and would be silence in Grafana.
+func decode(t *testing.T, path string, into any) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalWithOptions(b, into, yaml.Strict()); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// TestDataSourcesAreProvisioned: each data source that a dashboard names exists,
+// with what Grafana's documentation asks of InfluxQL over InfluxDB 2.
+func TestDataSourcesAreProvisioned(t *testing.T) {
+	var file struct {
+		APIVersion  int `yaml:"apiVersion"`
+		Datasources []struct {
+			Name, UID, Type, Access, URL string
+			IsDefault                    bool `yaml:"isDefault"`
+			Editable                     bool
+			JSONData                     struct {
+				Version         string
+				DBName          string `yaml:"dbName"`
+				HTTPMode        string `yaml:"httpMode"`
+				TimeInterval    string `yaml:"timeInterval"`
+				HTTPHeaderName1 string `yaml:"httpHeaderName1"`
+			} `yaml:"jsonData"`
+			SecureJSONData struct {
+				HTTPHeaderValue1 string `yaml:"httpHeaderValue1"`
+			} `yaml:"secureJsonData"`
+		}
+	}
+	decode(t, "grafana/provisioning/datasources/weir.yaml", &file)
+	if file.APIVersion != 1 {
+		t.Errorf("apiVersion is %d, want 1", file.APIVersion)
+	}
+	uids := map[string]bool{}
+	var defaults int
+	for _, d := range file.Datasources {
+		uids[d.UID] = true
+		if d.IsDefault {
+			defaults++
+		}
+		if d.Name == "" || d.Type != "influxdb" || d.Access != "proxy" || d.URL != "${WEIR_INFLUXDB_URL}" {
+			t.Errorf("%s: name, type, access or url: %+v", d.UID, d)
+		}
+		// the uid is the database that queries of that data source are for
+		if d.JSONData.DBName != d.UID || d.JSONData.Version != "InfluxQL" {
+			t.Errorf("%s: jsonData: %+v", d.UID, d.JSONData)
+		}
+		if d.JSONData.HTTPHeaderName1 != "Authorization" || d.SecureJSONData.HTTPHeaderValue1 != "Token ${WEIR_INFLUXDB_TOKEN}" {
+			t.Errorf("%s: the token's header: %q: %q", d.UID, d.JSONData.HTTPHeaderName1, d.SecureJSONData.HTTPHeaderValue1)
+		}
+	}
+	if defaults != 1 {
+		t.Errorf("%d default data sources, want 1", defaults)
+	}
+	for _, q := range mustQueries(t, Values{}) {
+		if !uids[q.Database] {
+			t.Errorf("%s, %s: data source %q is not provisioned", q.Dashboard, q.Panel, q.Database)
+		}
+	}
+}
+
+func TestDashboardsAreProvisioned(t *testing.T) {
+	var file struct {
+		APIVersion int `yaml:"apiVersion"`
+		Providers  []struct {
+			Name                  string
+			OrgID                 int `yaml:"orgId"`
+			Folder, Type          string
+			DisableDeletion       bool `yaml:"disableDeletion"`
+			AllowUIUpdates        bool `yaml:"allowUiUpdates"`
+			UpdateIntervalSeconds int  `yaml:"updateIntervalSeconds"`
+			Options               struct{ Path string }
+		}
+	}
+	decode(t, "grafana/provisioning/dashboards/weir.yaml", &file)
+	if file.APIVersion != 1 || len(file.Providers) != 1 {
+		t.Fatalf("got %+v", file)
+	}
+	p := file.Providers[0]
+	if p.Name == "" || p.Type != "file" || p.OrgID != 1 || p.Options.Path != "/var/lib/weir-dashboards" {
+		t.Errorf("got %+v", p)
+	}
+}

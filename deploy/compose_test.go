@@ -1,0 +1,216 @@
+package deploy
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+)
+
+// capabilities is what the program's documentation promises to need.
+var capabilities = []string{"BPF", "DAC_READ_SEARCH", "NET_ADMIN", "PERFMON", "SYS_PTRACE"}
+
+type service struct {
+	Image       string
+	Build       struct{ Context, Dockerfile string }
+	Entrypoint  []string
+	Command     []string
+	Environment map[string]string
+	Volumes     []string
+	Ports       []string
+	Healthcheck struct {
+		Test                           []string
+		Interval, Timeout, StartPeriod string
+		Retries                        int
+	}
+	CapDrop     []string `yaml:"cap_drop"`
+	CapAdd      []string `yaml:"cap_add"`
+	SecurityOpt []string `yaml:"security_opt"`
+	NetworkMode string   `yaml:"network_mode"`
+	PID         string   `yaml:"pid"`
+	Cgroup      string
+	Privileged  bool
+	ReadOnly    bool                         `yaml:"read_only"`
+	DependsOn   map[string]map[string]string `yaml:"depends_on"`
+}
+
+type compose struct {
+	Services map[string]service
+	Volumes  map[string]any
+}
+
+func readCompose(t *testing.T) compose {
+	t.Helper()
+	b, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c compose
+	if err := yaml.Unmarshal(b, &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestCompose(t *testing.T) {
+	c := readCompose(t)
+	pinned := regexp.MustCompile(`^[a-z/]+:\d+\.\d+\.\d+$`)
+	for name, s := range c.Services {
+		if s.Build.Dockerfile == "" && !pinned.MatchString(s.Image) {
+			t.Errorf("%s: image %q is not pinned to a release", name, s.Image)
+		}
+		if len(s.Healthcheck.Test) < 2 || s.Healthcheck.Retries == 0 {
+			t.Errorf("%s: no health check", name)
+		}
+		for _, v := range s.Volumes {
+			source, _, _ := strings.Cut(v, ":")
+			if strings.HasPrefix(source, "./") {
+				if _, err := os.Stat(filepath.Join("..", source)); err != nil {
+					t.Errorf("%s mounts %s: %v", name, source, err)
+				}
+			} else if _, ok := c.Volumes[source]; !ok && !strings.HasPrefix(source, "/") {
+				t.Errorf("%s mounts the volume %s, which is not declared", name, source)
+			}
+		}
+		for _, p := range s.Ports {
+			if !strings.HasPrefix(p, "127.0.0.1:") {
+				t.Errorf("%s publishes %s to the network", name, p)
+			}
+		}
+		for other, condition := range s.DependsOn {
+			if _, ok := c.Services[other]; !ok || condition["condition"] != "service_healthy" {
+				t.Errorf("%s depends on %s: %v", name, other, condition)
+			}
+		}
+		for key, value := range s.Environment {
+			if regexp.MustCompile(`(?i)password|token|secret`).MatchString(key) && !strings.HasPrefix(value, "/") {
+				t.Errorf("%s: %s stands in the file", name, key)
+			}
+		}
+	}
+}
+
+func TestComposeRunsWeirWithLeastPrivilege(t *testing.T) {
+	w := readCompose(t).Services["weir"]
+	slices.Sort(w.CapAdd)
+	if d := cmp.Diff(capabilities, w.CapAdd); d != "" {
+		t.Errorf("cap_add (-want +got):\n%s", d)
+	}
+	if !slices.Equal(w.CapDrop, []string{"ALL"}) || w.Privileged || !w.ReadOnly || !slices.Contains(w.SecurityOpt, "no-new-privileges=true") {
+		t.Errorf("got cap_drop %v, privileged %v, read_only %v, security_opt %v", w.CapDrop, w.Privileged, w.ReadOnly, w.SecurityOpt)
+	}
+	if w.PID != "host" || w.NetworkMode != "host" || w.Cgroup != "host" {
+		t.Errorf("namespaces: pid %s, network %s, cgroup %s", w.PID, w.NetworkMode, w.Cgroup)
+	}
+	for _, v := range w.Volumes {
+		if strings.HasPrefix(v, "/") && !strings.HasSuffix(v, ":ro") {
+			t.Errorf("%s of the host is mounted for writing", v)
+		}
+	}
+}
+
+// TestGrafanaFindsItsFiles: the paths of the mounts and those that provisioning
+// names are the same.
+func TestGrafanaFindsItsFiles(t *testing.T) {
+	g := readCompose(t).Services["grafana"]
+	provider, err := os.ReadFile("../dashboards/grafana/provisioning/dashboards/weir.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := os.ReadFile("../dashboards/grafana/provisioning/datasources/weir.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var path string
+	for _, v := range g.Volumes {
+		if rest, ok := strings.CutPrefix(v, "./dashboards/grafana:"); ok {
+			path = strings.TrimSuffix(rest, ":ro")
+		}
+	}
+	if path == "" || !strings.Contains(string(provider), "path: "+path+"\n") {
+		t.Errorf("dashboards are mounted at %q, provisioning looks elsewhere", path)
+	}
+	home := strings.TrimPrefix(g.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"], path+"/")
+	if _, err := os.Stat(filepath.Join("../dashboards/grafana", home)); err != nil {
+		t.Errorf("home dashboard: %v", err)
+	}
+	given := strings.Join(g.Entrypoint, "\n")
+	for _, m := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(string(sources), -1) {
+		if _, ok := g.Environment[m[1]]; !ok && !strings.Contains(given, m[1]+"=") {
+			t.Errorf("provisioning wants %s, which the service does not have", m[1])
+		}
+	}
+}
+
+// TestComposeConfig lets docker-compose itself read the file. Version 1 does not
+// know two keys of Compose v2 that the file uses.
+func TestComposeConfig(t *testing.T) {
+	command := []string{"docker", "compose"}
+	if exec.Command("docker", "compose", "version").Run() != nil {
+		command = []string{"docker-compose"}
+	}
+	out, err := exec.CommandContext(t.Context(), command[0], append(command[1:], "version")...).CombinedOutput()
+	if err != nil {
+		t.Skipf("needs docker-compose (apt-get install docker-compose): %v", err)
+	}
+	b, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "version 1.") {
+		b = regexp.MustCompile(`(?m)^(name: weir|    cgroup: host)\n`).ReplaceAll(b, nil)
+	}
+	file := filepath.Join(t.TempDir(), "docker-compose.yml")
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err = exec.CommandContext(t.Context(), command[0], append(command[1:], "-f", file, "config", "-q")...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestInitScript runs the script of the influxdb service with a stand-in for the
+// influx command that answers as influx 2.7 does with --json.
+func TestInitScript(t *testing.T) {
+	dir := t.TempDir()
+	influx := `#!/bin/bash
+case "$1 $2" in
+"bucket create") printf '{\n\t"id": "00000000000000b2",\n\t"orgID": "00000000000000a1",\n\t"name": "weir_log"\n}\n' ;;
+"auth create") printf '{\n\t"id": "00000000000000c3",\n\t"description": "%s",\n\t"token": "token-for %s==",\n\t"status": "active"\n}\n' "$6" "$*" ;;
+*) exit 1 ;;
+esac
+`
+	for _, sub := range []string{"bin", "weir", "grafana"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bin", "influx"), []byte(influx), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "compose/influxdb-init.sh")
+	cmd.Env = []string{"PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "SECRETS=" + dir,
+		"DOCKER_INFLUXDB_INIT_ORG=weir", "DOCKER_INFLUXDB_INIT_BUCKET_ID=00000000000000b1"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for file, want := range map[string]string{
+		"weir/token":    "--write-bucket 00000000000000b1 --write-bucket 00000000000000b2==",
+		"grafana/token": "--read-bucket 00000000000000b1 --read-bucket 00000000000000b2==",
+	} {
+		b, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(b), "token-for ") || !strings.HasSuffix(strings.TrimSpace(string(b)), want) {
+			t.Errorf("%s holds %q, want the token made with %s", file, b, want)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package deploy
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/weir-probe/weir/test/dockerd"
+)
+
+// image builds deploy/Dockerfile around the package's binary, with the classic
+// builder and no registry, as Debian's Docker 20.10 would.
+func image(t *testing.T, e *dockerd.Engine, name, pkg string) string {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "weir"), pkg)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	for _, f := range []string{"../LICENSE", "../.dockerignore", "Dockerfile"} {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("DOCKER_BUILDKIT", "0")
+	e.Docker(t, "build", "-q", "-t", name, "-f", filepath.Join(dir, "Dockerfile"), dir)
+	return name
+}
+
+// TestImage: the image holds the program and runs it.
+func TestImage(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to start dockerd")
+	}
+	e := dockerd.Start(t)
+	name := image(t, e, "weir-image-test", "../cmd/weir")
+	if out := e.Docker(t, "run", "--rm", "--network=none", name, "version"); !strings.Contains(out, "weir") {
+		t.Errorf("weir version says %q", out)
+	}
+}
+
+// TestContainerPrivileges runs the image as docker-compose.yml does and looks at
+// what the kernel, Docker's seccomp profile and the mounts allow.
+func TestContainerPrivileges(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to start dockerd")
+	}
+	e := dockerd.Start(t)
+	name := image(t, e, "weir-standin", "./testdata/standin")
+	secrets := t.TempDir()
+	// as the init script leaves it: another user's, for nobody else to read
+	token := filepath.Join(secrets, "token")
+	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(token, 1000, 1000); err != nil {
+		t.Fatal(err)
+	}
+	out := e.Docker(t, runArguments(t, e, name, secrets)...)
+	got := map[string]string{}
+	for line := range strings.Lines(out) {
+		what, result, _ := strings.Cut(strings.TrimSpace(line), "=")
+		got[what] = result
+	}
+	for _, what := range []string{"map", "tracing program", "cgroups", "docker socket", "other processes", "other namespaces", "token", "journal"} {
+		if got[what] != "ok" {
+			t.Errorf("%s: %s", what, got[what])
+		}
+	}
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err == nil && got["btf"] != "ok" {
+		t.Errorf("btf: %s", got["btf"])
+	}
+	for _, what := range []string{"root file system", "module loading", "raw sockets"} {
+		if got[what] == "ok" {
+			t.Errorf("%s is allowed and need not be", what)
+		}
+	}
+	if t.Failed() {
+		t.Logf("the container says:\n%s", out)
+	}
+}
+
+// runArguments translates the service of docker-compose.yml to docker run; all
+// but the ulimit, which an engine without CAP_SYS_RESOURCE cannot set and which
+// only kernels before 5.11 look at.
+func runArguments(t *testing.T, e *dockerd.Engine, image, secrets string) []string {
+	t.Helper()
+	w := readCompose(t).Services["weir"]
+	args := []string{"run", "--rm", "--network", w.NetworkMode, "--pid", w.PID, "--cgroupns", w.Cgroup}
+	for _, c := range w.CapDrop {
+		args = append(args, "--cap-drop", c)
+	}
+	for _, c := range instead(t, e, w.CapAdd) {
+		args = append(args, "--cap-add", c)
+	}
+	for _, o := range w.SecurityOpt {
+		args = append(args, "--security-opt", o)
+	}
+	if w.ReadOnly {
+		args = append(args, "--read-only")
+	}
+	for _, v := range w.Volumes {
+		source, rest, _ := strings.Cut(v, ":")
+		switch source {
+		case "weir-secrets":
+			v = secrets + ":" + rest
+		case "/var/run/docker.sock":
+			v = strings.TrimPrefix(e.Host, "unix://") + ":" + rest
+		case "/sys/kernel/btf":
+			if _, err := os.Stat(source); err != nil {
+				continue
+			}
+		}
+		args = append(args, "-v", v)
+	}
+	return append(args, image, "run", strconv.Itoa(os.Getpid()))
+}
+
+// instead does what docker-compose.yml says for Docker before 23, which calls
+// CAP_BPF and CAP_PERFMON unknown (moby/moby#42601).
+func instead(t *testing.T, e *dockerd.Engine, capabilities []string) []string {
+	t.Helper()
+	version := strings.TrimSpace(e.Docker(t, "version", "--format", "{{.Server.Version}}"))
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err != nil || n >= 23 {
+		return capabilities
+	}
+	t.Logf("Docker %s: SYS_ADMIN in place of BPF and PERFMON", version)
+	without := slices.DeleteFunc(slices.Clone(capabilities), func(c string) bool { return c == "BPF" || c == "PERFMON" })
+	return append(without, "SYS_ADMIN")
+}

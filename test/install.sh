@@ -1,0 +1,54 @@
+#!/bin/bash
+# install.sh  installs what the tests need beside Go, and says how long it takes.
+# Debian packages through apt (as root or with sudo); a machine without apt gets
+# the list and the tests skip what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# compilers: BPF objects, race detector
+PACKAGES=(git make gcc libc6-dev clang-19 llvm-19 libbpf-dev)
+# network namespaces, address translation, a second opinion on packets
+PACKAGES+=(iproute2 iptables conntrack ethtool tcpdump tshark)
+# containers
+PACKAGES+=(docker.io docker-compose)
+# emulated kernels
+PACKAGES+=(qemu-system-x86 busybox-static cpio kmod xz-utils zstd debian-archive-keyring)
+
+missing=()
+for p in "${PACKAGES[@]}"; do
+	dpkg-query -W -f '${Status}' "$p" 2> /dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+	sudo=()
+	[ "$(id -u)" = 0 ] || sudo=(sudo -n)
+	if ! command -v apt-get > /dev/null || ! "${sudo[@]}" true 2> /dev/null; then
+		echo "install.sh: cannot install (no apt, or not root): ${missing[*]}" >&2
+	else
+		echo "install.sh: installing ${missing[*]} (about two minutes)"
+		start=$SECONDS
+		# tcpdump and tshark ask about capture rights
+		export DEBIAN_FRONTEND=noninteractive
+		"${sudo[@]}" apt-get -qq update
+		# One by one where together fails: a package that this release does not
+		# have (clang-19 before Debian 12) must not take the others along.
+		if ! "${sudo[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" > /dev/null; then
+			for p in "${missing[@]}"; do
+				"${sudo[@]}" apt-get -qq install -y --no-install-recommends "$p" > /dev/null || echo "install.sh: no package $p" >&2
+			done
+		fi
+		echo "install.sh: installed in $((SECONDS - start)) s"
+	fi
+fi
+
+# InfluxDB 1.8 is required (two minutes, then cached). InfluxDB 2 with Flux needs
+# a Rust toolchain that not every machine can have: its tests skip without it.
+for version in ${INFLUXD_VERSIONS:-1.8.10 2.7.12}; do
+	[ -x "${WEIR_CACHE:-$HOME/.cache/weir}/influxd-$version" ] && continue
+	echo "install.sh: building InfluxDB $version from source (minutes the first time, then cached)"
+	start=$SECONDS
+	if test/influxd/build.sh "$version"; then
+		echo "install.sh: InfluxDB $version built in $((SECONDS - start)) s"
+	else
+		echo "install.sh: InfluxDB $version could not be built: its tests will skip" >&2
+	fi
+done

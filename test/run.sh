@@ -1,0 +1,125 @@
+#!/bin/bash
+# run.sh LEVEL…  runs test levels and leaves each one's event stream in
+# out/test/LEVEL.json for `summary report`. With no level: all of them.
+#
+#   lint       gofmt, vet, staticcheck
+#   generated  BPF objects and dashboards are what their sources generate
+#   unit       every package that does not touch kernel state, in parallel
+#   race       the same under the race detector
+#   root       packages whose tests want root, one after the other
+#   e2e        test/e2e: the program against real servers and containers
+#   kernels    TestKernel… and weir under emulated 5.10, 6.1, 6.12
+#   fuzz       every fuzz target for $FUZZTIME
+#   bench      every benchmark once
+#
+# A level goes on after a failure; the exit status says whether one failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+LEVELS="lint generated unit race root e2e kernels fuzz bench"
+FUZZTIME=${FUZZTIME:-5s}
+BENCHTIME=${BENCHTIME:-1x}
+SUMMARY=$(mktemp "${TMPDIR:-/tmp}/weir-summary.XXXXXX")
+trap 'rm -f "$SUMMARY"' EXIT
+go build -o "$SUMMARY" ./test/summary || exit 1
+
+# Packages by level. A package is a root package when a test of it asks which
+# user it runs as, or starts a Docker Engine; nothing has to be listed by hand.
+all_packages() { go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | sed "s|^$PWD/|./|"; }
+root_packages() {
+	all_packages | grep -vE '^\./test/(e2e|kernels)(/|$)' | while read -r dir; do
+		grep -lqE 'Gete?uid\(\)|test/dockerd"' "$dir"/*_test.go && echo "$dir"
+	done
+}
+unit_packages() { comm -23 <(all_packages | grep -vE '^\./test/(e2e|kernels)(/|$)' | sort) <(root_packages | sort); }
+e2e_packages() { all_packages | grep -E '^\./test/e2e(/|$)'; }
+
+# As an ordinary user the tests that want root run through sudo where it asks
+# for no password, and skip with their reason where it does.
+as_root=()
+if [ "$(id -u)" != 0 ] && sudo -n true 2> /dev/null; then
+	as_root=(-exec "sudo -E env PATH=$PATH")
+fi
+
+# go_test LEVEL PACKAGES arguments…
+go_test() {
+	local level=$1 packages=$2
+	shift 2
+	# shellcheck disable=SC2086 # one word per package
+	if [ -z "$packages" ]; then
+		echo "level $level: no package has tests" >&2
+		"$SUMMARY" show "$level" < /dev/null
+		return 1
+	fi
+	go test -json "$@" $packages | "$SUMMARY" show "$level"
+}
+
+# steps LEVEL runs the commands on stdin ("name<TAB>command"), each as one test
+# of the level, with its output when it fails.
+steps() {
+	local level=$1 name command status=PASS
+	{
+		while IFS=$'\t' read -r name command; do
+			echo "=== RUN   $name"
+			if bash -c "$command" < /dev/null 2>&1; then
+				echo "--- PASS: $name (0.00s)"
+			else
+				echo "--- FAIL: $name (0.00s)"
+				status=FAIL
+			fi
+		done
+		echo $status
+		[ $status = PASS ]
+	} | go tool test2json -t -p "$level" | "$SUMMARY" show "$level"
+}
+
+# targets REGEXP prints "directory function" of every test function that matches.
+targets() {
+	grep -rnoE --include='*_test.go' "^func $1[A-Za-z0-9_]*" . | sed -E 's|^(\./.*)/[^/]*:[0-9]+:func |\1 |' | sort -u
+}
+
+level_lint() {
+	steps lint <<-'END'
+		gofmt	files=$(gofmt -l $(git ls-files --cached --others --exclude-standard '*.go')); echo "$files"; [ -z "$files" ]
+		vet	go vet ./...
+		staticcheck	go tool staticcheck ./...
+		modules	go mod verify
+	END
+}
+
+level_generated() {
+	steps generated <<-'END'
+		bpf	make -s verify-generated
+		dashboards	go test ./dashboards -run TestGenerated -count=1
+	END
+}
+
+level_unit() { go_test unit "$(unit_packages)" -count=1 -timeout 10m; }
+level_race() { go_test race "$(unit_packages)" -race -count=1 -timeout 15m; }
+level_root() { go_test root "$(root_packages)" -p 1 -count=1 -timeout 15m "${as_root[@]}"; }
+level_e2e() { go_test e2e "$(e2e_packages)" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
+level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 20m; }
+
+level_fuzz() {
+	targets Fuzz | while read -r dir name; do
+		printf '%s\tgo test %s -run "^$" -fuzz "^%s$" -fuzztime %s -parallel 2\n' "$name" "$dir" "$name" "$FUZZTIME"
+	done | steps fuzz
+}
+
+level_bench() {
+	targets Benchmark | cut -d' ' -f1 | sort -u | while read -r dir; do
+		printf '%s\tgo test %s -run "^$" -bench . -benchtime %s -benchmem\n' "${dir#./}" "$dir" "$BENCHTIME"
+	done | steps bench
+}
+
+failed=0
+for level in ${*:-$LEVELS}; do
+	if ! declare -F "level_$level" > /dev/null; then
+		echo "run.sh: no level $level; there are: $LEVELS" >&2
+		exit 2
+	fi
+	echo "== level $level"
+	rm -f "out/test/$level.json"
+	"level_$level" || failed=1
+done
+exit $failed
