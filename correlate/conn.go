@@ -37,8 +37,6 @@ type end struct {
 	closedAt     int64
 	last         int64
 	sent, rcvd   uint64
-	sentPackets  uint64
-	rcvdPackets  uint64
 	retransmits  uint32
 	srtt, minRTT uint32 // µs; srtt is taken as a sample once per tick when fresh
 	fresh        bool

@@ -120,8 +120,10 @@ func (s *Set) loadProgram(p *probe) (*ebpf.Program, error) {
 	return coll.DetachProgram(p.program), nil
 }
 
-// Attach attaches what was loaded, and what stands in for the rest.
+// Attach attaches what was loaded, and what stands in for the rest. Call it once:
+// it lets go of what only loading needs, several MiB of type information.
 func (s *Set) Attach() error {
+	defer func() { s.btf, s.specs = nil, [objects]*ebpf.CollectionSpec{} }()
 	root, rootErr := openCgroupRoot(&s.cfg)
 	if rootErr != nil {
 		s.log.Warn("datagrams and accepts will not be seen", "error", rootErr)

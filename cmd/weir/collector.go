@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -14,9 +15,13 @@ import (
 	"github.com/weir-probe/weir/sink/live"
 )
 
-// drainEvery is how long an event may wait in a ring buffer. The kernel wakes
-// nobody; an idle host costs 40 look-ups a second.
-const drainEvery = 25 * time.Millisecond
+// drainEvery is how long an event may wait in a ring buffer; the kernel wakes
+// nobody. While nothing happens the time doubles up to drainIdle: waking up is
+// what an idle probe costs, and the rings hold more than comes in that time.
+const (
+	drainEvery = 25 * time.Millisecond
+	drainIdle  = 100 * time.Millisecond
+)
 
 // collector owns all state between the kernel and the encoded row, in one
 // goroutine. It does no I/O but BPF system calls, and never waits for a sink.
@@ -54,7 +59,9 @@ func (c *collector) NAT(n *flows.NAT)     { c.join.NAT(n) }
 
 // run collects until ctx is done, then tells everything that is still open.
 func (c *collector) run(ctx context.Context) error {
-	drain := time.NewTicker(drainEvery)
+	debug.FreeOSMemory() // what the start needed: type information of the kernel, lists of sockets
+	wait := drainEvery
+	drain := time.NewTimer(wait)
 	defer drain.Stop()
 	next := gridAfter(time.Now(), c.interval)
 	for {
@@ -64,11 +71,16 @@ func (c *collector) run(ctx context.Context) error {
 			return nil
 		case <-drain.C:
 		}
-		c.drain()
-		if now := time.Now(); !now.Before(next) {
-			c.tick(next, correlate.Running)
-			next = gridAfter(time.Now(), c.interval)
+		if wait = min(2*wait, drainIdle); c.drain() > 0 {
+			wait = drainEvery
 		}
+		now := time.Now()
+		if !now.Before(next) {
+			c.tick(next, correlate.Running)
+			now = time.Now()
+			next = gridAfter(now, c.interval)
+		}
+		drain.Reset(min(wait, next.Sub(now)))
 	}
 }
 
@@ -78,12 +90,15 @@ func gridAfter(t time.Time, interval time.Duration) time.Time {
 	return t.Truncate(interval).Add(interval)
 }
 
-func (c *collector) drain() {
+// drain empties the rings and returns how many kernel events there were.
+func (c *collector) drain() (events int) {
 	if c.sockets != nil {
-		_, err := c.sockets.Drain(c)
+		n, err := c.sockets.Drain(c)
 		c.report("drain kernel events", err)
+		events = n
 	}
 	c.report("drain translations", c.packets.Drain(c))
+	return events
 }
 
 // tick ends an interval: sockets first, packets last, so that whatever packet
@@ -96,7 +111,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 		c.report("read datagram peers", c.sockets.Peers(c))
 		c.drain()
 	}
-	c.report("read flows", c.packets.Collect(time.Now(), c, c.drain))
+	c.report("read flows", c.packets.Collect(time.Now(), c, func() { c.drain() }))
 	c.who.tick(began.UnixNano())
 	c.join.Tick(time.Now(), phase, func(r *correlate.Record) { c.out.add(r, end) })
 	h := c.self(end, began)

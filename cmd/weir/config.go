@@ -9,12 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/sink"
@@ -154,8 +151,11 @@ var secretEnv = map[string]func(c *Config, v string) error{
 	"WEIR_INFLUXDB_PASSWORD": func(c *Config, v string) error { c.InfluxDB.Password = influxdb.Secret(v); return nil },
 }
 
-// notOurs are WEIR_ variables of the build and the tests.
-var notOurs = []string{"WEIR_TEST_", "WEIR_REQUIRE", "WEIR_CACHE", "WEIR_CONFIG"}
+// notOurs are WEIR_ variables that others set: the build, the tests, Kubernetes.
+var notOurs = []string{
+	"WEIR_TEST_", "WEIR_REQUIRE", "WEIR_CACHE", "WEIR_CONFIG",
+	"WEIR_SERVICE_", "WEIR_PORT", // from Kubernetes, where there is a Service named weir
+}
 
 // given is a value with where it came from, for error messages.
 type given struct{ name, value string }
@@ -176,36 +176,8 @@ func loadConfig(file string, flags []given, environ []string) (Config, error) {
 	return c, c.Validate()
 }
 
-func (c *Config) readFile(file string, environ []string) error {
-	explicit := file != ""
-	if !explicit {
-		file = lookup(environ, "WEIR_CONFIG")
-		explicit = file != ""
-	}
-	if !explicit {
-		file = defaultConfigFile
-	}
-	data, err := os.ReadFile(file)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && !explicit:
-		return nil
-	case err != nil:
-		return fmt.Errorf("read configuration: %w (give another file with --config)", err)
-	}
-	dir := c.Journal.Dir
-	c.Journal.Dir = "\x00"
-	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("configuration %s: %s", file, yaml.FormatError(err, false, true))
-	}
-	if c.Journal.explicit = c.Journal.Dir != "\x00"; !c.Journal.explicit {
-		c.Journal.Dir = dir
-	}
-	c.file = file
-	return nil
-}
-
 func (c *Config) readEnv(environ []string) error {
-	sort.Strings(environ)
+	environ = slices.Sorted(slices.Values(environ)) // errors do not depend on the order
 	for _, kv := range environ {
 		k, v, _ := strings.Cut(kv, "=")
 		if set := foreignEnv[k]; set != nil {

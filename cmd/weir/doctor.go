@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,6 +115,9 @@ func healthCommand(e env) *cobra.Command {
 		cfg, err := flags.load(e)
 		if err != nil {
 			return err
+		}
+		if cfg.Listen == "" {
+			return errors.New("health: the local API is switched off; name its address with --listen")
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
 		defer cancel()

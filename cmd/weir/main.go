@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,9 @@ func run(ctx context.Context, args []string, e env) int {
 	if err := root.ExecuteContext(ctx); err != nil {
 		if !errors.Is(err, errQuiet) {
 			fmt.Fprintln(e.stderr, "weir:", err)
+			if strings.HasPrefix(err.Error(), "unknown command") {
+				fmt.Fprintln(e.stderr, "see `weir --help`")
+			}
 		}
 		return 1
 	}
@@ -43,6 +47,9 @@ func newRoot(e env) *cobra.Command {
 	}
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
+	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(e), replayCommand(e), doctorCommand(e), healthCommand(e), versionCommand(e))
 	return root

@@ -22,7 +22,12 @@ func replayCommand(e env) *cobra.Command {
 		Long: "Reads packets from capture files (pcap, pcapng, also gzipped; - for standard input) and writes the\n" +
 			"rows that a live probe would have written, at the time of the packets. A file knows no sockets: rows\n" +
 			"say attribution=none. Ends with a summary on standard error.",
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("replay: no file named: weir replay FILE… (- for standard input)")
+			}
+			return nil
+		},
 	}
 	flags := bindFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -91,11 +96,14 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 		interval: cfg.Interval,
 	}
 	stop := d.start(ctx, q)
-	total, err := r.files(ctx, cfg, files)
+	total, read, err := r.files(ctx, cfg, files)
 	q.close()
 	err = errors.Join(err, stop(replayDrain))
+	if read == 0 {
+		return err
+	}
 	fmt.Fprintf(e.stderr, "replayed %d files: %d packets, %d octets in %d flows; %d rows, %d of flow_log; %d attempts failed; not flows: %d, malformed: %d, truncated frames: %d\n",
-		len(files), total.Packets, total.Octets, total.Meter.FlowsCreated, r.out.edges.Stats().Rows, r.out.log.Stats().Rows, r.failed,
+		read, total.Packets, total.Octets, total.Meter.FlowsCreated, r.out.edges.Stats().Rows, r.out.log.Stats().Rows, r.failed,
 		total.NonIPPackets, total.MalformedPackets+total.UnsupportedPackets, total.TruncatedPackets)
 	return err
 }
@@ -104,32 +112,40 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 const replayDrain = 60 * time.Second
 
 // files replays one file after the other; what is open at the end of the last is
-// told as forced.
-func (r *replayer) files(ctx context.Context, cfg *Config, files []string) (total capture.MeteredStats, err error) {
+// told as forced. read is how many files could be read, at least in part.
+func (r *replayer) files(ctx context.Context, cfg *Config, files []string) (total capture.MeteredStats, read int, err error) {
 	var last int64
-	for i, path := range files {
-		src, err := capture.OpenFile(path, capture.FileConfig{})
-		if err != nil {
-			return total, err
-		}
-		m := capture.NewMetered(src, capture.MeteredConfig{Meter: flows.MeterConfig{MaxFlows: cfg.MaxFlows}})
-		err = m.Replay(ctx, cfg.Interval, r, func(now int64) error {
-			last = now
-			r.tick(now, correlate.Running)
-			return nil
-		})
-		add(&total, m.Stats())
-		m.Close()
-		if err != nil || i == len(files)-1 {
-			if last != 0 {
-				r.tick(last, correlate.Draining)
-			}
+	for _, path := range files {
+		before := total.Packets
+		err = r.file(ctx, cfg, path, &last, &total)
+		if err == nil || total.Packets > before {
+			read++
 		}
 		if err != nil {
-			return total, err
+			break
 		}
 	}
-	return total, nil
+	if last != 0 {
+		r.tick(last, correlate.Draining)
+	}
+	return total, read, err
+}
+
+// file replays one file; last is the end of the last interval told.
+func (r *replayer) file(ctx context.Context, cfg *Config, path string, last *int64, total *capture.MeteredStats) error {
+	src, err := capture.OpenFile(path, capture.FileConfig{})
+	if err != nil {
+		return err
+	}
+	m := capture.NewMetered(src, capture.MeteredConfig{Meter: flows.MeterConfig{MaxFlows: cfg.MaxFlows}})
+	defer m.Close()
+	err = m.Replay(ctx, cfg.Interval, r, func(now int64) error {
+		*last = now
+		r.tick(now, correlate.Running)
+		return nil
+	})
+	add(total, m.Stats())
+	return err
 }
 
 func add(a *capture.MeteredStats, b capture.MeteredStats) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -53,50 +54,92 @@ func runProbe(ctx context.Context, flags *flagSet, e env) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	reload := func() (*Config, error) { return rehearse(flags, e) }
+	p, err := newPipeline(ctx, &cfg, e, newLog(&cfg, e))
+	if err != nil {
+		return err
+	}
 	for {
-		again, err := runOnce(ctx, &cfg, e, hup)
-		if err != nil || !again {
+		next, err := runOnce(ctx, p, e, hup, reload)
+		if err != nil || next == nil {
 			return err
 		}
-		log := newLog(&cfg, e)
-		next, err := flags.load(e)
-		if err != nil {
-			log.Error("configuration not taken, going on with the old one", "err", err)
-			continue
+		if p, err = successor(ctx, next, p.cfg, e); err != nil {
+			return err
 		}
-		cfg = next
-		log.Info("configuration read again", "file", cfg.file)
 	}
 }
 
-// runOnce runs one pipeline; again is true when SIGHUP ended it.
-func runOnce(parent context.Context, cfg *Config, e env, hup <-chan os.Signal) (again bool, err error) {
+// rehearse reads the configuration again and opens what can be opened while the
+// old one is at work: only one that passes ends it.
+func rehearse(flags *flagSet, e env) (*Config, error) {
+	cfg, err := flags.load(e)
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range cfg.Sinks {
+		if spec == "none" {
+			continue
+		}
+		s, err := openSink(&cfg, spec, e, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		err = s.Close(ctx)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &cfg, nil
+}
+
+// successor opens the pipeline of the next configuration, or of the old one
+// again where that can't be.
+func successor(ctx context.Context, next, old *Config, e env) (*pipeline, error) {
+	log := newLog(next, e)
+	p, err := newPipeline(ctx, next, e, log)
+	if err == nil {
+		log.Info("configuration read again", "file", next.file)
+		return p, nil
+	}
+	log.Error("configuration not taken, going on with the old one", "err", err)
+	return newPipeline(ctx, old, e, newLog(old, e))
+}
+
+// runOnce runs one pipeline; next is the configuration to go on with when
+// SIGHUP ended it.
+func runOnce(parent context.Context, p *pipeline, e env, hup <-chan os.Signal, reload func() (*Config, error)) (next *Config, err error) {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	log := newLog(cfg, e)
-	p, err := newPipeline(ctx, cfg, e, log)
-	if err != nil {
-		return false, err
-	}
 	var wg sync.WaitGroup
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		select {
-		case <-hup:
-			again = true
-			cancel()
-		case <-ctx.Done():
+	wg.Go(func() {
+		defer cancel()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+			}
+			c, err := reload()
+			if err == nil {
+				next = c
+				return
+			}
+			p.log.Error("configuration not taken, going on with the old one", "err", err)
 		}
-	}()
-	if cfg.canTable(e.stdout) {
-		wg.Add(1)
-		go func() { defer wg.Done(); showTable(ctx, e.stdout, p.col.out.view, cfg.Interval) }()
+	})
+	if p.cfg.canTable(e.stdout) {
+		wg.Go(func() { showTable(ctx, e.stdout, p.col.out.view, p.cfg.Interval) })
 	}
 	err = p.run(ctx)
 	cancel()
 	wg.Wait()
-	return again && parent.Err() == nil, err
+	if parent.Err() != nil {
+		next = nil
+	}
+	return next, err
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

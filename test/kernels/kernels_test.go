@@ -27,8 +27,11 @@ type guest struct {
 
 var guests = map[string]guest{
 	"5.10": {
-		release:      "5.10.",
-		partial:      map[string]string{"kprobes": "tracing programs have neither socket cookies nor socket storage before 5.12"},
+		release: "5.10.",
+		partial: map[string]string{
+			"kprobes":  "tracing programs have neither socket cookies nor socket storage before 5.12",
+			"cmd-weir": "so weir run can't start there, and says why",
+		},
 		doctorStatus: 1,
 		doctorSays:   []string{"5.10.", "tp_btf/inet_sock_set_state", "needs Linux ≥ 5.12", "without it:"},
 	},

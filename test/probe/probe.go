@@ -38,7 +38,6 @@ type Probe struct {
 	cmd  *exec.Cmd
 	log  lockedBuffer
 	done chan error
-	err  error
 }
 
 // Start runs weir with the arguments; environment entries like INFLUX_TOKEN=x

@@ -265,7 +265,7 @@ func (c *collector) report(key flows.Key, st *flowState, v *flowVal, reason flow
 	h.Flow(r)
 }
 
-// syncDrain is Meter.Drain.
+// syncDrain is Meter.Drain with the clocks read again.
 func (c *collector) syncDrain(h Handler) error {
 	if err := c.clock.sync(); err != nil {
 		return fmt.Errorf("read the clocks: %w", err)

@@ -191,6 +191,9 @@ func (m *Meter) Drain(h Handler) error {
 	if m.coll == nil {
 		return errors.New("read the flow events: the packet meter is not attached")
 	}
+	if m.events.AvailableBytes() == 0 {
+		return nil // read from shared memory: no system call
+	}
 	return m.syncDrain(h)
 }
 

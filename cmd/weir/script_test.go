@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"weir": func() {
+			os.Exit(run(context.Background(), os.Args[1:], env{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}))
+		},
+	})
+}
+
+// TestScripts runs testdata/script: the program as its user meets it, without
+// root. $CAPTURES is the folder of the capture files.
+func TestScripts(t *testing.T) {
+	captures, err := filepath.Abs("../../flows/capture/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       os.Getenv("WEIR_TEST_UPDATE") != "",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("CAPTURES", captures)
+			e.Setenv("WEIR_CONFIG", os.DevNull)
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"sorted":   sorted,
+			"jsonhas":  jsonHas,
+			"truncate": truncate,
+		},
+	})
+}
+
+// sorted FILE sorts lines in place: streams reach a sink in no fixed order.
+func sorted(ts *testscript.TestScript, _ bool, args []string) {
+	lines := strings.SplitAfter(ts.ReadFile(args[0]), "\n")
+	sort.Strings(lines)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Join(lines, "")), 0o600))
+}
+
+// truncate FROM TO copies FROM without its last bytes.
+func truncate(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b[:len(b)-20], 0o600))
+}
+
+// jsonhas FILE checks the shape of weir doctor --json.
+func jsonHas(ts *testscript.TestScript, neg bool, args []string) {
+	var d struct {
+		Version string
+		Kernel  string
+		OK      *bool
+		Checks  []check
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &d))
+	if d.Version == "" || d.Kernel == "" || d.OK == nil || len(d.Checks) < 10 {
+		ts.Fatalf("version, kernel, ok or checks missing: %+v", d)
+	}
+	areas := map[string]bool{}
+	for _, c := range d.Checks {
+		areas[c.Area] = true
+		switch {
+		case c.Area == "" || c.Name == "":
+			ts.Fatalf("a check without area or name: %+v", c)
+		case c.State != good && c.State != limited && c.State != bad && c.State != plain:
+			ts.Fatalf("unknown state: %+v", c)
+		case c.State == bad && *d.OK:
+			ts.Fatalf("ok, and yet %+v", c)
+		}
+	}
+	for _, a := range []string{"host", "socket path", "packet path", "containers", "journal", "sinks", "limits"} {
+		if !areas[a] {
+			ts.Fatalf("no check of %s", a)
+		}
+	}
+}
