@@ -14,11 +14,11 @@ const (
 
 // Status says what became of one probe.
 type Status struct {
-	Probe    string
-	State    State
-	Required bool
-	Reason   string // why it is not attached, and what to do; empty when attached
-	Loses    string // what is lost while neither it nor its fallback is attached
+	Probe    string `json:"probe"`
+	State    State  `json:"state"`
+	Required bool   `json:"required"`
+	Reason   string `json:"reason,omitempty"` // why it is not attached, and what to do; empty when attached
+	Loses    string `json:"loses"`            // what is lost while neither it nor its fallback is attached
 }
 
 // object names the compiled object a program is in.

@@ -4,8 +4,8 @@ import "sort"
 
 // Feature says whether something optional works, and if not, why.
 type Feature struct {
-	Available bool
-	Reason    string
+	Available bool   `json:"available"`
+	Reason    string `json:"reason,omitempty"`
 }
 
 // Status is what weir doctor reports of the packet path.
@@ -16,13 +16,13 @@ type Status struct {
 
 // DeviceStatus is how one device is metered.
 type DeviceStatus struct {
-	Name     string
-	Ifindex  int
-	LinkType string
-	State    State
-	Mode     Mode   // tcx or tc, when attached
-	Reason   string // why it is not attached
-	Remedy   string // what to do about it
+	Name     string `json:"name"`
+	Ifindex  int    `json:"ifindex"`
+	LinkType string `json:"link_type"`
+	State    State  `json:"state"`
+	Mode     Mode   `json:"mode,omitempty"`   // tcx or tc, when attached
+	Reason   string `json:"reason,omitempty"` // why it is not attached
+	Remedy   string `json:"remedy,omitempty"` // what to do about it
 }
 
 // State of a device.
