@@ -11,10 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-probe/weir/dashboards"
 	"github.com/weir-probe/weir/test/dockerd"
 	"github.com/weir-probe/weir/test/influxd"
 	"github.com/weir-probe/weir/test/probe"
 )
+
+// maxEmptyQueries: nothing failed, was reset or sent again in this run.
+const maxEmptyQueries = 4
 
 // world is everything one end-to-end run has.
 type world struct {
@@ -148,6 +152,25 @@ func (w *world) run() {
 	w.checkTotals("shop/cron", "shop/db", "9000", short)
 	w.checkInterface(rx1-rx0, tx1-tx0)
 	w.checkLosses()
+	w.checkDashboards()
+}
+
+// checkDashboards runs every query of every page on what this run has written.
+func (w *world) checkDashboards() {
+	queries, err := dashboards.Queries()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var empty []string
+	for _, q := range queries {
+		if len(w.db.QueryInfluxQL(w.t, q.Database, q.Text)) == 0 {
+			empty = append(empty, q.Dashboard+": "+q.Panel)
+		}
+	}
+	w.t.Logf("%-34s %d of %d have data; none: %v", "queries of the dashboards", len(queries)-len(empty), len(queries), empty)
+	if len(queries) == 0 || len(empty) > maxEmptyQueries {
+		w.t.Errorf("%d of %d queries find nothing", len(empty), len(queries))
+	}
 }
 
 // serving waits until a server answers.
