@@ -1,6 +1,10 @@
 package deploy
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,8 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-probe/weir/test/dockerd"
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // image builds deploy/Dockerfile around the package's binary, with the classic
@@ -65,7 +71,7 @@ func TestContainerPrivileges(t *testing.T) {
 	if err := os.Chown(token, 1000, 1000); err != nil {
 		t.Fatal(err)
 	}
-	out := e.Docker(t, runArguments(t, e, name, secrets)...)
+	out := e.Docker(t, runArguments(t, e, name, secrets, strconv.Itoa(os.Getpid()))...)
 	got := map[string]string{}
 	for line := range strings.Lines(out) {
 		what, result, _ := strings.Cut(strings.TrimSpace(line), "=")
@@ -89,10 +95,56 @@ func TestContainerPrivileges(t *testing.T) {
 	}
 }
 
+// TestWeirRunsInItsImage: with the privileges of docker-compose.yml, every hook
+// attaches from inside the container and a connection of the host comes out with
+// both owners.
+func TestWeirRunsInItsImage(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to start dockerd")
+	}
+	e := dockerd.Start(t)
+	name := image(t, e, "weir-run-test", "../cmd/weir")
+	args := runArguments(t, e, name, t.TempDir(), "--interval=1s", "--sink=stdout", "--duration=20s", "--listen=", "--journal=/var/lib/weir/journal")
+	args = slices.Replace(args, 0, 2, "run", "-d", "--name", "weir-run-test") // -d in place of --rm
+	id := e.Docker(t, args...)
+	t.Cleanup(func() { e.CLI("rm", "-f", id) })
+	probe.Until(t, 30*time.Second, "weir writes rows in its container", func() error {
+		if logs, _ := e.CLI("logs", id); !strings.Contains(logs, "hooks_attached=") {
+			return errors.New("it has written no rows yet")
+		}
+		return nil
+	})
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp4", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write(make([]byte, 777))
+	c.Close()
+	if s, err := ln.Accept(); err == nil {
+		io.Copy(io.Discard, s)
+		s.Close()
+	}
+	want := []string{"reporter=both", fmt.Sprintf("client_pid=%di", os.Getpid()), fmt.Sprintf("server_pid=%di", os.Getpid()), "to_server_bytes=777i", "to_server_wire_bytes=", `client_process="deploy.test"`}
+	probe.Until(t, 10*time.Second, "the connection is in the container's output", func() error {
+		logs, _ := e.CLI("logs", id)
+		for _, line := range strings.Split(logs, "\n") {
+			if strings.HasPrefix(line, "flow_log,") && !slices.ContainsFunc(want, func(s string) bool { return !strings.Contains(line, s) }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no row with %q", want)
+	})
+}
+
 // runArguments translates the service of docker-compose.yml to docker run; all
 // but the ulimit, which an engine without CAP_SYS_RESOURCE cannot set and which
 // only kernels before 5.11 look at.
-func runArguments(t *testing.T, e *dockerd.Engine, image, secrets string) []string {
+func runArguments(t *testing.T, e *dockerd.Engine, image, secrets string, more ...string) []string {
 	t.Helper()
 	w := readCompose(t).Services["weir"]
 	args := []string{"run", "--rm", "--network", w.NetworkMode, "--pid", w.PID, "--cgroupns", w.Cgroup}
@@ -122,7 +174,7 @@ func runArguments(t *testing.T, e *dockerd.Engine, image, secrets string) []stri
 		}
 		args = append(args, "-v", v)
 	}
-	return append(args, image, "run", strconv.Itoa(os.Getpid()))
+	return append(append(args, image, "run"), more...)
 }
 
 // instead does what docker-compose.yml says for Docker before 23, which calls
