@@ -57,7 +57,11 @@ vm-test: ## weir and its kernel tests under each of KERNELS, emulated (about two
 	@test/run.sh kernels
 
 .PHONY: bench
-bench: ## benchmarks, each for BENCHTIME
+bench: ## what Weir costs, with and without it (root, about five minutes), ARGS="-json FILE"
+	$(SUDO) $(GO) run ./test/bench $(ARGS)
+
+.PHONY: bench-go
+bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
 
 .PHONY: fuzz

@@ -1,13 +1,15 @@
 // Command bench measures what Weir costs. It builds the program, makes its own
 // network (a bridge and two namespaces, names wb-*, 10.77.0.0/16) and prints a
-// table; it needs root and about three minutes.
+// table; it needs root and about five minutes.
 //
-//	pairs  the same work without, with and without Weir (whole program, packet and
-//	       socket path), both ends on one thread; CPU time of that thread, which
-//	       includes the kernel's work for it. "off" against "off" is the noise.
-//	conns  paced short connections: rows of flow_log against connections made
-//	held   100 000 flows that all change in each interval, then idle TCP sockets
 //	idle   nothing happens
+//	held   100 000 flows that all change in each interval, then idle TCP sockets
+//	conns  paced short connections: rows of flow_log against connections made
+//	pairs  the same work without, with and without Weir (whole program, packet and
+//	       socket path), all of it on one CPU; CPU time of the work, which includes
+//	       what the kernel does for it. "off" against "off" is the noise. One
+//	       thread holding both ends is the least that a message can cost, two
+//	       threads switch as two programs do.
 //
 // Weir's own CPU is what its process used, apart from the work's.
 package main
@@ -30,6 +32,7 @@ import (
 
 type options struct {
 	weir     string
+	flags    string
 	only     string
 	json     string
 	rounds   int
@@ -64,7 +67,8 @@ type bench struct {
 func main() {
 	var o options
 	flag.StringVar(&o.weir, "weir", "", "binary to measure (default: build ./cmd/weir)")
-	flag.StringVar(&o.only, "only", "pairs,conns,held,idle", "what to measure")
+	flag.StringVar(&o.flags, "flags", "", "more flags for weir run, e.g. \"--packets off\" to see one path's share")
+	flag.StringVar(&o.only, "only", "idle,held,conns,pairs", "what to measure")
 	flag.StringVar(&o.json, "json", "", "write the results to this file, too")
 	flag.IntVar(&o.rounds, "rounds", 8, "pairs: rounds of off, on, off")
 	flag.DurationVar(&o.phase, "phase", time.Second, "pairs: length of one workload of one phase, about")
@@ -117,7 +121,7 @@ func run(ctx context.Context, o options) (err error) {
 	for _, name := range strings.Split(o.only, ",") {
 		part := parts[name]
 		if part == nil {
-			return fmt.Errorf("-only %q: must be some of pairs,conns,held,idle", name)
+			return fmt.Errorf("-only %q: must be some of idle,held,conns,pairs", name)
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s …\n", name)
 		if err := part(ctx, r); err != nil {

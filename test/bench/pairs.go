@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// workload does one operation between the namespaces, both ends on this thread.
+// workload does one operation between the namespaces, all of it on one CPU.
 type workload struct {
 	name string
 	op   func() error
@@ -28,6 +29,11 @@ const smallMessage = 64
 // pairs measures off, on, off in each round: the "on" against the mean of its
 // neighbours cancels drift, "off" against "off" shows what is only noise.
 func (b *bench) pairs(ctx context.Context, r *rig) error {
+	unpin, err := pin()
+	if err != nil {
+		return err
+	}
+	defer unpin()
 	loads, closeAll, err := r.workloads()
 	if err != nil {
 		return err
@@ -38,7 +44,7 @@ func (b *bench) pairs(ctx context.Context, r *rig) error {
 			return fmt.Errorf("%s: %w", loads[i].name, err)
 		}
 	}
-	var ratios, control, base, extra [4][]float64
+	ratios, control, base, extra := make([][]float64, len(loads)), make([][]float64, len(loads)), make([][]float64, len(loads)), make([][]float64, len(loads))
 	var share []float64
 	before, err := measure(loads, nil)
 	for range b.rounds {
@@ -135,31 +141,79 @@ func (w *workload) calibrate(d time.Duration) error {
 	return nil
 }
 
-// run returns the CPU time of n operations: the thread's, which is charged with
-// the softirqs it raises.
+// run returns the CPU time of n operations: this process's, which is charged
+// with the softirqs it raises.
 func (w *workload) run(n int) (time.Duration, error) {
-	start := threadCPU()
+	start := cpuTime()
 	for range n {
 		if err := w.op(); err != nil {
 			return 0, err
 		}
 	}
-	return threadCPU() - start, nil
+	return cpuTime() - start, nil
 }
 
-func threadCPU() time.Duration {
+func cpuTime() time.Duration {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
 		panic(err) // it can't
 	}
 	return time.Duration(ts.Nano())
 }
 
-// workloads opens the sockets of the four workloads.
+// pin keeps this thread on the last CPU, so that packets are handled where they
+// are sent, until unpin.
+func pin() (unpin func(), err error) {
+	var was unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &was); err != nil {
+		return nil, fmt.Errorf("read the CPU affinity: %w", err)
+	}
+	if err := pinThread(); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.SchedSetaffinity(0, &was) }, nil
+}
+
+func pinThread() error {
+	var last unix.CPUSet
+	last.Set(runtime.NumCPU() - 1)
+	if err := unix.SchedSetaffinity(0, &last); err != nil {
+		return fmt.Errorf("keep the thread on one CPU: %w", err)
+	}
+	return nil
+}
+
+// serve answers on another thread of the same CPU until the socket is shut down:
+// the request/response of two programs, with their context switches.
+func (p conn) serve(size int) {
+	go func() {
+		runtime.LockOSThread() // and ends with the goroutine
+		if pinThread() != nil {
+			return // noisier, not wrong
+		}
+		buf := make([]byte, size)
+		for readFull(p.s, buf) == nil {
+			if _, err := unix.Write(p.s, buf); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// ask sends a request to a served connection and takes the answer.
+func (p conn) ask(buf []byte) error {
+	if _, err := unix.Write(p.c, buf); err != nil {
+		return err
+	}
+	return readFull(p.c, buf)
+}
+
+// workloads opens the sockets of the workloads.
 func (r *rig) workloads() (loads []workload, closeAll func(), err error) {
 	var fds []int
 	closeAll = func() {
 		for _, fd := range fds {
+			_ = unix.Shutdown(fd, unix.SHUT_RDWR) // ends who reads from it
 			unix.Close(fd)
 		}
 	}
@@ -168,11 +222,13 @@ func (r *rig) workloads() (loads []workload, closeAll func(), err error) {
 			closeAll()
 		}
 	}()
-	udp, err := r.udpPair()
-	if err != nil {
-		return nil, closeAll, err
+	var udp [2]conn
+	for i := range udp {
+		if udp[i], err = r.udpPair(7000 + 2*i); err != nil {
+			return nil, closeAll, err
+		}
+		fds = append(fds, udp[i].c, udp[i].s)
 	}
-	fds = append(fds, udp.c, udp.s)
 	var listeners []int
 	for i := range 64 { // many ports: TIME_WAIT holds each pair for a minute
 		l, err := r.listen(7000 + i)
@@ -181,37 +237,42 @@ func (r *rig) workloads() (loads []workload, closeAll func(), err error) {
 		}
 		listeners, fds = append(listeners, l), append(fds, l)
 	}
-	var rr, bulk conn
+	var tcp [3]conn
 	err = r.in(r.a, func() (err error) {
-		if rr, err = connect(listeners[0], 7000); err != nil {
-			return err
+		for i := range tcp {
+			if tcp[i], err = connect(listeners[0], 7000); err != nil {
+				return err
+			}
+			fds = append(fds, tcp[i].c, tcp[i].s)
+			for _, fd := range []int{tcp[i].c, tcp[i].s} {
+				if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+					return err
+				}
+			}
 		}
-		bulk, err = connect(listeners[0], 7000)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, closeAll, err
 	}
-	fds = append(fds, rr.c, rr.s, bulk.c, bulk.s)
-	for _, fd := range []int{rr.c, rr.s} {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-			return nil, closeAll, err
-		}
-	}
+	udp[1].serve(smallMessage)
+	tcp[1].serve(smallMessage)
 	small, large := make([]byte, smallMessage), make([]byte, 64<<10)
 	next := 0
 	return []workload{
-		{name: "UDP request/response 64 B", op: func() error { return udp.exchange(small) }},
-		{name: "TCP request/response 64 B", op: func() error { return rr.exchange(small) }},
+		{name: "UDP rr 64 B, two threads", op: func() error { return udp[1].ask(small) }},
+		{name: "TCP rr 64 B, two threads", op: func() error { return tcp[1].ask(small) }},
+		{name: "UDP rr 64 B, one thread", op: func() error { return udp[0].exchange(small) }},
+		{name: "TCP rr 64 B, one thread", op: func() error { return tcp[0].exchange(small) }},
 		{name: "TCP connect/rr/close", op: func() error {
 			next = (next + 1) % len(listeners)
 			return r.oneShot(listeners[next], 7000+next, small)
 		}},
-		{name: "TCP bulk 64 KiB", op: func() error { return bulk.push(large) }},
+		{name: "TCP bulk 64 KiB", op: func() error { return tcp[2].push(large) }},
 	}, closeAll, nil
 }
 
-func (r *rig) udpPair() (p conn, err error) {
+func (r *rig) udpPair(port int) (p conn, err error) {
 	open := func(fd *int, port int) error {
 		if *fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
@@ -219,18 +280,18 @@ func (r *rig) udpPair() (p conn, err error) {
 		return unix.Bind(*fd, &unix.SockaddrInet4{Port: port})
 	}
 	if err := r.in(r.b, func() error {
-		if err := open(&p.s, 7000); err != nil {
+		if err := open(&p.s, port); err != nil {
 			return err
 		}
-		return unix.Connect(p.s, &unix.SockaddrInet4{Addr: ipA, Port: 7001})
+		return unix.Connect(p.s, &unix.SockaddrInet4{Addr: ipA, Port: port + 1})
 	}); err != nil {
 		return p, fmt.Errorf("open UDP server: %w", err)
 	}
 	if err := r.in(r.a, func() error {
-		if err := open(&p.c, 7001); err != nil {
+		if err := open(&p.c, port+1); err != nil {
 			return err
 		}
-		return unix.Connect(p.c, &unix.SockaddrInet4{Addr: ipB, Port: 7000})
+		return unix.Connect(p.c, &unix.SockaddrInet4{Addr: ipB, Port: port})
 	}); err != nil {
 		return p, fmt.Errorf("open UDP client: %w", err)
 	}

@@ -30,8 +30,9 @@ var probes atomic.Int64
 func (b *bench) start(ctx context.Context, flags ...string) (*probe, error) {
 	n := strconv.FormatInt(probes.Add(1), 10)
 	p := &probe{file: filepath.Join(b.dir, n+".lp"), done: make(chan error, 1)}
-	p.cmd = exec.CommandContext(ctx, b.weir, append([]string{"run", "--sink", "file:" + p.file, "--journal", filepath.Join(b.dir, n),
-		"--listen", "", "--docker", "/nonexistent", "--host", "bench"}, flags...)...)
+	args := append([]string{"run", "--sink", "file:" + p.file, "--journal", filepath.Join(b.dir, n),
+		"--listen", "", "--docker", "/nonexistent", "--host", "bench"}, flags...)
+	p.cmd = exec.CommandContext(ctx, b.weir, append(args, strings.Fields(b.flags)...)...)
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = 10 * time.Second
 	stderr, err := p.cmd.StderrPipe()
