@@ -231,7 +231,10 @@ func examineSinks(ctx context.Context, cfg *Config) []check {
 		ask, cancel := context.WithTimeout(ctx, 10*time.Second)
 		for _, f := range s.Check(ask) {
 			c := check{Area: "sinks", Name: "influxdb " + f.Subject, State: good, Detail: f.Detail, Remedy: f.Remedy}
-			if f.Problem {
+			switch {
+			case f.Away: // the probe does its job: it keeps the rows
+				c.State = limited
+			case f.Problem:
 				c.State = bad
 			}
 			out = append(out, c)

@@ -35,7 +35,8 @@ type pipeline struct {
 	col      *collector
 	api      *api.Server
 	ready    atomic.Bool
-	notify   string // NOTIFY_SOCKET
+	notify   string    // NOTIFY_SOCKET
+	ended    time.Time // the last look at the kernel
 }
 
 // drainTime is how long the end of a run waits for its sinks; what is not
@@ -174,6 +175,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	stop := context.AfterFunc(back, stopCollect) // a part that failed ends the run
 	defer stop()
 	err := p.col.run(collect)
+	p.ended = time.Now()
 	p.tell("STOPPING=1")
 	stopBack()
 	p.queue.close()

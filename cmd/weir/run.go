@@ -64,7 +64,7 @@ func runProbe(ctx context.Context, flags *flagSet, e env) error {
 		if err != nil || next == nil {
 			return err
 		}
-		if p, err = successor(ctx, next, p.cfg, e); err != nil {
+		if p, err = successor(ctx, next, p, e); err != nil {
 			return err
 		}
 	}
@@ -96,16 +96,16 @@ func rehearse(flags *flagSet, e env) (*Config, error) {
 }
 
 // successor opens the pipeline of the next configuration, or of the old one
-// again where that can't be.
-func successor(ctx context.Context, next, old *Config, e env) (*pipeline, error) {
+// again where that can't be. Between the two nobody looks: how long is said.
+func successor(ctx context.Context, next *Config, old *pipeline, e env) (*pipeline, error) {
 	log := newLog(next, e)
 	p, err := newPipeline(ctx, next, e, log)
 	if err == nil {
-		log.Info("configuration read again", "file", next.file)
+		log.Info("configuration read again", "file", next.file, "unseen", time.Since(old.ended).Round(time.Millisecond).String())
 		return p, nil
 	}
 	log.Error("configuration not taken, going on with the old one", "err", err)
-	return newPipeline(ctx, old, e, newLog(old, e))
+	return newPipeline(ctx, old.cfg, e, newLog(old.cfg, e))
 }
 
 // runOnce runs one pipeline; next is the configuration to go on with when

@@ -17,6 +17,7 @@ type Finding struct {
 	Problem bool
 	Detail  string
 	Remedy  string // of a problem
+	Away    bool   // of a problem: nobody answers, which may pass; rows wait
 }
 
 // Check looks whether rows would arrive: whether the server answers, which one
@@ -25,10 +26,10 @@ type Finding struct {
 func (s *Sink) Check(ctx context.Context) []Finding {
 	version, err := s.version(ctx)
 	if err != nil {
-		f := Finding{Subject: "server", Problem: true, Detail: err.Error(),
+		f := Finding{Subject: "server", Problem: true, Away: true, Detail: err.Error(),
 			Remedy: fmt.Sprintf("is InfluxDB running at %s, and can this host reach it? Rows wait in the journal until it is", s.cfg.URL)}
 		if c, ok := errors.AsType[*sink.ConfigError](err); ok {
-			f.Detail, f.Remedy = c.Err.Error(), c.Remedy
+			f.Detail, f.Remedy, f.Away = c.Err.Error(), c.Remedy, false
 		}
 		return []Finding{f}
 	}

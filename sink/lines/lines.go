@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"github.com/weir-probe/weir/sink"
 )
@@ -23,7 +24,15 @@ type Sink struct {
 	out    io.Writer
 	file   *os.File // out, when it can be truncated
 	torn   []byte   // the rest of a line that is out only in part
+	late   [sink.Streams]late
 	closed bool
+}
+
+// late is a write that went on when its caller had left with an error: the
+// caller will bring these lines again, and they must not be there twice.
+type late struct {
+	left  atomic.Bool
+	lines []byte // what was written
 }
 
 // File appends to path, which is created with mode 0640.
@@ -98,16 +107,34 @@ func (s *Sink) Write(ctx context.Context, b *sink.Batch) error {
 		defer s.give()
 		return s.write(b.Lines)
 	}
+	p, written := &s.late[b.Stream], 0
+	if p.left.Swap(false) && bytes.HasPrefix(b.Lines, p.lines) {
+		written = len(p.lines)
+	} else {
+		p.lines = nil
+	}
+	if written == len(b.Lines) {
+		s.give()
+		return nil
+	}
 	done := make(chan error, 1)
 	lines := bytes.Clone(b.Lines)
 	go func() {
 		defer s.give()
-		done <- s.write(lines)
+		err := s.write(lines[written:])
+		if err == nil {
+			p.lines = lines
+		}
+		done <- err
 	}()
 	select {
 	case err := <-done:
+		if err != nil && written > 0 {
+			p.left.Store(true)
+		}
 		return err
 	case <-ctx.Done():
+		p.left.Store(true)
 		return fmt.Errorf("write lines to %s: %w", s.name, ctx.Err())
 	}
 }

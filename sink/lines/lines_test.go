@@ -238,3 +238,35 @@ func TestBlockedPipeDoesNotBlockShutdown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A write that ended after its caller had left is not done again.
+func TestLateWriteIsNotRepeated(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := lines.Writer("stdout", w)
+	first := sinktest.Batch(sink.Main, "m", 0, 10000) // more than the pipe holds
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Write(ctx, first); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	got := make(chan []byte)
+	go func() {
+		b, _ := io.ReadAll(r)
+		got <- b
+	}()
+	more := sinktest.Batch(sink.Main, "m", 0, 10010) // the same again, and what came since
+	other := sinktest.Batch(sink.Log, "l", 0, 10)
+	for _, b := range []*sink.Batch{other, more, more} { // the last was delivered: it is another
+		if err := s.Write(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	want := len(other.Lines) + 2*len(more.Lines)
+	if b := <-got; len(b) != want {
+		t.Errorf("%d octets, want %d", len(b), want)
+	}
+}

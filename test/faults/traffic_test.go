@@ -89,8 +89,7 @@ func (s *server) ended(lines string) (order []int, count map[int]int) {
 	return order, count
 }
 
-// attempts sums a field of the edge rows to the server's port. Its port may be
-// written as ephemeral: rows of other servers on such ports must not be there.
+// field returns an integer field or tag of a row, -1 where there is none.
 func field(line, name string) int {
 	i := strings.Index(line, name+"=")
 	if i < 0 || !strings.ContainsRune(" ,", rune(line[i-1])) {
@@ -105,33 +104,53 @@ func field(line, name string) int {
 	return n
 }
 
-// exactlyOnce wants one end of each of the ports in the lines.
+// exactlyOnce wants one row of the end of each of the connections in the lines.
+// ports are all that were made to the server while the probe ran: the kernel
+// gives a client port again before long.
 func (s *server) exactlyOnce(t *testing.T, lines string, ports []int) {
 	t.Helper()
 	_, count := s.ended(lines)
-	var missing, twice []int
+	var missing, extra []int
 	for _, p := range ports {
-		switch n := count[p]; {
-		case n == 0:
+		count[p]--
+	}
+	for p, n := range count {
+		if n < 0 {
 			missing = append(missing, p)
-		case n > 1:
-			twice = append(twice, p)
+		} else if n > 0 {
+			extra = append(extra, p)
 		}
 	}
-	if len(missing)+len(twice) > 0 {
-		t.Errorf("of %d connections %d have no row (%v), %d more than one (%v)", len(ports), len(missing), head(missing), len(twice), head(twice))
+	if len(missing) > 0 {
+		t.Errorf("of %d connections %d have no row, e.g. from port %d", len(ports), len(missing), missing[0])
 	}
+	if len(extra) == 0 {
+		return
+	}
+	var rows strings.Builder
+	for line := range strings.Lines(lines) {
+		if strings.HasPrefix(line, "flow_log,") && field(line, "client_port") == extra[0] && field(line, "server_port") == s.port {
+			rows.WriteString(line)
+		}
+	}
+	t.Errorf("%d connections have a row too many, e.g.\n%s", len(extra), &rows)
 }
-
-func head(p []int) []int { return slices.Clone(p[:min(len(p), 10)]) }
 
 // has waits until all the ports have ended in the file.
 func (s *server) has(t *testing.T, path string, ports []int) {
 	t.Helper()
 	until(t, "the connections' rows in "+path, func() bool {
-		_, count := s.ended(read(path))
-		return !slices.ContainsFunc(ports, func(p int) bool { return count[p] == 0 })
+		return s.contains(read(path), ports)
 	})
+}
+
+// contains says whether the end of every connection is there.
+func (s *server) contains(lines string, ports []int) bool {
+	_, count := s.ended(lines)
+	for _, p := range ports {
+		count[p]--
+	}
+	return !slices.ContainsFunc(ports, func(p int) bool { return count[p] < 0 })
 }
 
 func read(path string) string {
