@@ -79,6 +79,14 @@ func New(cfg Config, enrich Enricher) *Joiner {
 	}
 }
 
+// Reconfigure changes limits and enricher; connections that were named keep
+// their names.
+func (j *Joiner) Reconfigure(cfg Config, enrich Enricher) {
+	j.cfg, j.enrich = cfg.withDefaults(), enrich
+	clear(j.holders)
+	clear(j.known)
+}
+
 // Stats returns the counters so far.
 func (j *Joiner) Stats() Stats {
 	s := j.stats

@@ -51,17 +51,16 @@ func health() *dashboard.DashboardBuilder {
 		WithPanel(graph("Rows waiting", "Not yet delivered.", "short", over(self, host, mosts(sink.SelfQueueRows)...))).
 		WithPanel(graph("Age of the oldest row waiting", "Grows while the database is away.", "s",
 			over(self, host, most(sink.SelfQueueAge)))).
-		WithPanel(graph("Rows per second", "Encoded, and accepted by the database.", "short",
-			over(self, host, rates(sink.SelfRows, sink.SelfLogRows, sink.SelfWritten)...))).
+		WithPanel(graph("Rows per second", "Encoded (sink), kept (journal) and accepted by the database (delivery).", "short",
+			overBy(self, host, perSecond(sink.SelfRows, "rows"), byStage, sink.TagStage))).
 		WithPanel(graph("Delivery errors", "Per point of the graph.", "short",
 			over(self, host, sums(sink.SelfRejectedType, sink.SelfRejectedAge, sink.SelfRejectedParse, sink.SelfRejectedOther,
 				sink.SelfRetries, sink.SelfThrottled, sink.SelfConfigErrors, sink.SelfDroppedRows, sink.SelfCorrupt)...))).
-		WithPanel(graph("Longest request", "To the database.", "s", over(self, host, most(sink.SelfRequestMax)))).
 		WithRow(dashboard.NewRowBuilder("Cost and hooks")).
 		WithPanel(graph("CPU", "Of one core, by host.", "percentunit",
 			overBy(self, process(host), perSecond(sink.SelfCPU, "cpu"), "$tag_"+sink.TagHost, sink.TagHost))).
-		WithPanel(graph("Memory", "Resident, and Go heap in use.", "bytes",
-			over(self, host, mosts(sink.SelfRSS, sink.SelfHeapBytes)...))).
+		WithPanel(graph("Memory", "Resident.", "bytes",
+			over(self, host, mosts(sink.SelfRSS)...))).
 		WithPanel(hooks(host))
 }
 

@@ -13,8 +13,6 @@ func selfFields() []Field {
 	fs := append(selfPathFields(), selfSinkFields()...)
 	return append(fs,
 		selfInt(SelfRSS, Bytes, Gauge, "process: resident memory"),
-		selfInt(SelfHeapBytes, Bytes, Gauge, "process: Go heap in use"),
-		selfInt(SelfGoroutines, Count, Gauge, "process: goroutines"),
 		selfFloat(SelfCPU, Seconds, Delta, "CPU time, user and system, of the process or the stage"),
 		selfFloat(SelfLoop, Seconds, Max, "time one round of the stage took"),
 		selfFloat(SelfUptime, Seconds, Gauge, "process: since its start"),
@@ -77,8 +75,6 @@ func selfPathFields() []Field {
 		selfInt(SelfOwnerBusy, Count, Delta, "kernel: owner updates skipped"),
 		selfInt(SelfProgramMisses, Count, Delta, "kernel: runs of programs the kernel skipped"),
 		selfInt(SelfTruncated, Count, Delta, "reads of kernel state that ended early"),
-		selfInt(SelfDuplicatePackets, Packets, Delta, "packets seen at a second observation point"),
-		selfInt(SelfDuplicateBytes, Bytes, Delta, "octets seen at a second observation point"),
 		selfInt(SelfAdopted, Count, Delta, "flows whose socket came after them"),
 		selfInt(SelfBuried, Count, Delta, "sockets whose close event was lost"),
 		selfInt(SelfNATOverflow, Count, Delta, "translations not remembered: the table was full"),
@@ -115,8 +111,6 @@ func selfSinkFields() []Field {
 		selfInt(SelfSegments, Count, Gauge, "segments of the journal"),
 		selfInt(SelfCorrupt, Count, Delta, "damaged journal records skipped"),
 		selfInt(SelfDroppedRows, Count, Delta, "rows given up before they were delivered"),
-		selfInt(SelfDroppedBytes, Bytes, Delta, "octets given up before they were delivered"),
-		selfInt(SelfWritten, Count, Delta, "rows the database accepted"),
 		selfInt(SelfRejected, Count, Delta, "rows the database refused for good"),
 		selfInt(SelfRejectedType, Count, Delta, "refused: field type conflict"),
 		selfInt(SelfRejectedAge, Count, Delta, "refused: beyond the retention"),
@@ -131,6 +125,5 @@ func selfSinkFields() []Field {
 		selfInt(SelfMemoryBytes, Bytes, Gauge, "journal: octets waiting in memory"),
 		selfInt(SelfDiskErrors, Count, Delta, "journal: writes that failed"),
 		selfInt(SelfRefusedRows, Count, Delta, "journal: rows too long to keep"),
-		selfFloat(SelfRequestMax, Seconds, Max, "longest request"),
 	}
 }

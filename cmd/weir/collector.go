@@ -28,10 +28,7 @@ const (
 type collector struct {
 	interval time.Duration
 	log      *slog.Logger
-	sockets  *kprobes.Set // nil in a replay, or where BPF is not to be had
-	packets  packetPath
-	who      *identities
-	join     *correlate.Joiner
+	*kernelSide
 	out      *output
 	delivery func(s *sink.Self, t time.Time) (live.Health, uint64)
 	info     sink.Info
@@ -57,8 +54,9 @@ func (c *collector) Cgroup(e *kprobes.CgroupEvent) { c.who.cgroups.Cgroup(e) }
 func (c *collector) Flow(r *flows.Record) { c.join.Flow(r) }
 func (c *collector) NAT(n *flows.NAT)     { c.join.NAT(n) }
 
-// run collects until ctx is done, then tells everything that is still open.
-func (c *collector) run(ctx context.Context) error {
+// run collects until ctx is done and ends with a tick of the phase that last
+// then says: Draining tells everything that is still open.
+func (c *collector) run(ctx context.Context, last func() correlate.Phase) error {
 	debug.FreeOSMemory() // what the start needed: type information of the kernel, lists of sockets
 	wait := drainEvery
 	drain := time.NewTimer(wait)
@@ -67,7 +65,7 @@ func (c *collector) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			c.tick(time.Now(), correlate.Draining)
+			c.tick(time.Now(), last())
 			return nil
 		case <-drain.C:
 		}
@@ -91,12 +89,9 @@ func gridAfter(t time.Time, interval time.Duration) time.Time {
 }
 
 // drain empties the rings and returns how many kernel events there were.
-func (c *collector) drain() (events int) {
-	if c.sockets != nil {
-		n, err := c.sockets.Drain(c)
-		c.report("drain kernel events", err)
-		events = n
-	}
+func (c *collector) drain() int {
+	events, err := c.sockets.Drain(c)
+	c.report("drain kernel events", err)
 	c.report("drain translations", c.packets.Drain(c))
 	return events
 }
@@ -105,15 +100,16 @@ func (c *collector) drain() (events int) {
 // is counted, its socket is known.
 func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	began := time.Now()
-	if c.sockets != nil {
-		c.drain()
-		c.report("read open sockets", c.sockets.Snapshot(c))
-		c.report("read datagram peers", c.sockets.Peers(c))
-		c.drain()
-	}
+	c.drain()
+	c.report("read open sockets", c.sockets.Snapshot(c))
+	c.report("read datagram peers", c.sockets.Peers(c))
+	c.drain()
 	c.report("read flows", c.packets.Collect(time.Now(), c, func() { c.drain() }))
 	c.who.tick(began.UnixNano())
-	c.join.Tick(time.Now(), phase, func(r *correlate.Record) { c.out.add(r, end) })
+	c.join.Tick(time.Now(), phase, func(r *correlate.Record) {
+		r.Self = r.Self && !c.cfg.ShowSelf
+		c.out.add(r, end)
+	})
 	h := c.self(end, began)
 	c.out.flush(end, c.interval, h)
 }
@@ -134,9 +130,7 @@ func (c *collector) report(doing string, err error) {
 func (c *collector) self(t, began time.Time) live.Health {
 	s := c.out.self
 	lost := c.packets.Self(s, t)
-	if c.sockets != nil {
-		lost += c.selfKernel(s, t)
-	}
+	lost += c.selfKernel(s, t)
 	c.selfJoin(s, t)
 	c.who.self(s, t)
 	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
@@ -164,7 +158,7 @@ func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
 	lost := ring + st.NoStorage + st.PeerLostPackets + st.DecodeErrors + st.UnparsedPackets +
 		st.CloseWithoutContext + st.IterTruncated + st.PeersTruncated + st.ProgramMisses
 	j := c.join.Stats()
-	s.Stage(t, sink.StageKernel, m(sink.SelfSockets, j.Sockets+j.Peers),
+	s.Stage(t, sink.StageKernel, m(sink.SelfSeen, j.Sockets+j.Peers), m(sink.SelfSockets, j.Sockets+j.Peers),
 		sink.SelfHooksAttached.Is(uint64(c.info.HooksAttached)), sink.SelfHooksMissing.Is(uint64(c.info.HooksMissing)),
 		m(sink.SelfLost, lost), m(sink.SelfLostRingFull, ring), m(sink.SelfLostMapFull, st.NoStorage+st.PeerLostPackets),
 		m(sink.SelfLostDecode, st.DecodeErrors+st.UnparsedPackets),
@@ -185,7 +179,7 @@ func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
 func (c *collector) selfJoin(s *sink.Self, t time.Time) {
 	st := c.join.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageJoin, n, v) }
-	s.Stage(t, sink.StageJoin,
+	s.Stage(t, sink.StageJoin, m(sink.SelfSeen, st.Sockets+st.Peers+st.Flows),
 		m(sink.SelfSockets, st.Sockets+st.Peers), m(sink.SelfFlows, st.Flows), m(sink.SelfRecords, st.Records),
 		sink.SelfConnections.Is(uint64(st.Connections)),
 		m(sink.SelfMatchedCookie, st.ByCookie), m(sink.SelfMatchedTuple, st.ByTuple), m(sink.SelfMatchedNAT, st.ByNAT),

@@ -102,16 +102,18 @@ func (d *delivery) start(ctx context.Context, q *queue) (stop func(drain time.Du
 		writer.Wait()
 		halt()
 		workers.Wait()
-		last, cancel := context.WithTimeout(base, drain)
-		defer cancel()
-		err := d.drain(last)
-		return errors.Join(err, d.close())
+		if drain > 0 {
+			last, cancel := context.WithTimeout(base, drain)
+			defer cancel()
+			d.drain(last)
+		}
+		return d.close()
 	}
 }
 
 // drain gives every sink a last chance, side by side. What a journal on disk
 // keeps is not an error, only said.
-func (d *delivery) drain(ctx context.Context) error {
+func (d *delivery) drain(ctx context.Context) {
 	errs := make([]error, len(d.deliverers))
 	var wg sync.WaitGroup
 	for i, del := range d.deliverers {
@@ -124,7 +126,6 @@ func (d *delivery) drain(ctx context.Context) error {
 			d.log.Warn("not everything was delivered before the end", "err", err)
 		}
 	}
-	return nil
 }
 
 func (d *delivery) close() error {

@@ -19,9 +19,9 @@ type output struct {
 	queue *queue
 }
 
-func newOutput(cfg sink.Config, q *queue) *output {
+func newOutput(cfg sink.Config, self *sink.Self, q *queue) *output {
 	return &output{
-		edges: sink.NewAggregator(cfg), log: sink.NewFlowLog(cfg), self: sink.NewSelf(cfg),
+		edges: sink.NewAggregator(cfg), log: sink.NewFlowLog(cfg), self: self,
 		view: live.New(cfg.Host), queue: q,
 	}
 }

@@ -101,7 +101,7 @@ func (p kernelPath) Self(s *sink.Self, t time.Time) uint64 {
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageFlows, n, v) }
 	lost := st.Overflow.Packets + st.NATsLost + st.InstancesOrphaned + st.BadEvents
 	s.Stage(t, sink.StageFlows,
-		m(sink.SelfRecords, st.Records), m(sink.SelfFlows, st.FlowsSeen), m(sink.SelfLost, lost),
+		m(sink.SelfSeen, st.Records), m(sink.SelfRecords, st.Records), m(sink.SelfFlows, st.FlowsSeen), m(sink.SelfLost, lost),
 		m(sink.SelfLostMapFull, st.Overflow.Packets), m(sink.SelfLostRingFull, st.NATsLost+st.InstancesOrphaned),
 		m(sink.SelfLostDecode, st.Malformed.Packets+st.BadEvents), m(sink.SelfNonFlowBytes, st.NonFlow.Octets),
 		m(sink.SelfFragments, st.FragUnknown.Packets), m(sink.SelfEvicted, st.Evicted),
@@ -142,7 +142,7 @@ func (p livePath) Self(s *sink.Self, t time.Time) uint64 {
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageFlows, n, v) }
 	lost := st.Source.Dropped + st.Meter.LostPackets
 	s.Stage(t, sink.StageFlows,
-		m(sink.SelfPackets, st.Packets), m(sink.SelfBytes, st.Octets), m(sink.SelfRecords, st.Meter.Records),
+		m(sink.SelfSeen, st.Packets), m(sink.SelfPackets, st.Packets), m(sink.SelfBytes, st.Octets), m(sink.SelfRecords, st.Meter.Records),
 		m(sink.SelfFlows, st.Meter.FlowsCreated), m(sink.SelfLost, lost), m(sink.SelfLostDropped, st.Source.Dropped),
 		m(sink.SelfLostDecode, st.MalformedPackets+st.TruncatedPackets+st.UnsupportedPackets),
 		m(sink.SelfNonFlowBytes, st.NonIPOctets), m(sink.SelfFragments, st.Meter.UnknownFragmentPackets),

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -27,16 +26,14 @@ import (
 type pipeline struct {
 	cfg      *Config
 	log      *slog.Logger
-	sockets  *kprobes.Set
-	packets  packetPath
-	who      *identities
+	kernel   *kernelSide // borrowed: it outlives a reload
 	delivery *delivery
 	queue    *queue
 	col      *collector
 	api      *api.Server
 	ready    atomic.Bool
-	notify   string    // NOTIFY_SOCKET
-	ended    time.Time // the last look at the kernel
+	reload   atomic.Bool // the end is not the end: another pipeline takes over
+	notify   string      // NOTIFY_SOCKET
 }
 
 // drainTime is how long the end of a run waits for its sinks; what is not
@@ -47,9 +44,10 @@ const drainTime = 5 * time.Second
 const queueBytes = 32 << 20
 
 // newPipeline opens everything that can fail for a reason the user can mend,
-// cheapest first, and attaches to the kernel last.
-func newPipeline(ctx context.Context, cfg *Config, e env, log *slog.Logger) (*pipeline, error) {
-	p := &pipeline{cfg: cfg, log: log, queue: newQueue(queueBytes), notify: lookup(e.environ, "NOTIFY_SOCKET")}
+// cheapest first, and attaches to the kernel last. kernel is what an earlier
+// pipeline left, or nil: then p.kernel is new, and the caller closes it.
+func newPipeline(ctx context.Context, cfg *Config, e env, log *slog.Logger, kernel *kernelSide) (*pipeline, error) {
+	p := &pipeline{cfg: cfg, log: log, kernel: kernel, queue: newQueue(queueBytes), notify: lookup(e.environ, "NOTIFY_SOCKET")}
 	if err := p.open(ctx, e); err != nil {
 		p.close()
 		return nil, err
@@ -67,24 +65,17 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 	if p.delivery, err = openDelivery(cfg, e, log); err != nil {
 		return err
 	}
-	if p.sockets, err = kprobes.Load(kprobes.Config{Log: log}); err != nil {
-		return fmt.Errorf("socket path: %w", err)
+	if p.kernel == nil {
+		p.kernel, err = openKernelSide(ctx, cfg, log)
+	} else {
+		err = p.kernel.adapt(ctx, cfg, log)
 	}
-	if p.packets, err = openPackets(ctx, cfg, log); err != nil {
+	if err != nil {
 		return err
 	}
-	if err = p.sockets.Attach(); err != nil {
-		return fmt.Errorf("socket path: %w", err)
-	}
-	if p.who, err = newIdentities(cfg, log); err != nil {
-		return err
-	}
-	jc := cfg.Join
-	jc.HostNetNS = hostNetNS()
 	p.col = &collector{
-		interval: cfg.Interval, log: log, sockets: p.sockets, packets: p.packets, who: p.who,
-		join: correlate.New(jc, p.who.chain), out: newOutput(cfg.Rows, p.queue), delivery: p.delivery.self,
-		info: p.info(), start: time.Now(),
+		interval: cfg.Interval, log: log, kernelSide: p.kernel, out: newOutput(cfg.Rows, p.kernel.self, p.queue),
+		delivery: p.delivery.self, info: p.info(), start: time.Now(),
 	}
 	return nil
 }
@@ -118,7 +109,7 @@ func hostNetNS() uint32 {
 
 func (p *pipeline) info() sink.Info {
 	i := sink.Info{Version: version, Kernel: kernelRelease()}
-	for _, s := range p.sockets.Status() {
+	for _, s := range p.kernel.sockets.Status() {
 		switch s.State {
 		case kprobes.StateAttached:
 			i.HooksAttached++
@@ -145,8 +136,8 @@ func (p *pipeline) status() any {
 		return map[string]any{"ready": false, "version": version}
 	}
 	return map[string]any{
-		"ready": true, "version": version, "kernel": kernelRelease(), "hooks": p.sockets.Status(),
-		"packets": p.packets.Status(), "runtimes": p.who.status(), "health": p.col.out.view.Snapshot().Health,
+		"ready": true, "version": version, "kernel": kernelRelease(), "hooks": p.kernel.sockets.Status(),
+		"packets": p.kernel.packets.Status(), "runtimes": p.kernel.who.status(), "health": p.col.out.view.Snapshot().Health,
 	}
 }
 
@@ -157,31 +148,44 @@ func (p *pipeline) run(ctx context.Context) error {
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBack()
 	g, back := errgroup.WithContext(back)
-	g.Go(func() error { return p.packets.Run(back) })
-	p.who.start(back, g)
+	g.Go(func() error { return p.kernel.packets.Run(back) })
+	p.kernel.who.start(back, g)
 	if p.api != nil {
 		g.Go(func() error { return p.api.Run(back) })
 	}
-	if err := p.bootstrap(ctx); err != nil {
+	if err := p.kernel.learn(ctx, p.col, p.log); err != nil {
 		return err
 	}
+	p.col.drain()
 	stopDelivery := p.delivery.start(ctx, p.queue)
 	p.ready.Store(true)
-	p.log.Info("ready", "hooks", p.col.info.HooksAttached, "missing", p.col.info.HooksMissing, "packets", p.packets.Status().Mode, "interval", p.cfg.Interval.String())
+	p.log.Info("ready", "hooks", p.col.info.HooksAttached, "missing", p.col.info.HooksMissing, "packets", p.kernel.packets.Status().Mode, "interval", p.cfg.Interval.String())
 	p.tell("READY=1")
 
 	collect, stopCollect := context.WithCancel(ctx)
 	defer stopCollect()
 	stop := context.AfterFunc(back, stopCollect) // a part that failed ends the run
 	defer stop()
-	err := p.col.run(collect)
-	p.ended = time.Now()
-	p.tell("STOPPING=1")
+	err := p.col.run(collect, p.phase)
+	drain := drainTime
+	if p.phase() == correlate.Draining {
+		p.tell("STOPPING=1")
+	} else if p.cfg.Journal.Dir != "" {
+		drain = 0 // the journal keeps it for the next pipeline
+	}
 	stopBack()
 	p.queue.close()
-	err = errors.Join(err, stopDelivery(drainTime))
+	err = errors.Join(err, stopDelivery(drain))
 	p.delivery = nil
 	return errors.Join(err, g.Wait())
+}
+
+// phase says what the collector's last tick is: the end, or a pause.
+func (p *pipeline) phase() correlate.Phase {
+	if p.reload.Load() {
+		return correlate.Running
+	}
+	return correlate.Draining
 }
 
 func (p *pipeline) tell(state string) {
@@ -190,25 +194,11 @@ func (p *pipeline) tell(state string) {
 	}
 }
 
-// bootstrap learns what existed before the probe.
-func (p *pipeline) bootstrap(ctx context.Context) error {
-	if err := p.who.bootstrap(ctx); err != nil {
-		p.log.Warn("containers of existing sockets may be unknown", "err", err)
-	}
-	if err := p.sockets.Bootstrap(p.col); err != nil {
-		return fmt.Errorf("find existing sockets: %w", err)
-	}
-	p.col.drain()
-	return nil
-}
-
-// close releases what is still held; it may be called more than once.
+// close releases what is still held, but the kernel side; it may be called more
+// than once.
 func (p *pipeline) close() {
-	if p.packets != nil {
-		p.packets.Close()
-	}
-	if p.sockets != nil {
-		p.sockets.Close()
+	if p.api != nil {
+		p.api.Close()
 	}
 	if p.delivery != nil {
 		p.delivery.close()

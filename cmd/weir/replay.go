@@ -12,6 +12,7 @@ import (
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/flows/capture"
 	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/live"
 )
 
@@ -92,7 +93,7 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 	q.wait = true // a file can wait for a slow sink
 	r := &replayer{
 		join:     correlate.New(cfg.Join, packetsOnly{newSubnets(cfg.Subnets)}),
-		out:      newOutput(cfg.Rows, q),
+		out:      newOutput(cfg.Rows, sink.NewSelf(cfg.Rows), q),
 		interval: cfg.Interval,
 	}
 	stop := d.start(ctx, q)

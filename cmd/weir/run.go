@@ -55,10 +55,12 @@ func runProbe(ctx context.Context, flags *flagSet, e env) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	reload := func() (*Config, error) { return rehearse(flags, e) }
-	p, err := newPipeline(ctx, &cfg, e, newLog(&cfg, e))
+	p, err := newPipeline(ctx, &cfg, e, newLog(&cfg, e), nil)
 	if err != nil {
 		return err
 	}
+	kernel := p.kernel
+	defer kernel.close()
 	for {
 		next, err := runOnce(ctx, p, e, hup, reload)
 		if err != nil || next == nil {
@@ -96,16 +98,16 @@ func rehearse(flags *flagSet, e env) (*Config, error) {
 }
 
 // successor opens the pipeline of the next configuration, or of the old one
-// again where that can't be. Between the two nobody looks: how long is said.
+// again where that can't be, on the kernel side that the old one leaves.
 func successor(ctx context.Context, next *Config, old *pipeline, e env) (*pipeline, error) {
 	log := newLog(next, e)
-	p, err := newPipeline(ctx, next, e, log)
+	p, err := newPipeline(ctx, next, e, log, old.kernel)
 	if err == nil {
-		log.Info("configuration read again", "file", next.file, "unseen", time.Since(old.ended).Round(time.Millisecond).String())
+		log.Info("configuration read again", "file", next.file)
 		return p, nil
 	}
 	log.Error("configuration not taken, going on with the old one", "err", err)
-	return newPipeline(ctx, old.cfg, e, newLog(old.cfg, e))
+	return newPipeline(ctx, old.cfg, e, newLog(old.cfg, e), old.kernel)
 }
 
 // runOnce runs one pipeline; next is the configuration to go on with when
@@ -125,6 +127,7 @@ func runOnce(parent context.Context, p *pipeline, e env, hup <-chan os.Signal, r
 			c, err := reload()
 			if err == nil {
 				next = c
+				p.reload.Store(true)
 				return
 			}
 			p.log.Error("configuration not taken, going on with the old one", "err", err)

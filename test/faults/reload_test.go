@@ -71,20 +71,7 @@ func TestReloadWithoutGap(t *testing.T) {
 	}
 	r.waitLogs("msg=ready", 2)
 	r.stop()
-	_, count := s.ended(read(r.out))
-	if seen := total(count); seen < len(ports) {
-		// TODO in cmd/weir: the hooks of the old pipeline go before those of the
-		// new one come; sockets, identities and joiner would have to live on.
-		t.Skipf("known gap: %d of %d connections made during the reload have a row", seen, len(ports))
-	}
 	s.exactlyOnce(t, read(r.out), ports)
-}
-
-func total(count map[int]int) (n int) {
-	for _, c := range count {
-		n += c
-	}
-	return n
 }
 
 // A configuration that can't be used leaves the old one at work.

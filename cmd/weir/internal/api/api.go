@@ -48,6 +48,9 @@ func Listen(addr string, src Source, log *slog.Logger) (*Server, error) {
 // Addr is the address served.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
+// Close frees the address of a server that does not run.
+func (s *Server) Close() error { return s.ln.Close() }
+
 // Run serves until ctx is done.
 func (s *Server) Run(ctx context.Context) error {
 	srv := &http.Server{

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/sink"
+)
+
+// kernelSide is what stands before the encoded row: the hooks, the packet path,
+// who is who, and the connections being joined. A reload keeps it, and makes anew
+// only what the new configuration changes: meanwhile events wait in the kernel's
+// rings, so that no connection is missed.
+type kernelSide struct {
+	cfg     *Config
+	sockets *kprobes.Set
+	packets packetPath
+	who     *identities
+	join    *correlate.Joiner
+	self    *sink.Self // remembers what was told of the counters above
+	known   bool       // what existed before the probe has been told
+}
+
+// openKernelSide loads and attaches everything.
+func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kernelSide, err error) {
+	k = &kernelSide{cfg: cfg, self: sink.NewSelf(cfg.Rows)}
+	defer func() {
+		if err != nil {
+			k.close()
+			k = nil
+		}
+	}()
+	if k.sockets, err = kprobes.Load(kprobes.Config{Log: log}); err != nil {
+		return k, fmt.Errorf("socket path: %w", err)
+	}
+	if k.packets, err = openPackets(ctx, cfg, log); err != nil {
+		return k, err
+	}
+	if err = k.sockets.Attach(); err != nil {
+		return k, fmt.Errorf("socket path: %w", err)
+	}
+	if k.who, err = newIdentities(cfg, log); err != nil {
+		return k, err
+	}
+	k.join = correlate.New(joinConfig(cfg), k.who.chain)
+	return k, nil
+}
+
+func joinConfig(cfg *Config) correlate.Config {
+	jc := cfg.Join
+	jc.HostNetNS = hostNetNS()
+	return jc
+}
+
+// adapt makes k what cfg asks for. With an error k is as it was.
+func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	old := k.cfg
+	packets, who := k.packets, k.who
+	var err error
+	if cfg.Packets != old.Packets || cfg.MaxFlows != old.MaxFlows || !slices.Equal(cfg.Interfaces, old.Interfaces) {
+		if packets, err = openPackets(ctx, cfg, log); err != nil {
+			return err
+		}
+	}
+	if cfg.Docker != old.Docker || cfg.Cmdline != old.Cmdline || cfg.Host != old.Host || !maps.Equal(cfg.Subnets, old.Subnets) {
+		if who, err = newIdentities(cfg, log); err != nil {
+			if packets != k.packets {
+				err = errors.Join(err, packets.Close())
+			}
+			return err
+		}
+		k.known = false // the new tables know nobody yet
+	}
+	if packets != k.packets {
+		if err := k.packets.Close(); err != nil {
+			log.Warn("close the old packet path", "err", err)
+		}
+	}
+	if cfg.Host != old.Host {
+		k.self = sink.NewSelf(cfg.Rows)
+	}
+	k.cfg, k.packets, k.who = cfg, packets, who
+	k.join.Reconfigure(joinConfig(cfg), who.chain)
+	return nil
+}
+
+// learn tells h what existed before the probe, once.
+func (k *kernelSide) learn(ctx context.Context, h kprobes.Handler, log *slog.Logger) error {
+	if k.known {
+		return nil
+	}
+	if err := k.who.bootstrap(ctx); err != nil {
+		log.Warn("containers of existing sockets may be unknown", "err", err)
+	}
+	if err := k.sockets.Bootstrap(h); err != nil {
+		return fmt.Errorf("find existing sockets: %w", err)
+	}
+	k.known = true
+	return nil
+}
+
+// close detaches from the kernel.
+func (k *kernelSide) close() {
+	if k.packets != nil {
+		k.packets.Close()
+	}
+	if k.sockets != nil {
+		k.sockets.Close()
+	}
+}
