@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,10 +262,10 @@ func TestRejectedRowsAreCountedByReason(t *testing.T) {
 }
 
 func TestCatchingUpMerges(t *testing.T) {
-	up := false
-	var sizes []int
+	var up atomic.Bool
+	var sizes []int // the deliverer's, ours once it has come to rest
 	answer := func(_ int, b *sink.Batch) error {
-		if !up {
+		if !up.Load() {
 			return errors.New("down")
 		}
 		sizes = append(sizes, b.Rows)
@@ -275,8 +276,9 @@ func TestCatchingUpMerges(t *testing.T) {
 			d.add(t, 100*i, 100)
 			time.Sleep(10 * time.Second)
 		}
-		up = true
+		up.Store(true)
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		wantLines(t, d.sink.Lines(), 0, 12000)
 		if want := []int{100, 5000, 5000, 1900}; !slices.Equal(sizes, want) {
 			t.Errorf("requests of %v rows, want %v", sizes, want)

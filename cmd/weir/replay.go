@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/enrich"
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/flows/capture"
-	"github.com/weir-probe/weir/kprobes"
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/live"
 )
@@ -42,18 +42,6 @@ func replayCommand(e env) *cobra.Command {
 		return replay(cmd.Context(), &cfg, args, e)
 	}
 	return cmd
-}
-
-// packetsOnly names the ends of flows that only packets tell of.
-type packetsOnly struct{ subnets subnetNames }
-
-func (p packetsOnly) Enrich(e *correlate.Endpoint, _, _ *kprobes.Owner, _ int64) bool {
-	if e.Addr.IsMulticast() {
-		e.Kind, e.Name = correlate.KindMulticast, "multicast"
-		return false
-	}
-	e.Kind, e.Name = correlate.KindExternal, p.subnets.name(e.Addr.Netip())
-	return false
 }
 
 // replayer joins the flows of files and writes them out, one interval at a time.
@@ -91,8 +79,14 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 	}
 	q := newQueue(256 << 20)
 	q.wait = true // a file can wait for a slow sink
+	// A file knows neither sockets nor this host's addresses: multicast, named
+	// networks, and the outside.
+	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Subnets: cfg.subnets()})
+	if err != nil {
+		return errors.Join(err, d.close())
+	}
 	r := &replayer{
-		join:     correlate.New(cfg.Join, packetsOnly{newSubnets(cfg.Subnets)}),
+		join:     correlate.New(cfg.Join, who),
 		out:      newOutput(cfg.Rows, sink.NewSelf(cfg.Rows), q),
 		interval: cfg.Interval,
 	}
