@@ -100,6 +100,9 @@ func (c *collector) drain() int {
 // is counted, its socket is known.
 func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	began := time.Now()
+	if phase == correlate.Draining {
+		c.packets.Settle()
+	}
 	c.drain()
 	c.report("read open sockets", c.sockets.Snapshot(c))
 	c.report("read datagram peers", c.sockets.Peers(c))

@@ -19,7 +19,7 @@ import (
 // rings, so that no connection is missed.
 type kernelSide struct {
 	cfg     *Config
-	sockets *kprobes.Set
+	sockets socketPath
 	packets packetPath
 	who     *identities
 	join    *correlate.Joiner
@@ -36,14 +36,16 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 			k = nil
 		}
 	}()
-	if k.sockets, err = kprobes.Load(kprobes.Config{Log: log}); err != nil {
-		return k, fmt.Errorf("socket path: %w", err)
-	}
 	if k.packets, err = openPackets(ctx, cfg, log); err != nil {
 		return k, err
 	}
-	if err = k.sockets.Attach(); err != nil {
-		return k, fmt.Errorf("socket path: %w", err)
+	if k.sockets, err = openSockets(kprobes.Config{Log: log}); err != nil {
+		if k.packets.Status().Mode == "off" {
+			return k, fmt.Errorf("socket path: %w", err)
+		}
+		log.Error("no socket path: rows have no processes, only packets and what addresses tell; weir doctor says more", "err", err)
+		status, _ := kprobes.Probe(kprobes.Config{}) // err has been said
+		k.sockets = noSockets{status}
 	}
 	if k.who, err = newIdentities(cfg, log); err != nil {
 		return k, err

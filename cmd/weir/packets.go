@@ -26,6 +26,9 @@ type packetPath interface {
 	// then in a long pass.
 	Collect(now time.Time, h flowHandler, between func()) error
 	Drain(h flowHandler) error
+	// Settle waits, for a moment, until what was on the wire can be collected: for
+	// the end.
+	Settle()
 	// Self writes the path's row of weir_self and returns what it lost so far.
 	Self(s *sink.Self, t time.Time) (lost uint64)
 	Status() packetStatus
@@ -74,6 +77,7 @@ type kernelPath struct{ m *tcx.Meter }
 
 func (p kernelPath) Run(ctx context.Context) error { return p.m.Run(ctx) }
 func (p kernelPath) Close() error                  { return p.m.Close() }
+func (p kernelPath) Settle()                       {}
 func (p kernelPath) Drain(h flowHandler) error     { return p.m.Drain(h) }
 func (p kernelPath) Collect(now time.Time, h flowHandler, between func()) error {
 	return p.m.Collect(now, h, between)
@@ -127,7 +131,11 @@ func (p livePath) Run(ctx context.Context) error {
 	return nil
 }
 
-func (p livePath) Close() error            { return p.m.Close() }
+func (p livePath) Close() error { return p.m.Close() }
+
+// Settle: packets wait in a block of the ring for up to Poll before they are read.
+func (p livePath) Settle() { time.Sleep(2 * capture.DefaultLiveConfig().Poll) }
+
 func (p livePath) Drain(flowHandler) error { return nil }
 func (p livePath) Status() packetStatus {
 	return packetStatus{Mode: "afpacket", NAT: "unavailable: packets do not show it"}
@@ -155,6 +163,7 @@ type noPackets struct{}
 
 func (noPackets) Run(ctx context.Context) error                { <-ctx.Done(); return nil }
 func (noPackets) Collect(time.Time, flowHandler, func()) error { return nil }
+func (noPackets) Settle()                                      {}
 func (noPackets) Drain(flowHandler) error                      { return nil }
 func (noPackets) Self(*sink.Self, time.Time) uint64            { return 0 }
 func (noPackets) Close() error                                 { return nil }

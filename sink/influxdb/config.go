@@ -35,7 +35,7 @@ type Config struct {
 
 	Org       string
 	Bucket    string // default "weir"
-	LogBucket string // of flow_log; default Bucket + "_log"
+	LogBucket string // of flow_log; default Bucket + "_log", of DATABASE/POLICY DATABASE_log
 	Token     Secret
 	TokenFile string // read again when the server refuses what was in it; before Token
 
@@ -87,7 +87,8 @@ func (c Config) withDefaults() (Config, error) {
 	c.Name = orDefault(c.Name, d.Name)
 	c.URL = orDefault(c.URL, d.URL)
 	c.Bucket = orDefault(c.Bucket, d.Bucket)
-	c.LogBucket = orDefault(c.LogBucket, c.Bucket+"_log")
+	db, _, _ := strings.Cut(c.Bucket, "/") // DATABASE/POLICY on 1.x: the log has a database of its own
+	c.LogBucket = orDefault(c.LogBucket, db+"_log")
 	if c.Database != "" {
 		c.LogDatabase = orDefault(c.LogDatabase, c.Database+"_log")
 	}

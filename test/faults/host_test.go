@@ -2,6 +2,7 @@ package faults
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -78,12 +79,29 @@ func examined(t *testing.T, cmd *exec.Cmd) *doctor {
 func TestCaseI1_NoBTF(t *testing.T) {
 	needsRoot(t)
 	hide := "mount -t tmpfs weir /sys/kernel/btf"
-	p := spawn(t, inMounts(t, hide, "--journal", "", "--listen", ""))
+	// Nothing can work without packets, either.
+	p := spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--packets", "off"))
 	if st := p.status(); st != 1 {
 		t.Errorf("exit status %d", st)
 	}
 	if log := p.stderr.String(); !strings.Contains(log, "BTF") {
 		t.Errorf("the message does not say that BTF is missing: %s", log)
+	}
+	// Packets are still counted, without owners, and it says so.
+	s := listen(t)
+	p = spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--sink", "stdout", "--packets", "auto"))
+	p.waitLog("msg=ready")
+	if log := p.stderr.String(); !strings.Contains(log, "no socket path") || !strings.Contains(log, "BTF") {
+		t.Errorf("the loss is not said: %s", log)
+	}
+	port := s.connect(t, 1)[0]
+	p.stop()
+	seen := false
+	for _, line := range strings.Split(p.stdout.String(), "\n") {
+		seen = seen || strings.HasPrefix(line, "flow_log,") && strings.Contains(line, fmt.Sprintf("client_port=%di", port)) && strings.Contains(line, "to_server_wire_bytes=")
+	}
+	if !seen {
+		t.Error("a connection has no row of packets")
 	}
 	d := examined(t, wrapped(hide, []string{"doctor", "--json", "--docker", "/nonexistent"}))
 	if c := d.check(t, "BTF"); c.State != "failed" || c.Remedy == "" || d.OK || d.status != 1 {
