@@ -24,7 +24,7 @@ const minSeriesBudget = 500
 // a field is not its default: start from DefaultConfig.
 type Config struct {
 	// Host is the tag `host`.
-	Host string `yaml:"host"`
+	Host string `yaml:"-"`
 	// Granularity is where identities start.
 	Granularity Granularity `yaml:"granularity"`
 	// SeriesBudget is how many series a measurement may have on this host.
@@ -36,7 +36,7 @@ type Config struct {
 	Histograms bool `yaml:"histograms"`
 	// FlowLogRate is how many rows of flow_log may be written per second, with a
 	// burst of ten times that; 0 switches flow_log off, a negative rate is no limit.
-	FlowLogRate int `yaml:"flow_log_rate"`
+	FlowLogRate int `yaml:"-"`
 	// LogHeartbeat is how often a connection that lives is written to flow_log.
 	LogHeartbeat time.Duration `yaml:"log_heartbeat"`
 }

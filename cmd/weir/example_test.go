@@ -1,0 +1,34 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+)
+
+// TestExampleIsTheDefault: deploy/weir.yaml names every key with its default.
+func TestExampleIsTheDefault(t *testing.T) {
+	got, err := loadConfig("../../deploy/weir.yaml", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	if err := want.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	want.file, want.Journal.explicit = got.file, got.Journal.explicit
+	want.InfluxDB.Bucket, want.InfluxDB.Timeout = got.InfluxDB.Bucket, got.InfluxDB.Timeout // the sink's defaults, spelled out
+	for _, c := range []*Config{&got, &want} {
+		if len(c.Sinks) == 0 {
+			c.Sinks = nil
+		}
+		if len(c.Interfaces) == 0 {
+			c.Interfaces = nil
+		}
+		if len(c.Subnets) == 0 {
+			c.Subnets = nil
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("deploy/weir.yaml gives\n%+v\nwant the defaults\n%+v", got, want)
+	}
+}
