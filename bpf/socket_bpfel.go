@@ -21,6 +21,7 @@ const (
 	SocketMapPeerOverflow       = "peer_overflow"
 	SocketMapScratch            = "scratch"
 	SocketMapSkCtx              = "sk_ctx"
+	SocketMapSnapshotRound      = "snapshot_round"
 	SocketMapStats              = "stats"
 	SocketMapUdpPeer            = "udp_peer"
 	SocketProgBootstrapSockets  = "bootstrap_sockets"
@@ -118,6 +119,7 @@ type SocketMapSpecs struct {
 	PeerOverflow  *ebpf.MapSpec `ebpf:"peer_overflow"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	SkCtx         *ebpf.MapSpec `ebpf:"sk_ctx"`
+	SnapshotRound *ebpf.MapSpec `ebpf:"snapshot_round"`
 	Stats         *ebpf.MapSpec `ebpf:"stats"`
 	UdpPeer       *ebpf.MapSpec `ebpf:"udp_peer"`
 }
@@ -153,6 +155,7 @@ type SocketMaps struct {
 	PeerOverflow  *ebpf.Map `ebpf:"peer_overflow"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	SkCtx         *ebpf.Map `ebpf:"sk_ctx"`
+	SnapshotRound *ebpf.Map `ebpf:"snapshot_round"`
 	Stats         *ebpf.Map `ebpf:"stats"`
 	UdpPeer       *ebpf.Map `ebpf:"udp_peer"`
 }
@@ -164,6 +167,7 @@ func (m *SocketMaps) Close() error {
 		m.PeerOverflow,
 		m.Scratch,
 		m.SkCtx,
+		m.SnapshotRound,
 		m.Stats,
 		m.UdpPeer,
 	)

@@ -40,6 +40,7 @@ type end struct {
 	retransmits  uint32
 	srtt, minRTT uint32 // µs; srtt is taken as a sample once per tick when fresh
 	fresh        bool
+	census       uint32 // the last one it was told in
 }
 
 // slot is what packets showed of one tuple of a connection. A connection that

@@ -44,6 +44,7 @@ type Set struct {
 	peers    peerTable
 	// listeners maps the cookie of a listening socket to where it listens.
 	listeners map[uint64]flows.Key
+	round     uint32 // of snapshots, see SnapshotAll
 	stats     Stats
 	perCPU    []uint64
 	closed    bool
@@ -144,6 +145,16 @@ func (s *Set) Snapshot(h Handler) error {
 		return err
 	}
 	return s.iterate("snapshot_tcp", h)
+}
+
+// SnapshotAll tells h of every open TCP socket, also of those that did nothing
+// since the last snapshot: for a census after Stats.LostClosed has risen.
+func (s *Set) SnapshotAll(h Handler) error {
+	s.round++
+	if err := s.maps[objSocket]["snapshot_round"].Put(uint32(0), s.round); err != nil {
+		return fmt.Errorf("begin a new round of snapshots: %w", err)
+	}
+	return s.Snapshot(h)
 }
 
 // Listeners calls yield with the local end of every listening TCP socket until

@@ -16,9 +16,18 @@ struct {
 	__type(value, __u8);
 } listener_tgids SEC(".maps");
 
-static __always_inline bool unchanged(struct sk_ctx *c, struct tcp_sock *tp, __u8 state)
+/* The round of the snapshot: user space raises it to be told of every socket
+ * again, also of those that did nothing, after it lost the end of some. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} snapshot_round SEC(".maps");
+
+static __always_inline bool unchanged(struct sk_ctx *c, struct tcp_sock *tp, __u8 state, __u32 round)
 {
-	return c->sig_state == state && c->sig_acked == tp->bytes_acked &&
+	return c->sig_round == round && c->sig_state == state && c->sig_acked == tp->bytes_acked &&
 	       c->sig_received == tp->bytes_received && c->sig_segs == tp->segs_out + tp->segs_in &&
 	       c->sig_retrans == tp->total_retrans && c->sig_tgid == c->owner.tgid &&
 	       c->sig_how == c->owner.how;
@@ -43,7 +52,7 @@ int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct sk_ctx *c = ctx->value;
 	struct tcp_sock *tp;
 	struct sock_rec *r;
-	__u32 zero = 0;
+	__u32 zero = 0, round, *rounds;
 	__u8 state;
 
 	if (!sk || !c || sk->sk_protocol != IPPROTO_TCP)
@@ -51,13 +60,15 @@ int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 	state = sk->__sk_common.skc_state;
 	tp = bpf_skc_to_tcp_sock(sk);
 	r = bpf_map_lookup_elem(&scratch, &zero);
-	if (!tp || !r || state == TCP_CLOSE || c->lock)
+	rounds = bpf_map_lookup_elem(&snapshot_round, &zero);
+	if (!tp || !r || !rounds || state == TCP_CLOSE || c->lock)
 		return 0;
+	round = *rounds;
 	if (state == TCP_LISTEN) {
 		snapshot_listener(ctx, sk, tp, c, r);
 		return 0;
 	}
-	if (!(c->t_syn || c->flags & F_BASELINE) || unchanged(c, tp, state))
+	if (!(c->t_syn || c->flags & F_BASELINE) || unchanged(c, tp, state, round))
 		return 0;
 	if (c->role == ROLE_UNKNOWN)
 		c->role = role_by_sequence(tp, state, WHEN_OPEN);
@@ -68,6 +79,7 @@ int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 	 * written has been said. */
 	if (bpf_seq_write(ctx->meta->seq, r, sizeof(*r)))
 		return 0;
+	c->sig_round = round;
 	c->sig_state = state;
 	c->sig_acked = tp->bytes_acked;
 	c->sig_received = tp->bytes_received;

@@ -14,14 +14,14 @@ struct sk_ctx {
 	/* what the last snapshot said */
 	__u64 sig_acked, sig_received;
 	__u32 base_segs_out, base_segs_in, base_retrans;
-	__u32 sig_segs, sig_retrans, sig_tgid;
+	__u32 sig_segs, sig_retrans, sig_tgid, sig_round;
 	__u32 switches;
 	__u32 lock; /* taken by who writes owner: bpf_spin_lock is refused in tracing programs */
 	__u16 flags;
 	__u8 role;
 	__u8 sig_state;
 	__u8 sig_how;
-	__u8 pad[3];
+	__u8 pad[7];
 };
 
 struct {

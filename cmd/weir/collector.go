@@ -38,8 +38,12 @@ type collector struct {
 	cpu0    time.Duration
 	lost0   uint64
 	lostWho uint64 // process and cgroup events
-	errors  atomic.Uint64
-	lastE   time.Time
+	// lostClosed is how many ends of connections were lost at the last tick,
+	// censuses how many are to come because of it.
+	lostClosed uint64
+	censuses   int
+	errors     atomic.Uint64
+	lastE      time.Time
 }
 
 // Socket, Peer, Process and Cgroup make the collector the handler of kernel events.
@@ -104,7 +108,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 		c.packets.Settle()
 	}
 	c.drain()
-	c.report("read open sockets", c.sockets.Snapshot(c))
+	c.report("read open sockets", c.snapshot())
 	c.report("read datagram peers", c.sockets.Peers(c))
 	c.drain()
 	c.report("read flows", c.packets.Collect(time.Now(), c, func() { c.drain() }))
@@ -115,6 +119,19 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	})
 	h := c.self(end, began)
 	c.out.flush(end, c.interval, h)
+}
+
+// snapshot reads the open sockets that did something; after close events were
+// lost, all of them, twice, to find those that are gone.
+func (c *collector) snapshot() error {
+	if lost := c.sockets.Stats().LostClosed; lost != c.lostClosed {
+		c.lostClosed, c.censuses = lost, 2
+	}
+	if c.censuses == 0 {
+		return c.sockets.Snapshot(c)
+	}
+	c.censuses--
+	return c.join.Census(func() error { return c.sockets.SnapshotAll(c) })
 }
 
 // report counts an error and logs it at most once a minute.

@@ -9,6 +9,7 @@ type socketPath interface {
 	Bootstrap(kprobes.Handler) error
 	Drain(kprobes.Handler) (int, error)
 	Snapshot(kprobes.Handler) error
+	SnapshotAll(kprobes.Handler) error
 	Peers(kprobes.Handler) error
 	Status() []kprobes.Status
 	Stats() kprobes.Stats
@@ -37,6 +38,7 @@ type noSockets struct{ status []kprobes.Status }
 func (noSockets) Bootstrap(kprobes.Handler) error    { return nil }
 func (noSockets) Drain(kprobes.Handler) (int, error) { return 0, nil }
 func (noSockets) Snapshot(kprobes.Handler) error     { return nil }
+func (noSockets) SnapshotAll(kprobes.Handler) error  { return nil }
 func (noSockets) Peers(kprobes.Handler) error        { return nil }
 func (n noSockets) Status() []kprobes.Status         { return n.status }
 func (noSockets) Stats() kprobes.Stats               { return kprobes.Stats{} }
