@@ -29,6 +29,7 @@ func TestCaseB8_RingBufferFull(t *testing.T) {
 	finish(t, ends)
 	p.signal(syscall.SIGCONT)
 
+	until(t, "the loss is told", func() bool { return lostEnds(read(out)) > 0 })
 	later := s.connect(t, 50)
 	s.has(t, out, later)
 	port := func(c net.Conn) string { return fmt.Sprintf("client_port=%di", c.LocalAddr().(*net.TCPAddr).Port) }
@@ -48,11 +49,7 @@ func TestCaseB8_RingBufferFull(t *testing.T) {
 	p.stop()
 
 	lines := read(out)
-	lost := 0
-	for _, m := range regexp.MustCompile(`lost_closed=(\d+)i`).FindAllStringSubmatch(lines, -1) {
-		n, _ := strconv.Atoi(m[1])
-		lost += n
-	}
+	lost := lostEnds(lines)
 	_, count := s.ended(lines)
 	seen := 0
 	for _, n := range count {
@@ -67,4 +64,13 @@ func TestCaseB8_RingBufferFull(t *testing.T) {
 		t.Error("the connection that lived has no row")
 	}
 	t.Logf("%d connections, %d rows, %d ends counted as lost", made, seen, lost)
+}
+
+// lostEnds is how many ends of connections the rows say were lost.
+func lostEnds(lines string) (lost int) {
+	for _, m := range regexp.MustCompile(`lost_closed=(\d+)i`).FindAllStringSubmatch(lines, -1) {
+		n, _ := strconv.Atoi(m[1])
+		lost += n
+	}
+	return lost
 }
