@@ -30,7 +30,7 @@ var guests = map[string]guest{
 		release: "5.10.",
 		partial: map[string]string{
 			"kprobes":  "tracing programs have neither socket cookies nor socket storage before 5.12",
-			"cmd-weir": "so weir run can't start there, and says why",
+			"cmd-weir": "so weir run sees packets only there, without owners, and says so",
 		},
 		doctorStatus: 1,
 		doctorSays:   []string{"5.10.", "tp_btf/inet_sock_set_state", "needs Linux ≥ 5.12", "without it:"},
