@@ -20,7 +20,7 @@ import (
 // what an idle probe costs, and the rings hold more than comes in that time.
 const (
 	drainEvery = 25 * time.Millisecond
-	drainIdle  = 100 * time.Millisecond
+	drainIdle  = 200 * time.Millisecond
 )
 
 // collector owns all state between the kernel and the encoded row, in one
