@@ -29,8 +29,6 @@ type end struct {
 	baseline     bool
 	self         bool
 	overflow     bool // catch-all of a datagram socket: no tuple
-	finReceived  bool
-	finAcked     bool
 	errno        int32
 	syn          int64
 	established  int64

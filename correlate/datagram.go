@@ -84,7 +84,7 @@ func (j *Joiner) placePeer(p *peer, ev *kprobes.PeerEvent) {
 		p.c = j.call(e)
 	}
 	if p.c == nil {
-		p.c = j.adopt(ev.Key, ev.First, ev.Cookie)
+		p.c = j.adopt(ev.Key, ev.First)
 	}
 	if p.c == nil {
 		p.c = j.newConn(ev.First)

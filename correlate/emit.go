@@ -240,7 +240,7 @@ func (c *conn) viewOf(s side) (own, seen flows.Key) {
 	if e := c.ends[s]; e != nil {
 		own = e.key
 	} else if n := c.nat; n != nil {
-		if k := n.natOwn(c.key, s); k != (flows.Key{}) {
+		if k := n.natOwn(s); k != (flows.Key{}) {
 			own = k
 		}
 	}
@@ -256,7 +256,7 @@ func (c *conn) viewOf(s side) (own, seen flows.Key) {
 
 // natOwn is the view of an end without a socket: the server's own address is the
 // source of the reply; the client's is the original source.
-func (n *natEntry) natOwn(_ flows.Key, s side) flows.Key {
+func (n *natEntry) natOwn(s side) flows.Key {
 	if s == client {
 		return n.orig
 	}

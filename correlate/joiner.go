@@ -141,7 +141,6 @@ func (e *end) update(ev *kprobes.SocketEvent) {
 	}
 	if ev.Kind == kprobes.SocketClosed {
 		e.closed, e.closedAt, e.errno = true, ev.Time, ev.Errno
-		e.finReceived, e.finAcked = ev.FinReceived, ev.FinAcked
 	}
 }
 
@@ -152,7 +151,7 @@ func (j *Joiner) placeSocket(ev *kprobes.SocketEvent) sockRef {
 	e.cookie, e.key, e.role = ev.Cookie, ev.Key, ev.Role
 	j.bury(ev)
 	start := firstTime(ev.SYN, ev.Opened, ev.Established, ev.Time)
-	c := j.adopt(ev.Key, start, ev.Cookie)
+	c := j.adopt(ev.Key, start)
 	if c == nil {
 		c = j.newConn(ev.Time)
 	}

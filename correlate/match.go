@@ -218,7 +218,7 @@ func (c *conn) distance(start, end int64) int64 {
 
 // adopt finds a connection that so far only packets showed and that a new socket
 // explains, or nil.
-func (j *Joiner) adopt(k flows.Key, start int64, cookie uint64) *conn {
+func (j *Joiner) adopt(k flows.Key, start int64) *conn {
 	for r := j.tuples[indexKey(k)]; r != nil; r = r.next {
 		if c := r.c; !c.hasEnd() && !c.done && !c.ambiguous && c.last >= start-int64(j.cfg.Hold) {
 			j.stats.Adopted++

@@ -55,7 +55,6 @@ type queue struct {
 	maxBytes int64
 	wait     bool // put waits for room: for a source that can
 	lostRows atomic.Uint64
-	lost     atomic.Uint64
 }
 
 func newQueue(maxBytes int64) *queue {
@@ -90,7 +89,6 @@ func (q *queue) put(b *sink.Batch) {
 }
 
 func (q *queue) drop(b *sink.Batch) {
-	q.lost.Add(1)
 	q.lostRows.Add(uint64(b.Rows))
 }
 
