@@ -20,6 +20,9 @@
  *     flow; the ledgers still balance.
  * On lo, egress and ingress are two hooks and the first, egress, owns.
  *
+ * Equal tuples on bridges that nothing joins are not one flow: there the key says
+ * on which of them the packet was (flow_domains).
+ *
  * NAT changes the tuple: the packet before and the packet after it are two
  * flows here, joined in user space by the FLOW_EVENT_NAT record.
  */
@@ -30,11 +33,20 @@
 volatile const __u8 nat_enabled = 1;
 /* Silence of the owner after which another place takes over. */
 volatile const __u64 takeover_ns = 2000000000ULL;
+/* flow_domains has entries: set by user space while the programs run. */
+volatile __u8 have_domains;
 
 #include "flow_parse.h"
 #include "flow_nat.h"
 
 #define LOOPBACK_IFINDEX 1
+#define FAMILY_V4 2 /* AF_INET, AF_INET6 */
+#define FAMILY_V6 10
+#define MAX_INNER 256 /* octets of headers inside a tunnel */
+/* Sockets that take turns on one tuple within this time, again and again, are
+ * counted together from then on until the entry is idle. */
+#define QUICK_NS 1000000ULL
+#define QUICK_MAX 255
 
 static __always_inline void add(struct dev_sum *s, __u64 packets, __u64 octets)
 {
@@ -53,6 +65,20 @@ static __always_inline __u64 segments(struct __sk_buff *skb, __u32 hdr)
 	if (!size || size == 0xffff || skb->len <= hdr)
 		return 1;
 	return (skb->len - hdr + size - 1) / size;
+}
+
+/*
+ * Octets of headers in each segment of a super-packet. Of one in a tunnel hdr is
+ * the outside only; what its length has beyond full segments is header, and where
+ * the last segment is not full, part of the inner header is missed.
+ */
+static __always_inline __u32 repeated(struct __sk_buff *skb, __u32 hdr, __u64 segs)
+{
+	__u64 size = skb->gso_size, full = size * segs, len = skb->len;
+
+	if (!size || size == 0xffff || len <= full + hdr || len > full + hdr + MAX_INNER)
+		return hdr;
+	return len - full;
 }
 
 /* FIN both ways, or a reset: a SYN after that opens another connection. */
@@ -79,14 +105,18 @@ static __always_inline void set_flags(struct flow_dir *d, const struct packet *p
 			d->flags[i] = 1;
 	if (syn_only(p))
 		d->flags[FLOW_SYNONLY] = 1;
-	if ((f & 0x12) == 0x12)
+	if ((f & 0x17) == 0x12)
 		d->flags[FLOW_SYNACK] = 1;
 }
 
-/* A reset is often sent by a socket of the kernel's own, which nobody opened. */
+/* A reset is often sent by a socket of the kernel's own, which nobody opened; a
+ * virtual machine's packets carry the socket of its tun device, and what a packet
+ * socket sends carries that. */
 static __always_inline __u64 cookie(struct __sk_buff *skb, const struct packet *p)
 {
-	if (p->tcp_flags & (1 << FLOW_RST))
+	struct bpf_sock *sk = (struct bpf_sock *)skb->sk;
+
+	if (p->tcp_flags & (1 << FLOW_RST) || !sk || (sk->family != FAMILY_V4 && sk->family != FAMILY_V6))
 		return 0;
 	return bpf_get_socket_cookie(skb);
 }
@@ -96,7 +126,55 @@ struct what {
 	__u64 packets;
 	__u64 octets;
 	__u32 place; /* ifindex << 1 | hook */
+	__u8 quick;  /* of the instance that this packet may begin */
 };
+
+/* The cookie of the socket that sends the packet from its own port: not of one
+ * whose packets travel inside it (a tunnel's outer packet keeps the inner sender). */
+static __always_inline __u64 sender(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock *sk = (struct bpf_sock *)skb->sk;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->protocol != p->proto || sk->src_port != p->sport)
+		return 0;
+	return bpf_get_socket_cookie(skb);
+}
+
+/*
+ * Does the packet begin another flow on the ports of an entry (C1)? A SYN does
+ * when the connection was over or is another socket's; a datagram does when
+ * another socket than before sends in the direction that began the flow. Only
+ * the place that counts can tell: elsewhere packets may be late.
+ */
+static __always_inline bool reused(struct __sk_buff *skb, const struct flow_val *v, const struct packet *p,
+				   struct what *w, struct flow_stat *st)
+{
+	const struct flow_dir *d = &v->dir[p->dir & 1];
+	__u64 c;
+
+	if (p->proto == PROTO_TCP) {
+		if (!syn_only(p))
+			return false;
+		if (ended(v))
+			return true;
+	} else if (v->first != p->dir) {
+		return false;
+	}
+	if (!d->cookie || d->owner != w->place)
+		return false;
+	c = bpf_get_socket_cookie(skb);
+	if (c == d->cookie || !sender(skb, p))
+		return false;
+	if (v->quick == QUICK_MAX) {
+		st->reuse_merged++;
+		return false;
+	}
+	w->quick = (__s64)(w->now - v->start_ns) < (__s64)QUICK_NS ? v->quick + 1 : v->quick / 2;
+	return true;
+}
 
 /* Adds to an existing entry; 0 when another place counts this direction. */
 static __always_inline int account(struct __sk_buff *skb, struct flow_val *v, const struct packet *p,
@@ -124,8 +202,7 @@ static __always_inline int account(struct __sk_buff *skb, struct flow_val *v, co
 }
 
 /*
- * A SYN on the entry of an ended connection: the port pair is used again. The
- * finished instance goes to user space whole, before the entry is removed; when
+ * The port pair of an entry is used again. The finished instance goes to user space whole, before the entry is removed; when
  * the ring is full the new connection is counted into the old entry, so that no
  * octet is lost, only the boundary. What another CPU adds between the copy and
  * the delete is lost from the flow (it stays in the ledger): late packets of a
@@ -163,6 +240,7 @@ static __always_inline long create(struct __sk_buff *skb, const struct packet *p
 	v.first = p->dir;
 	v.loopback = w->place >> 1 == LOOPBACK_IFINDEX;
 	v.nat_done = nat;
+	v.quick = w->quick;
 	d->packets = w->packets;
 	d->octets = w->octets;
 	d->payload = p->payload;
@@ -174,7 +252,7 @@ static __always_inline long create(struct __sk_buff *skb, const struct packet *p
 }
 
 /* Which line of the ledger the packet of a flow belongs in. */
-static __always_inline struct dev_sum *meter(struct __sk_buff *skb, const struct packet *p, const struct what *w,
+static __always_inline struct dev_sum *meter(struct __sk_buff *skb, const struct packet *p, struct what *w,
 					     struct dev_val *dev, struct flow_stat *st)
 {
 	const bool egress = w->place & 1;
@@ -183,7 +261,7 @@ static __always_inline struct dev_sum *meter(struct __sk_buff *skb, const struct
 	long err;
 
 	v = bpf_map_lookup_elem(&flow_table, &p->key);
-	if (v && syn_only(p) && ended(v) && retire(&p->key, v, w->now, st))
+	if (v && reused(skb, v, p, w, st) && retire(&p->key, v, w->now, st))
 		v = 0;
 	if (!v) {
 		err = create(skb, p, w, ct != 0);
@@ -205,6 +283,13 @@ static __always_inline struct dev_sum *meter(struct __sk_buff *skb, const struct
 		nat_emit(ct, w->now);
 	}
 	return account(skb, v, p, w, st) ? &dev->flow : &dev->dup;
+}
+
+static __always_inline __u16 domain_of(__u32 ifindex)
+{
+	__u32 *d = bpf_map_lookup_elem(&flow_domains, &ifindex);
+
+	return d ? *d : 0;
 }
 
 static __always_inline int handle(struct __sk_buff *skb, const __u32 hook, const bool l2)
@@ -234,8 +319,10 @@ static __always_inline int handle(struct __sk_buff *skb, const __u32 hook, const
 	w.packets = segments(skb, p.hdr);
 	/* A tag that the device inserts or has stripped is not in len, but was or
 	 * will be in every frame. */
-	w.octets = skb->len + (w.packets - 1) * p.hdr + (skb->vlan_present ? 4 * w.packets : 0);
+	w.octets = skb->len + (w.packets - 1) * repeated(skb, p.hdr, w.packets) + (skb->vlan_present ? 4 * w.packets : 0);
 
+	if (verdict == IS_FLOW && have_domains)
+		p.key.domain = domain_of(w.place >> 1);
 	if (verdict == IS_FLOW)
 		line = meter(skb, &p, &w, dev, st);
 	else if (verdict == IS_FRAG)

@@ -67,7 +67,8 @@ type FlowFlowKey struct {
 	A_port uint16
 	B_port uint16
 	Proto  uint8
-	Pad    [3]uint8
+	Pad    uint8
+	Domain uint16
 }
 
 type FlowFlowStat struct {
@@ -87,7 +88,8 @@ type FlowFlowVal struct {
 	First    uint8
 	Loopback uint8
 	NatDone  uint8
-	Pad      [5]uint8
+	Quick    uint8
+	Pad      [4]uint8
 	Dir      [2]struct {
 		_       structs.HostLayout
 		Packets uint64
@@ -123,6 +125,7 @@ type FlowFragVal struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	FlowMapFlowDevices    = "flow_devices"
+	FlowMapFlowDomains    = "flow_domains"
 	FlowMapFlowEvents     = "flow_events"
 	FlowMapFlowFrags      = "flow_frags"
 	FlowMapFlowStats      = "flow_stats"
@@ -133,6 +136,7 @@ const (
 	FlowProgFlowIngressL3 = "flow_ingress_l3"
 	FlowVarFlowEndedType  = "flow_ended_type"
 	FlowVarFlowNatType    = "flow_nat_type"
+	FlowVarHaveDomains    = "have_domains"
 	FlowVarNatEnabled     = "nat_enabled"
 	FlowVarTakeoverNs     = "takeover_ns"
 )
@@ -190,6 +194,7 @@ type FlowProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type FlowMapSpecs struct {
 	FlowDevices *ebpf.MapSpec `ebpf:"flow_devices"`
+	FlowDomains *ebpf.MapSpec `ebpf:"flow_domains"`
 	FlowEvents  *ebpf.MapSpec `ebpf:"flow_events"`
 	FlowFrags   *ebpf.MapSpec `ebpf:"flow_frags"`
 	FlowStats   *ebpf.MapSpec `ebpf:"flow_stats"`
@@ -202,6 +207,7 @@ type FlowMapSpecs struct {
 type FlowVariableSpecs struct {
 	FlowEndedType *ebpf.VariableSpec `ebpf:"flow_ended_type"`
 	FlowNatType   *ebpf.VariableSpec `ebpf:"flow_nat_type"`
+	HaveDomains   *ebpf.VariableSpec `ebpf:"have_domains"`
 	NatEnabled    *ebpf.VariableSpec `ebpf:"nat_enabled"`
 	TakeoverNs    *ebpf.VariableSpec `ebpf:"takeover_ns"`
 }
@@ -227,6 +233,7 @@ func (o *FlowObjects) Close() error {
 // It can be passed to LoadFlowObjects or ebpf.CollectionSpec.LoadAndAssign.
 type FlowMaps struct {
 	FlowDevices *ebpf.Map `ebpf:"flow_devices"`
+	FlowDomains *ebpf.Map `ebpf:"flow_domains"`
 	FlowEvents  *ebpf.Map `ebpf:"flow_events"`
 	FlowFrags   *ebpf.Map `ebpf:"flow_frags"`
 	FlowStats   *ebpf.Map `ebpf:"flow_stats"`
@@ -236,6 +243,7 @@ type FlowMaps struct {
 func (m *FlowMaps) Close() error {
 	return _FlowClose(
 		m.FlowDevices,
+		m.FlowDomains,
 		m.FlowEvents,
 		m.FlowFrags,
 		m.FlowStats,
@@ -249,6 +257,7 @@ func (m *FlowMaps) Close() error {
 type FlowVariables struct {
 	FlowEndedType *ebpf.Variable `ebpf:"flow_ended_type"`
 	FlowNatType   *ebpf.Variable `ebpf:"flow_nat_type"`
+	HaveDomains   *ebpf.Variable `ebpf:"have_domains"`
 	NatEnabled    *ebpf.Variable `ebpf:"nat_enabled"`
 	TakeoverNs    *ebpf.Variable `ebpf:"takeover_ns"`
 }

@@ -46,6 +46,9 @@ static __always_inline void fill_task(struct proc_rec *r, __u32 type, struct tas
 	r->hdr.type = type;
 	r->hdr.len = __builtin_offsetof(struct proc_rec, data);
 	capture(&r->who, task, HOW_NONE);
+	/* each kernel thread by itself, unlike what they do to sockets */
+	r->who.tgid = task->tgid;
+	r->who.start = task->group_leader->start_boottime;
 	r->parent_tgid = parent->tgid;
 	r->parent_start = parent->group_leader->start_boottime;
 	r->filename_len = r->exe_len = r->cmdline_len = 0;

@@ -24,6 +24,8 @@ const (
 	SocketMapSnapshotRound      = "snapshot_round"
 	SocketMapStats              = "stats"
 	SocketMapUdpPeer            = "udp_peer"
+	SocketProgAttempt4          = "attempt4"
+	SocketProgAttempt6          = "attempt6"
 	SocketProgBootstrapSockets  = "bootstrap_sockets"
 	SocketProgConnect4          = "connect4"
 	SocketProgConnect6          = "connect6"
@@ -31,9 +33,13 @@ const (
 	SocketProgFindListeners     = "find_listeners"
 	SocketProgGetpeername4      = "getpeername4"
 	SocketProgGetpeername6      = "getpeername6"
+	SocketProgInetSkErrorReport = "inet_sk_error_report"
 	SocketProgInetSockSetState  = "inet_sock_set_state"
 	SocketProgPeerEgress        = "peer_egress"
+	SocketProgPeerEgressNat     = "peer_egress_nat"
 	SocketProgPeerIngress       = "peer_ingress"
+	SocketProgPostBind4         = "post_bind4"
+	SocketProgPostBind6         = "post_bind6"
 	SocketProgRecvmsg4          = "recvmsg4"
 	SocketProgRecvmsg6          = "recvmsg6"
 	SocketProgSendmsg4          = "sendmsg4"
@@ -88,6 +94,8 @@ type SocketSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SocketProgramSpecs struct {
+	Attempt4          *ebpf.ProgramSpec `ebpf:"attempt4"`
+	Attempt6          *ebpf.ProgramSpec `ebpf:"attempt6"`
 	BootstrapSockets  *ebpf.ProgramSpec `ebpf:"bootstrap_sockets"`
 	Connect4          *ebpf.ProgramSpec `ebpf:"connect4"`
 	Connect6          *ebpf.ProgramSpec `ebpf:"connect6"`
@@ -95,9 +103,13 @@ type SocketProgramSpecs struct {
 	FindListeners     *ebpf.ProgramSpec `ebpf:"find_listeners"`
 	Getpeername4      *ebpf.ProgramSpec `ebpf:"getpeername4"`
 	Getpeername6      *ebpf.ProgramSpec `ebpf:"getpeername6"`
+	InetSkErrorReport *ebpf.ProgramSpec `ebpf:"inet_sk_error_report"`
 	InetSockSetState  *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
 	PeerEgress        *ebpf.ProgramSpec `ebpf:"peer_egress"`
+	PeerEgressNat     *ebpf.ProgramSpec `ebpf:"peer_egress_nat"`
 	PeerIngress       *ebpf.ProgramSpec `ebpf:"peer_ingress"`
+	PostBind4         *ebpf.ProgramSpec `ebpf:"post_bind4"`
+	PostBind6         *ebpf.ProgramSpec `ebpf:"post_bind6"`
 	Recvmsg4          *ebpf.ProgramSpec `ebpf:"recvmsg4"`
 	Recvmsg6          *ebpf.ProgramSpec `ebpf:"recvmsg6"`
 	Sendmsg4          *ebpf.ProgramSpec `ebpf:"sendmsg4"`
@@ -183,6 +195,8 @@ type SocketVariables struct {
 //
 // It can be passed to LoadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SocketPrograms struct {
+	Attempt4          *ebpf.Program `ebpf:"attempt4"`
+	Attempt6          *ebpf.Program `ebpf:"attempt6"`
 	BootstrapSockets  *ebpf.Program `ebpf:"bootstrap_sockets"`
 	Connect4          *ebpf.Program `ebpf:"connect4"`
 	Connect6          *ebpf.Program `ebpf:"connect6"`
@@ -190,9 +204,13 @@ type SocketPrograms struct {
 	FindListeners     *ebpf.Program `ebpf:"find_listeners"`
 	Getpeername4      *ebpf.Program `ebpf:"getpeername4"`
 	Getpeername6      *ebpf.Program `ebpf:"getpeername6"`
+	InetSkErrorReport *ebpf.Program `ebpf:"inet_sk_error_report"`
 	InetSockSetState  *ebpf.Program `ebpf:"inet_sock_set_state"`
 	PeerEgress        *ebpf.Program `ebpf:"peer_egress"`
+	PeerEgressNat     *ebpf.Program `ebpf:"peer_egress_nat"`
 	PeerIngress       *ebpf.Program `ebpf:"peer_ingress"`
+	PostBind4         *ebpf.Program `ebpf:"post_bind4"`
+	PostBind6         *ebpf.Program `ebpf:"post_bind6"`
 	Recvmsg4          *ebpf.Program `ebpf:"recvmsg4"`
 	Recvmsg6          *ebpf.Program `ebpf:"recvmsg6"`
 	Sendmsg4          *ebpf.Program `ebpf:"sendmsg4"`
@@ -207,6 +225,8 @@ type SocketPrograms struct {
 
 func (p *SocketPrograms) Close() error {
 	return _SocketClose(
+		p.Attempt4,
+		p.Attempt6,
 		p.BootstrapSockets,
 		p.Connect4,
 		p.Connect6,
@@ -214,9 +234,13 @@ func (p *SocketPrograms) Close() error {
 		p.FindListeners,
 		p.Getpeername4,
 		p.Getpeername6,
+		p.InetSkErrorReport,
 		p.InetSockSetState,
 		p.PeerEgress,
+		p.PeerEgressNat,
 		p.PeerIngress,
+		p.PostBind4,
+		p.PostBind6,
 		p.Recvmsg4,
 		p.Recvmsg6,
 		p.Sendmsg4,

@@ -16,6 +16,8 @@ struct {
 union sock_scratch {
 	struct sock_rec sock;
 	struct dgram_rec dgram;
+	struct bound_rec bound; /* not built there: this keeps its type in the BTF */
+	struct nat_rec nat; /* for its type in the BTF only, where a test reads it */
 };
 
 /* where the iterators build a record: too large for the stack */

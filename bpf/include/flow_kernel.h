@@ -2,8 +2,6 @@
 /*
  * What flow.bpf.c needs of the kernel's and the UAPI's types, cut down by hand.
  * __sk_buff is UAPI: its layout is fixed and the verifier rewrites the accesses.
- * The structs marked preserve_access_index are relocated against the running
- * kernel (CO-RE), so only the names matter, never the offsets.
  */
 #ifndef WEIR_FLOW_KERNEL_H
 #define WEIR_FLOW_KERNEL_H
@@ -81,46 +79,17 @@ struct __sk_buff {
 	__u64 hwtstamp;
 };
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct sk_buff {
-	unsigned long _nfct;
+/* UAPI, too: its head. */
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 mark;
+	__u32 priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port; /* host byte order */
 };
-
-union nf_inet_addr {
-	__u32 all[4];
-};
-
-union nf_conntrack_man_proto {
-	__be16 all;
-};
-
-struct nf_conntrack_man {
-	union nf_inet_addr u3;
-	union nf_conntrack_man_proto u;
-	__u16 l3num;
-};
-
-struct nf_conntrack_tuple {
-	struct nf_conntrack_man src;
-	struct {
-		union nf_inet_addr u3;
-		union {
-			__be16 all;
-		} u;
-		__u8 protonum;
-	} dst;
-};
-
-struct nf_conntrack_tuple_hash {
-	struct nf_conntrack_tuple tuple;
-};
-
-struct nf_conn {
-	struct nf_conntrack_tuple_hash tuplehash[2];
-	unsigned long status;
-};
-
-#pragma clang attribute pop
 
 #endif

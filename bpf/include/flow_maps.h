@@ -36,6 +36,18 @@ struct {
 	__type(value, struct dev_val);
 } flow_devices SEC(".maps");
 
+/*
+ * Devices outside domain 0, by ifindex: those of a bridge that no route joins to
+ * the rest. Written by user space; read only while it has entries (have_domains).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, __u32);
+} flow_domains SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

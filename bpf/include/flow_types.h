@@ -8,6 +8,8 @@
 #define WEIR_FLOW_TYPES_H
 
 #include "flow_kernel.h"
+#include <bpf/bpf_helpers.h>
+#include "nat.h"
 
 /* Where a program stands on a device. */
 enum flow_hook {
@@ -25,7 +27,8 @@ struct flow_key {
 	__u16 a_port;
 	__u16 b_port;
 	__u8 proto;
-	__u8 _pad[3];
+	__u8 _pad;
+	__u16 domain; /* of the device (flow_domains): in each, addresses mean something else */
 };
 
 /* Indices of flow_dir.flags, equal to the bit numbers of flows.TCPFlags. */
@@ -61,7 +64,8 @@ struct flow_val {
 	__u8 first;     /* direction of the first packet */
 	__u8 loopback;  /* the first packet was on lo */
 	__u8 nat_done;  /* the conntrack entry was looked at */
-	__u8 _pad[5];
+	__u8 quick;     /* how often another socket came within QUICK_NS, halved when it took longer */
+	__u8 _pad[4];
 	struct flow_dir dir[2];
 };
 
@@ -114,8 +118,8 @@ struct dev_val {
 struct flow_stat {
 	__u64 stray;        /* packets at a device user space does not know (any more) */
 	__u64 takeovers;    /* a direction changed the hook that counts it */
-	__u64 reuses;       /* a SYN began a new instance on an ended entry */
-	__u64 reuse_merged; /* the same, but flow_events was full: counted into the old */
+	__u64 reuses;       /* a SYN or another socket began a new instance on an entry */
+	__u64 reuse_merged; /* the same, but flow_events was full, or sockets take turns: counted into the old */
 	__u64 nats;
 	__u64 nats_lost;    /* flow_events was full */
 	__u64 nat_errors;   /* conntrack entry not readable */
@@ -136,15 +140,6 @@ struct flow_ended {
 	struct flow_event head;
 	struct flow_key key;
 	struct flow_val val;
-};
-
-struct nat_tuple {
-	__u8 src[16];
-	__u8 dst[16];
-	__u16 sport;
-	__u16 dport;
-	__u8 proto;
-	__u8 _pad[3];
 };
 
 struct flow_nat {

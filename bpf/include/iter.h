@@ -30,19 +30,23 @@ static __always_inline bool unchanged(struct sk_ctx *c, struct tcp_sock *tp, __u
 	return c->sig_round == round && c->sig_state == state && c->sig_acked == tp->bytes_acked &&
 	       c->sig_received == tp->bytes_received && c->sig_segs == tp->segs_out + tp->segs_in &&
 	       c->sig_retrans == tp->total_retrans && c->sig_tgid == c->owner.tgid &&
-	       c->sig_how == c->owner.how;
+	       c->sig_how == c->owner.how && c->sig_map == c->map_sent + c->map_received;
 }
 
 static __always_inline void snapshot_listener(struct bpf_iter__bpf_sk_storage_map *ctx,
 					      struct sock *sk, struct tcp_sock *tp,
 					      struct sk_ctx *c, struct sock_rec *r)
 {
-	if (c->flags & F_LISTED)
+	__u32 drops = sk->sk_drops.counter;
+
+	if (c->flags & F_LISTED && drops == c->sig_drops)
 		return;
 	c->role = ROLE_LISTENER;
 	fill_sock(r, REC_SOCK_SNAPSHOT, sk, tp, c, TCP_LISTEN);
-	if (!bpf_seq_write(ctx->meta->seq, r, sizeof(*r)))
+	if (!bpf_seq_write(ctx->meta->seq, r, sizeof(*r))) {
 		c->flags |= F_LISTED;
+		c->sig_drops = r->drops;
+	}
 }
 
 SEC("iter/bpf_sk_storage_map")
@@ -53,6 +57,7 @@ int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct tcp_sock *tp;
 	struct sock_rec *r;
 	__u32 zero = 0, round, *rounds;
+	__u64 moved;
 	__u8 state;
 
 	if (!sk || !c || sk->sk_protocol != IPPROTO_TCP)
@@ -72,6 +77,7 @@ int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 		return 0;
 	if (c->role == ROLE_UNKNOWN)
 		c->role = role_by_sequence(tp, state, WHEN_OPEN);
+	moved = c->map_sent + c->map_received;
 	fill_sock(r, REC_SOCK_SNAPSHOT, sk, tp, c, state);
 	if (sk->__sk_common.skc_state != state)
 		return 0; /* it moved on meanwhile: next time */
@@ -87,6 +93,7 @@ int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 	c->sig_retrans = tp->total_retrans;
 	c->sig_tgid = r->owner.tgid;
 	c->sig_how = r->owner.how;
+	c->sig_map = moved;
 	return 0;
 }
 
@@ -107,8 +114,11 @@ int datagram_owners(struct bpf_iter__bpf_sk_storage_map *ctx)
 	r->hdr.type = REC_DGRAM_OWNER;
 	r->hdr.len = sizeof(*r);
 	r->cookie = bpf_get_socket_cookie(sk);
+	r->opener = c->opener;
 	r->owner = c->owner;
 	r->netns = sk->__sk_common.skc_net.net->ns.inum;
+	r->switches = c->switches;
+	r->refused = c->refused;
 	r->pad = 0;
 	bpf_seq_write(ctx->meta->seq, r, sizeof(*r));
 	return 0;

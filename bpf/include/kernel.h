@@ -15,6 +15,7 @@
 #include <bpf/bpf_endian.h>
 
 #define AF_INET 2
+#define ECONNREFUSED 111
 #define AF_INET6 10
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
@@ -23,6 +24,8 @@
 #define IPPROTO_MPTCP 262
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
+#define MSG_PEEK 2
+#define MSG_ERRQUEUE 0x2000
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h, unchanged since 2.6.27 */
 #define TASK_COMM_LEN 16
 
@@ -46,7 +49,7 @@ enum {
 
 /* values are relocated by name: see bpf_core_enum_value */
 enum cgroup_subsys_id { memory_cgrp_id = 4 };
-enum sock_flags { SOCK_DONE = 1 };
+enum sock_flags { SOCK_DONE = 1, SOCK_LINGER = 3 };
 
 struct ns_common {
 	unsigned int inum;
@@ -79,10 +82,17 @@ struct sock_common {
 	unsigned long skc_flags;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
+	atomic_t sk_drops;
 	__u16 sk_protocol;
+	void *sk_user_data;
+	unsigned long sk_lingertime;
 };
 
 struct inet_sock {
@@ -113,10 +123,14 @@ struct tcp_sock {
 	__u32 segs_out;
 	__u32 total_retrans;
 	__u32 srtt_us;
+	__u32 mdev_us;
+	__u32 rcv_ooopack;
+	__u32 dsack_dups;
 	__u32 rcv_nxt;
 	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 write_seq;
+	__u32 copied_seq;
 	struct minmax rtt_min;
 };
 
@@ -159,10 +173,6 @@ struct nsproxy {
 	struct net *net_ns;
 };
 
-typedef struct {
-	int counter;
-} atomic_t;
-
 struct signal_struct {
 	atomic_t live;
 };
@@ -201,6 +211,7 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	struct mm_struct *mm;
+	__u64 self_exec_id;
 };
 
 struct linux_binprm {

@@ -30,18 +30,28 @@ static __always_inline void copy_comm(__u8 *dst, struct task_struct *leader)
 		dst[i] = leader->comm[i];
 }
 
+/*
+ * Who answers for a task: its thread group leader, whose comm, start and image are
+ * the process's. Kernel threads are all the kernel: a socket of NFS or WireGuard
+ * is used by whichever worker happens to run, and each would look like another
+ * process; kthreadd, the parent of all of them, stands for them.
+ */
+static __always_inline struct task_struct *answers_for(struct task_struct *task)
+{
+	return task->flags & PF_KTHREAD ? task->real_parent : task->group_leader;
+}
+
 static __always_inline void capture(struct owner *o, struct task_struct *task, enum owner_how how)
 {
-	struct task_struct *leader = task->group_leader;
+	struct task_struct *leader = answers_for(task);
 
 	o->start = leader->start_boottime;
-	o->tgid = task->tgid;
+	o->tgid = leader->tgid;
+	o->exec = leader->self_exec_id;
 	o->uid = task->cred->uid.val;
 	o->cgroup_v2 = task->cgroups->dfl_cgrp->kn->id;
 	o->cgroup_v1 = cgroup_v1_id(task);
 	if (task->flags & PF_KTHREAD) {
-		/* NFS, WireGuard, nbd: the name of the worker that happened to
-		 * run says nothing and would be a new name every minute */
 		__builtin_memset(o->comm, 0, sizeof(o->comm));
 		o->comm[0] = 'k'; /* one by one: a literal would become a .rodata map */
 		o->comm[1] = 'e';
@@ -53,6 +63,8 @@ static __always_inline void capture(struct owner *o, struct task_struct *task, e
 		copy_comm(o->comm, leader);
 	}
 	o->how = how;
+	o->hook = HOOK_NONE;
+	o->at = bpf_ktime_get_boot_ns();
 }
 
 #endif

@@ -8,6 +8,7 @@
 #define WEIR_PEER_H
 
 #include "sk_ctx.h"
+#include "peer_nat.h"
 
 #define ICMP_ECHOREPLY 0
 #define ICMP_ECHO 8
@@ -33,14 +34,6 @@ struct {
 	__type(key, struct peer_key);
 	__type(value, struct peer_val);
 } peer_overflow SEC(".maps");
-
-struct parsed {
-	__u8 src[16], dst[16];
-	__u16 sport, dport; /* host order; ICMP: both the echo id */
-	__u8 proto;
-	__u8 icmp_type;
-	__u32 payload;
-};
 
 static __always_inline void mapped(__u8 *dst, const __u8 *src)
 {
@@ -175,7 +168,8 @@ static __always_inline struct peer_val *peer_new(struct __sk_buff *skb, struct p
 	return v;
 }
 
-static __always_inline void count_peer(struct __sk_buff *skb, bool ingress)
+/* ct is the conntrack word of a packet that is translated, else 0. */
+static __always_inline void count_peer(struct __sk_buff *skb, bool ingress, unsigned long ct)
 {
 	struct parsed p = {};
 	struct peer_key k = {};
@@ -197,6 +191,8 @@ static __always_inline void count_peer(struct __sk_buff *skb, bool ingress)
 	k.cookie = bpf_get_socket_cookie(skb);
 	if (!k.cookie)
 		return;
+	if (ct)
+		nat_sender_view(ct, &p);
 	k.proto = p.proto;
 	k.rport = ingress ? p.sport : p.dport;
 	__builtin_memcpy(k.raddr, ingress ? p.src : p.dst, 16);
@@ -215,6 +211,8 @@ static __always_inline void count_peer(struct __sk_buff *skb, bool ingress)
 	} else if (ingress && (p.icmp_type == ICMP_ECHO || p.icmp_type == ICMPV6_ECHO_REQUEST)) {
 		return; /* our own request, looped back to a raw socket */
 	}
+	if (ct && k.rport && !v->tx_packets) /* not at each packet in the catch-all */
+		nat_tell(skb, ct);
 	peer_add(v, ingress, packets, p.payload);
 }
 

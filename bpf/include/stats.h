@@ -19,6 +19,8 @@ enum stat {
 	STAT_PEER_LOST_BYTES,
 	STAT_UNPARSED,            /* packets whose headers could not be read */
 	STAT_OWNER_BUSY,          /* owner update skipped: another CPU was writing it */
+	STAT_NATS,                /* translations told */
+	STAT_LOST_NAT,            /* ring buffer full: nat_rec */
 	STAT_MAX,
 };
 

@@ -26,10 +26,13 @@ static __always_inline bool fin_acked(struct tcp_sock *tp, __u8 state, enum when
 	       tp->snd_una == tp->write_seq;
 }
 
+#define has_flag(sk, flag) \
+	(((sk)->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, flag)) & 1)
+
 /* SOCK_DONE is set by tcp_fin() and nowhere else */
 static __always_inline bool fin_received(struct sock *sk)
 {
-	return (sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
+	return has_flag(sk, SOCK_DONE);
 }
 
 /* Octets of payload the peer acknowledged: bytes_acked counts our SYN (active
@@ -51,6 +54,37 @@ static __always_inline __u64 payload_received(struct sock *sk, struct tcp_sock *
 	__u64 n = tp->bytes_received;
 
 	return n && fin_received(sk) ? n - 1 : n;
+}
+
+/* Octets of payload that tcp_sock was ever given to send, acknowledged or not */
+static __always_inline __u64 payload_written(struct tcp_sock *tp, __u8 state, __u16 flags,
+					     enum when when)
+{
+	__u64 sent = payload_sent(tp, state, flags, when);
+	__u32 unacked = tp->write_seq - tp->snd_una;
+
+	if (unacked && fin_queued(state) && !fin_acked(tp, state, when))
+		unacked--;
+	return sent + unacked;
+}
+
+/* Octets of payload in the receive queue that nobody has read, the FIN perhaps */
+static __always_inline __u32 payload_unread(struct sock *sk, struct tcp_sock *tp)
+{
+	__u32 n = tp->rcv_nxt - tp->copied_seq;
+
+	return n && fin_received(sk) ? n - 1 : n;
+}
+
+/* Why close() of a socket in this state sends a RST and not a FIN: tcp_close() looks
+ * for unread payload first, and empties the queue without moving copied_seq. */
+static __always_inline __u16 reset_reason(struct sock *sk, struct tcp_sock *tp, __u8 state)
+{
+	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT && state != TCP_SYN_RECV)
+		return 0;
+	if (payload_unread(sk, tp))
+		return F_UNREAD;
+	return has_flag(sk, SOCK_LINGER) && !sk->sk_lingertime ? F_LINGER : 0;
 }
 
 /* Role of a socket whose opening was not seen. The sequence space used so far
@@ -96,6 +130,8 @@ static __always_inline void set_baseline(struct sk_ctx *c, struct sock *sk, stru
 	c->base_segs_out = tp->segs_out;
 	c->base_segs_in = tp->segs_in;
 	c->base_retrans = tp->total_retrans;
+	c->base_ooo = tp->rcv_ooopack;
+	c->base_dups = tp->dsack_dups;
 }
 
 static __always_inline void map_v4(__u8 *dst, __be32 a)
@@ -129,6 +165,34 @@ static __always_inline void fill_tuple(struct sock_rec *r, struct sock *sk)
 	r->netns = k->skc_net.net->ns.inum;
 }
 
+/*
+ * A BPF program may pass what is written to a socket of a sockmap straight to the
+ * reader of another: such octets never reach tcp_sock. They are what the
+ * application's calls have moved (sockmap.h) beyond what TCP knows of.
+ */
+static __always_inline __u16 add_redirected(struct sock_rec *r, struct sock *sk, struct tcp_sock *tp,
+					    struct sk_ctx *c, __u8 state, enum when when)
+{
+	__u64 known, sent = c->map_sent, moved = c->map_received;
+	__u16 flags = 0;
+
+	barrier(); /* a call in between moves TCP's numbers before these: seen the other way round it would look redirected */
+	known = payload_written(tp, state, c->flags, when) - c->base_sent;
+	if (sent > known && !(when == WHEN_OPEN && fin_queued(state) && state != TCP_FIN_WAIT2)) {
+		r->sent += sent - known;
+		flags = F_REDIRECTED;
+	}
+	/* what came before the probe may have been read after it started: all of it counts as known */
+	if (moved)
+		moved += payload_unread(sk, tp);
+	known = payload_received(sk, tp);
+	if (moved > known) {
+		r->received += moved - known;
+		flags = F_REDIRECTED;
+	}
+	return flags;
+}
+
 /* state: the one the record speaks of, which at close is not the socket's any more */
 static __always_inline void fill_sock(struct sock_rec *r, __u32 type, struct sock *sk,
 				      struct tcp_sock *tp, struct sk_ctx *c, __u8 state)
@@ -147,6 +211,9 @@ static __always_inline void fill_sock(struct sock_rec *r, __u32 type, struct soc
 	r->opener = c->opener;
 	r->owner = c->owner;
 	r->switches = c->switches;
+	r->t_accept = c->t_accept;
+	r->accept_tgid = c->accept_tgid;
+	r->drops = c->role == ROLE_LISTENER ? sk->sk_drops.counter : 0;
 	fill_tuple(r, sk);
 	/* skc_num is 0 again at close, inet_sport is not set before the port is hashed */
 	r->lport = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
@@ -157,15 +224,23 @@ static __always_inline void fill_sock(struct sock_rec *r, __u32 type, struct soc
 	r->err = sk->sk_err;
 	r->sent = payload_sent(tp, state, flags, when) - c->base_sent;
 	r->received = payload_received(sk, tp) - c->base_received;
+	if (c->map_sent | c->map_received)
+		flags |= add_redirected(r, sk, tp, c, state, when);
 	r->segs_out = tp->segs_out - c->base_segs_out;
 	r->segs_in = tp->segs_in - c->base_segs_in;
 	r->retrans = tp->total_retrans - c->base_retrans;
-	r->srtt_us = tp->srtt_us >> 3;
+	r->ooo = tp->rcv_ooopack - c->base_ooo;
+	r->dups = tp->dsack_dups - c->base_dups;
+	r->pad = 0;
+	r->srtt_us = tp->srtt_us >> 3; /* the kernel keeps eighths, and quarters of the deviation */
+	r->mdev_us = tp->mdev_us >> 2;
 	r->min_rtt_us = min_rtt == ~0u ? 0 : min_rtt; /* tcp_init_sock's "none yet" */
 	if (fin_acked(tp, state, when))
 		flags |= F_FIN_ACKED;
 	if (fin_received(sk))
 		flags |= F_FIN_RECEIVED;
+	if (when == WHEN_CLOSING)
+		flags |= reset_reason(sk, tp, state);
 	if (c->t_est || (flags & F_BASELINE && state != TCP_SYN_SENT && state != TCP_LISTEN))
 		flags |= F_HAS_BASE;
 	r->flags = flags;

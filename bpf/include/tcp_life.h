@@ -63,10 +63,11 @@ static __always_inline void on_child(struct sock *sk)
 	listener = c->owner;
 	listener.how = listener.tgid ? HOW_LISTENER : HOW_NONE;
 	__builtin_memset(c, 0, sizeof(*c));
-	c->opener = listener;
+	c->opener = listener; /* as of when it was learnt to listen */
 	c->owner = listener;
 	c->role = ROLE_SERVER;
 	c->t_open = c->t_syn = bpf_ktime_get_boot_ns();
+	c->owner.at = c->t_open;
 }
 
 /* softirq */
