@@ -1,0 +1,135 @@
+package mysql
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/conversation"
+)
+
+var update = flag.Bool("update", false, "write the golden files of testdata")
+
+// packet is a body with its length and sequence number.
+func packet(seq byte, body string) string {
+	n := len(body)
+	return string([]byte{byte(n), byte(n >> 8), byte(n >> 16), seq}) + body
+}
+
+// talk makes chunks of turns that alternate, the client's first, a millisecond apart.
+func talk(turns ...string) (all []conversation.Chunk) {
+	for i, s := range turns {
+		all = append(all, conversation.Chunk{Chunk: l7.Chunk{
+			Dir: l7.Dir(i & 1), Time: conversation.Start + int64(i)*conversation.Step, Turn: true, Data: []byte(s),
+		}})
+	}
+	return all
+}
+
+const (
+	ok   = "\x00\x01\x00\x02\x00\x00\x00"
+	eof  = "\xfe\x00\x00\x02\x00"
+	okay = "\xfe\x00\x00\x02\x00\x00\x00" // OK in place of EOF
+)
+
+func fault(code uint16, state string) string {
+	return "\xff" + string(binary.LittleEndian.AppendUint16(nil, code)) + "#" + state + "secret"
+}
+
+func TestRules(t *testing.T) {
+	withEOF := packet(1, "\x01") + packet(2, "def") + packet(3, eof) + packet(4, "\x011") + packet(5, eof)
+	without := packet(1, "\x01") + packet(2, "def") + packet(3, "\x011") + packet(4, okay)
+	for _, x := range []struct {
+		name  string
+		turns []string
+		want  []string
+	}{
+		{"query", []string{packet(0, "\x03SELECT * FROM t WHERE a='secret'"), withEOF, packet(0, "\x03SELECT 1"), without},
+			[]string{`answered "SELECT t" "OK" 37/36 1000us`, `answered "SELECT" "OK" 13/29 1000us`}},
+		{"no rows", []string{packet(0, "\x03SELECT 1 FROM a"), packet(1, "\x01") + packet(2, "def") + packet(3, okay),
+			packet(0, "\x03SELECT 1 FROM b"), packet(1, "\x01") + packet(2, "def") + packet(3, eof) + packet(4, eof)},
+			[]string{`answered "SELECT a" "OK" 20/23 1000us`, `answered "SELECT b" "OK" 20/30 1000us`}},
+		{"errors", []string{packet(0, "\x03SELECT * FROM no"), packet(1, fault(1146, "42S02")), packet(0, "\x03INSERT INTO t"), packet(1, fault(1062, "23000"))},
+			[]string{`answered "SELECT no" "1146" failed 21/19 1000us`, `answered "INSERT t" "1062" 18/19 1000us`}},
+		{"prepared", []string{
+			packet(0, "\x16UPDATE a SET b=?"), packet(1, "\x00\x07\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00") + packet(2, "def") + packet(3, eof),
+			packet(0, "\x17\x07\x00\x00\x00secret"), packet(1, ok), packet(0, "\x19\x07\x00\x00\x00") + packet(0, "\x0e"), packet(1, ok),
+		}, []string{`answered "PREPARE UPDATE a" "OK" 21/16 1000us`, `answered "UPDATE a" "OK" 15/11 1000us`, `oneway "STMT_CLOSE" "" 9/0`, `answered "PING" "OK" 5/11 1000us`}},
+		{"several results", []string{packet(0, "\x03CALL p()"), packet(1, "\x01") + packet(2, "def") + packet(3, "\x011") + packet(4, "\xfe\x00\x00\x0a\x00\x00\x00") + packet(5, ok)},
+			[]string{`answered "CALL p" "OK" 13/40 1000us`}},
+		{"a file", []string{packet(0, "\x03LOAD DATA LOCAL INFILE 'x' INTO TABLE t"), packet(1, "\xfbx"), packet(2, "1,2,3") + packet(3, ""), packet(4, ok)},
+			[]string{`answered "LOAD" "OK" streaming 57/17`}},
+		{"unknown statement", []string{packet(0, "\x17\x09\x00\x00\x00"), packet(1, ok)}, []string{`answered "other" "OK" 9/11 1000us`}},
+		{"goodbye", []string{packet(0, "\x01")}, []string{`oneway "QUIT" "" 5/0`}},
+		{"no answer", []string{packet(0, "\x03SELECT 1")}, []string{`unanswered "SELECT" "" 13/0`}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			chunks := talk(x.turns...)
+			if diff := cmp.Diff(x.want, conversation.Tell(Spec, chunks)); diff != "" {
+				t.Errorf("messages (-want +got):\n%s", diff)
+			}
+			conversation.PropertiesOfPart(t, Spec, chunks)
+		})
+	}
+}
+
+func TestGolden(t *testing.T) {
+	conversation.Golden(t, Spec, update)
+	conversation.MatchCaptures(t, Spec)
+}
+
+func TestMatch(t *testing.T) {
+	for _, x := range []struct {
+		d    l7.Dir
+		b    string
+		want l7.Verdict
+	}{
+		{l7.ToServer, packet(0, "\x03SELECT 1 FROM t"), l7.Yes}, {l7.ToClient, packet(0, "\x0a10.11.6-MariaDB\x00abc"), l7.Yes},
+		{l7.ToServer, packet(0, "\x0e"), l7.Maybe}, {l7.ToServer, "GET / HTTP/1.1\r\n\r\n", l7.No}, {l7.ToServer, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", l7.No},
+		{l7.ToServer, "*1\r\n$4\r\nPING\r\n", l7.No}, {l7.ToClient, "HTTP/1.1 200 OK\r\n", l7.No},
+	} {
+		if got := Match(x.d, []byte(x.b)); got != x.want {
+			t.Errorf("%q: verdict %d, want %d", x.b, got, x.want)
+		}
+	}
+}
+
+func TestHostile(t *testing.T) {
+	p := New(func(*l7.Message) {}).(*parser)
+	for i := range uint32(5000) {
+		id := string(binary.LittleEndian.AppendUint32(nil, i))
+		for _, c := range talk(packet(0, fmt.Sprint("\x16SELECT 1 FROM t", i%10, "x", i%7)), packet(1, "\x00"+id+"\x00\x00\x00\x00\x00\x00\x00")) {
+			p.Data(&c.Chunk)
+		}
+	}
+	c := talk("\xff\xff\xff\x00\x03SELECT")
+	p.Data(&c[0].Chunk)
+	for range 1000 {
+		p.Data(&l7.Chunk{Time: 1, Data: make([]byte, 4096)})
+	}
+	if len(p.stmts) > maxNames || len(p.names) > maxNames || cap(p.stream[0].body) > 2*maxBody {
+		t.Errorf("%d statements, %d names, %d octets", len(p.stmts), len(p.names), cap(p.stream[0].body))
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	if n := conversation.Allocations(Spec, talk(packet(0, "\x03SELECT * FROM t WHERE a=1"), packet(1, ok))); n != 0 {
+		t.Errorf("%v allocations per query", n)
+	}
+}
+
+func BenchmarkQuery(b *testing.B) {
+	conversation.Benchmark(b, Spec, talk(packet(0, "\x03SELECT * FROM t WHERE a=1"), packet(1, ok)))
+}
+
+func FuzzParser(f *testing.F) {
+	f.Add([]byte(packet(0, "\x03SELECT 1")+packet(0, "\x16SELECT 2")), []byte(packet(1, "\x01")+packet(2, "def")+packet(3, eof)+packet(1, fault(1, "42000"))), uint8(9))
+	f.Add([]byte(packet(0, "\xfe")), []byte(packet(1, ok)), uint8(0)) // no command
+	f.Fuzz(func(t *testing.T, up, down []byte, cut uint8) {
+		conversation.Hostile(t, Spec, up, down, cut)
+	})
+}

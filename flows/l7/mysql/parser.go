@@ -1,0 +1,252 @@
+package mysql
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strconv"
+
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/open"
+	"github.com/weir-probe/weir/flows/l7/sqlname"
+)
+
+// Spec is MySQL over TCP.
+var Spec = l7.Spec{Protocol: l7.MySQL, Match: Match, New: New}
+
+// Bounds of a connection.
+const (
+	maxBody  = 1024 // octets kept of a packet
+	maxNames = 256  // different operations, and statements that are remembered
+	header   = 4    // length, sequence number
+)
+
+// Kinds of requests (open.Request.Kind).
+const (
+	command uint8 = iota
+	query         // may be answered by results
+	prepare       // is answered by the id of a statement
+	connect
+)
+
+// Capability flags of a client.
+const (
+	capSSL      = 0x0800
+	capCompress = 0x0020
+	cap41       = 0x0200
+)
+
+// stream is one direction.
+type stream struct {
+	head   [header]byte
+	n      int
+	size   int
+	left   int    // octets of the packet to come
+	body   []byte // and the first that were
+	torn   bool   // of which some are missing
+	first  int64
+	octets uint64
+}
+
+func (s *stream) reset() { s.n, s.left, s.body, s.octets, s.torn = 0, 0, s.body[:0], 0, false }
+
+// parser is the state of one connection.
+type parser struct {
+	tell   open.Teller
+	open   open.List
+	place  open.Place
+	stream [2]stream
+	names  map[string]string // operations and codes by themselves
+	stmts  map[uint32]string // prepared statements
+	name   []byte
+
+	opaque   bool
+	doubt    bool // there was a hole: what is open may have been answered in it
+	compress bool
+	result   result
+	answer   int64  // when the answer began
+	answers  uint64 // octets of it
+	columns  int    // of a result, yet to come
+}
+
+// New returns a parser of one connection.
+func New(emit func(*l7.Message)) l7.Parser {
+	return &parser{tell: open.NewTeller(l7.MySQL, emit), names: map[string]string{}, stmts: map[uint32]string{}}
+}
+
+// Data takes the next octets of a direction.
+func (p *parser) Data(c *l7.Chunk) {
+	if len(c.Data) == 0 || p.opaque {
+		return
+	}
+	s := &p.stream[c.Dir]
+	if p.doubt && c.Turn && c.Dir == l7.ToServer {
+		p.doubt = false
+		p.forget() // a client waits for its answer before it asks again
+	}
+	switch p.place.Chunk(c, p.open.Len()) {
+	case open.Skip:
+		return
+	case open.Restart:
+		s.reset()
+		if c.Dir == l7.ToServer {
+			p.forget()
+		}
+	case open.Reopen:
+		p.forget()
+	}
+	for b := c.Data; len(b) > 0 && !p.opaque && !p.place.Lost(c.Dir); {
+		b = b[p.take(c.Dir, s, b, c.Time):]
+	}
+}
+
+// take takes some of b and returns how many octets.
+func (p *parser) take(d l7.Dir, s *stream, b []byte, t int64) int {
+	if s.n == 0 {
+		s.first = t
+	}
+	if s.n < header {
+		s.head[s.n] = b[0]
+		s.octets++
+		if s.n++; s.n == header {
+			s.size = int(s.head[0]) | int(s.head[1])<<8 | int(s.head[2])<<16
+			if s.left = s.size; s.left == 0 {
+				p.packet(d, s, t)
+			}
+		}
+		return 1
+	}
+	n := min(len(b), s.left)
+	if !s.torn {
+		s.body = append(s.body, b[:min(n, maxBody-len(s.body))]...)
+	}
+	s.octets += uint64(n)
+	if s.left -= n; s.left == 0 {
+		p.packet(d, s, t)
+	}
+	return n
+}
+
+// packet takes a whole packet.
+func (p *parser) packet(d l7.Dir, s *stream, t int64) {
+	if d == l7.ToClient {
+		p.fromServer(s, t)
+	} else {
+		p.fromClient(s, t)
+	}
+	s.reset()
+}
+
+func (p *parser) fromClient(s *stream, t int64) {
+	seq := s.head[3]
+	switch {
+	case seq == 0 && s.size > 0 && len(s.body) > 0:
+		p.command(s, t)
+	case seq == 1 && p.open.Len() == 0 && handshake(s.body):
+		flags := binary.LittleEndian.Uint32(s.body)
+		p.compress = flags&capCompress != 0
+		if flags&capSSL != 0 && s.size == 32 {
+			return // TLS begins
+		}
+		p.push(open.Request{Operation: "connect", Kind: connect, First: s.first, Last: t, Octets: s.octets})
+	case p.open.Len() > 0: // a file, a password, the rest of a long statement
+		p.open.At(p.open.Len() - 1).Octets += s.octets
+	}
+}
+
+// handshake says whether b could be a client's answer to the greeting: flags, and 23
+// octets of zero.
+func handshake(b []byte) bool {
+	if len(b) < 32 || binary.LittleEndian.Uint32(b)&cap41 == 0 {
+		return false
+	}
+	return bytes.Count(b[9:28], []byte{0}) == 19 // the last four are MariaDB's flags
+}
+
+// command opens the request of a command.
+func (p *parser) command(s *stream, t int64) {
+	r := open.Request{First: s.first, Last: t, Octets: s.octets}
+	switch code := s.body[0]; code {
+	case 0x03, 0x16: // COM_QUERY, COM_STMT_PREPARE
+		r.Operation, r.Kind = p.operation(s.body[1:], s.torn), query
+		if code == 0x16 {
+			r.Operation, r.Kind = p.prefixed("PREPARE ", r.Operation), prepare
+		}
+	case 0x17: // COM_STMT_EXECUTE
+		r.Operation, r.Kind = open.Other, query
+		if len(s.body) >= 5 {
+			if op := p.stmts[binary.LittleEndian.Uint32(s.body[1:])]; op != "" {
+				r.Operation = op
+			}
+		}
+	case 0x19, 0x18, 0x01: // COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA, COM_QUIT: no answer
+		if code == 0x19 && len(s.body) >= 5 {
+			delete(p.stmts, binary.LittleEndian.Uint32(s.body[1:]))
+		}
+		r.Operation = commandNames[code]
+		p.tell.Tell(&r, l7.OneWay, open.Answer{})
+		return
+	case 0x1c, 0x04: // COM_STMT_FETCH, COM_FIELD_LIST
+		r.Operation, r.Kind = commandNames[code], query
+	default:
+		if r.Operation = commandNames[code]; r.Operation == "" {
+			r.Operation = open.Other
+		}
+		r.Streaming = code == 0x12 || code == 0x1e
+	}
+	p.push(r)
+}
+
+// commandNames are the commands that are told by their own name.
+var commandNames = [256]string{
+	0x01: "QUIT", 0x02: "INIT_DB", 0x04: "FIELD_LIST", 0x07: "REFRESH", 0x09: "STATISTICS", 0x0a: "PROCESS_INFO", 0x0c: "PROCESS_KILL", 0x0d: "DEBUG", 0x0e: "PING",
+	0x11: "CHANGE_USER", 0x12: "BINLOG_DUMP", 0x18: "STMT_SEND_LONG_DATA", 0x19: "STMT_CLOSE", 0x1a: "STMT_RESET", 0x1b: "SET_OPTION", 0x1c: "STMT_FETCH",
+	0x1e: "BINLOG_DUMP_GTID", 0x1f: "RESET_CONNECTION",
+}
+
+func (p *parser) push(r open.Request) {
+	if !p.open.PushInOrder(r) {
+		p.tell.Tell(&r, l7.Lost, open.Answer{})
+	}
+	if p.open.Len() == 1 {
+		p.next() // what the server still had to say of the one before is said
+	}
+}
+
+// operation is the interned name of a statement; of a torn one it is not known.
+func (p *parser) operation(sql []byte, torn bool) string {
+	if torn {
+		return open.Other
+	}
+	if len(sql) > 2 && sql[0] == 0 && sql[1] == 1 { // query attributes: none
+		sql = sql[2:]
+	}
+	p.name = sqlname.Append(p.name[:0], sql)
+	return p.intern(p.name, open.Other)
+}
+
+// prefixed is the interned name of something done with a statement.
+func (p *parser) prefixed(what, operation string) string {
+	if operation == open.Other {
+		return open.Other
+	}
+	p.name = append(append(p.name[:0], what...), operation...)
+	return p.intern(p.name, open.Other)
+}
+
+// intern keeps one copy of a name, or says instead where there are too many.
+func (p *parser) intern(b []byte, instead string) string {
+	if s, ok := p.names[string(b)]; ok {
+		return s
+	}
+	if len(p.names) >= maxNames {
+		return instead
+	}
+	s := string(b)
+	p.names[s] = s
+	return s
+}
+
+func (p *parser) code(n uint16) string {
+	p.name = strconv.AppendUint(p.name[:0], uint64(n), 10)
+	return p.intern(p.name, "error")
+}

@@ -1,0 +1,7 @@
+// Package postgres follows PostgreSQL's protocol, version 3, in passing: simple and
+// extended queries, prepared statements, pipelines, COPY, errors by their SQLSTATE.
+// What a statement is called says package sqlname; literals and parameters are
+// never told. A connection keeps less than 64 KiB.
+//
+// Source: PostgreSQL documentation, "Frontend/Backend Protocol".
+package postgres

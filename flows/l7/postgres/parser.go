@@ -1,0 +1,267 @@
+package postgres
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/open"
+	"github.com/weir-probe/weir/flows/l7/sqlname"
+)
+
+// Spec is PostgreSQL over TCP.
+var Spec = l7.Spec{Protocol: l7.PostgreSQL, Match: Match, New: New}
+
+// Bounds of a connection.
+const (
+	maxBody  = 1024 // octets kept of a message
+	maxNames = 256  // different operations, and statements that are remembered
+	maxSize  = 1 << 30
+)
+
+// Kinds of requests (open.Request.Kind). An execute's ID is how many Sync messages
+// came behind it: each is answered by a ReadyForQuery of its own.
+const (
+	simple  uint8 = iota // until ReadyForQuery
+	execute              // until it completes
+	startup
+)
+
+// Codes of a first message (its "protocol version").
+const (
+	version3 = 196608
+	cancel   = 80877102
+	sslCode  = 80877103
+	gssCode  = 80877104
+)
+
+// stream is one direction.
+type stream struct {
+	head   [5]byte // type and length
+	n      int     // of them that are there
+	left   int64   // octets of the body to come
+	body   []byte  // and the first that were
+	torn   bool    // of which some are missing
+	first  int64   // of the message being read
+	octets uint64
+}
+
+func (s *stream) reset() { s.n, s.left, s.body, s.octets, s.torn = 0, 0, s.body[:0], 0, false }
+
+// parser is the state of one connection.
+type parser struct {
+	tell   open.Teller
+	open   open.List
+	place  open.Place
+	stream [2]stream
+	names  map[string]string // operations by themselves
+	stmts  map[string]string // prepared statements: name → operation
+	portal string            // operation of the portal bound last
+	name   []byte
+
+	fresh   bool // nothing but what begins a connection has been sent
+	asked   bool // for encryption: the next octet of the server is no message
+	opaque  bool
+	failed  bool   // the front request has had an error
+	ready   uint64 // ReadyForQuery messages to come that end no open request
+	rows    bool   // the front request has had something of a result
+	status  string // of its error
+	answer  int64  // when its answer began
+	answers uint64 // octets of it
+	asking  uint64 // octets of messages since the last request
+	began   int64
+}
+
+// New returns a parser of one connection.
+func New(emit func(*l7.Message)) l7.Parser {
+	return &parser{
+		tell: open.NewTeller(l7.PostgreSQL, emit), names: map[string]string{}, stmts: map[string]string{}, portal: open.Other, fresh: true,
+	}
+}
+
+// Data takes the next octets of a direction.
+func (p *parser) Data(c *l7.Chunk) {
+	if len(c.Data) == 0 || p.opaque {
+		return
+	}
+	s := &p.stream[c.Dir]
+	switch p.place.Chunk(c, p.open.Len()) {
+	case open.Skip:
+		return
+	case open.Restart:
+		s.reset()
+		if c.Dir == l7.ToServer {
+			p.forget()
+			p.fresh = p.fresh && c.Data[0] == 0 // a typed message begins with a letter
+		}
+	case open.Reopen:
+		p.forget()
+	}
+	for b := c.Data; len(b) > 0 && !p.opaque && !p.place.Lost(c.Dir); {
+		b = b[p.take(c.Dir, s, b, c.Time):]
+	}
+}
+
+// take takes some of b and returns how many octets.
+func (p *parser) take(d l7.Dir, s *stream, b []byte, t int64) int {
+	want := 5
+	if d == l7.ToServer && p.fresh {
+		want = 4
+	}
+	if s.n == 0 {
+		s.first = t
+	}
+	if p.asked && d == l7.ToClient && s.n == 0 {
+		p.asked = false
+		p.opaque = b[0] == 'S' || b[0] == 'G'
+		return 1
+	}
+	if s.n < want {
+		s.head[s.n] = b[0]
+		s.octets++
+		if s.n++; s.n == want {
+			size := int64(binary.BigEndian.Uint32(s.head[want-4:])) - 4
+			if size < 0 || size > maxSize {
+				p.lose(d, t)
+				return 1
+			}
+			if s.left = size; size == 0 {
+				p.message(d, s, t)
+			}
+		}
+		return 1
+	}
+	n := int(min(int64(len(b)), s.left))
+	if !s.torn {
+		s.body = append(s.body, b[:min(n, maxBody-len(s.body))]...)
+	}
+	s.octets += uint64(n)
+	if s.left -= int64(n); s.left == 0 {
+		p.message(d, s, t)
+	}
+	return n
+}
+
+// message takes a whole message.
+func (p *parser) message(d l7.Dir, s *stream, t int64) {
+	switch {
+	case d == l7.ToClient:
+		p.fromServer(s, t)
+	case p.fresh:
+		p.first(s, t)
+	default:
+		p.fromClient(s, t)
+	}
+	s.reset()
+}
+
+// first takes a message that begins a connection.
+func (p *parser) first(s *stream, t int64) {
+	if len(s.body) < 4 {
+		p.lose(l7.ToServer, t)
+		return
+	}
+	switch binary.BigEndian.Uint32(s.body) {
+	case sslCode, gssCode:
+		p.asked = true
+	case cancel:
+		p.tell.Tell(&open.Request{Operation: "cancel", First: s.first, Last: t, Octets: s.octets}, l7.OneWay, open.Answer{})
+	default:
+		p.fresh = false
+		p.push(open.Request{Operation: "connect", Kind: startup, First: s.first, Last: t, Octets: s.octets})
+	}
+}
+
+func (p *parser) fromClient(s *stream, t int64) {
+	if p.asking == 0 {
+		p.began = s.first
+	}
+	p.asking += s.octets
+	switch s.head[0] {
+	case 'Q', 'F':
+		p.request(simple, p.operation(s.body, s.torn), t)
+	case 'P':
+		if name, rest, ok := cut(s.body); ok {
+			p.remember(string(name), p.operation(rest, s.torn))
+		} else {
+			clear(p.stmts) // which one has another meaning now is not known
+		}
+	case 'B':
+		p.portal = open.Other
+		if _, rest, ok := cut(s.body); ok {
+			if name, _, ok := cut(rest); ok {
+				if op := p.stmts[string(name)]; op != "" {
+					p.portal = op
+				}
+			}
+		}
+	case 'E':
+		p.request(execute, p.portal, t)
+	case 'S':
+		p.sync(t)
+	case 'X':
+		p.asking = 0
+	case 'd', 'c', 'f', 'p':
+		// what COPY sends and a password belong to the request that is open
+		if n := p.open.Len(); n > 0 {
+			p.open.At(n - 1).Octets += p.asking
+		}
+		p.asking = 0
+	}
+}
+
+// sync takes the end of a pipeline.
+func (p *parser) sync(t int64) {
+	n := p.open.Len()
+	if n == 0 || p.open.At(n-1).Kind != execute {
+		p.ready++
+		p.asking = 0
+		return
+	}
+	q := p.open.At(n - 1)
+	if q.ID++; q.ID == 1 && q.Last != 0 { // the request ends with what it is sent with
+		q.Octets, q.Last = q.Octets+p.asking, t
+	}
+	p.asking = 0
+}
+
+func cut(b []byte) (head, rest []byte, ok bool) { return bytes.Cut(b, []byte{0}) }
+
+func (p *parser) request(kind uint8, operation string, t int64) {
+	p.push(open.Request{Operation: operation, Kind: kind, First: p.began, Last: t, Octets: p.asking})
+	p.asking = 0
+}
+
+func (p *parser) push(r open.Request) {
+	// Statements of one pipeline are sent together; only other open ones overlap.
+	if !p.open.PushInOrder(r) {
+		p.tell.Tell(&r, l7.Lost, open.Answer{})
+	}
+}
+
+// operation is the interned name of a statement; of a torn one it is not known.
+func (p *parser) operation(sql []byte, torn bool) string {
+	if torn {
+		return open.Other
+	}
+	if i := bytes.IndexByte(sql, 0); i >= 0 {
+		sql = sql[:i]
+	}
+	p.name = sqlname.Append(p.name[:0], sql)
+	if s, ok := p.names[string(p.name)]; ok {
+		return s
+	}
+	if len(p.names) >= maxNames {
+		return open.Other
+	}
+	s := string(p.name)
+	p.names[s] = s
+	return s
+}
+
+func (p *parser) remember(statement, operation string) {
+	if _, ok := p.stmts[statement]; !ok && len(p.stmts) >= maxNames {
+		clear(p.stmts) // their names are unknown from now on, none is wrong
+	}
+	p.stmts[statement] = operation
+}
