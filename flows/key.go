@@ -88,6 +88,9 @@ type Key struct {
 	Src, Dst         Addr
 	SrcPort, DstPort uint16
 	Proto            Proto
+	// Domain tells apart bridges in one namespace that no route joins: equal
+	// tuples there are not one flow. 0 is what the routes reach, and for sockets.
+	Domain uint16
 	// NetNS is the inode of the network namespace the tuple was seen in, 0 when
 	// the observation point spans namespaces or does not know.
 	NetNS uint32

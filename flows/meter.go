@@ -69,8 +69,10 @@ func (m *Meter) Stats() MeterStats {
 	return s
 }
 
-// Observe counts one packet. p is not retained.
-func (m *Meter) Observe(p *Packet) {
+// Observe counts one packet and says whether it was counted to a flow: else it is
+// a copy that another observation point has counted, or an unknown fragment. p is
+// not retained.
+func (m *Meter) Observe(p *Packet) bool {
 	m.stats.Packets += p.Packets
 	m.stats.Octets += p.Octets
 
@@ -78,7 +80,7 @@ func (m *Meter) Observe(p *Packet) {
 	if p.Fragment != FragmentNone && !m.fragments.resolve(p, &key) {
 		m.stats.UnknownFragmentPackets += p.Packets
 		m.stats.UnknownFragmentOctets += p.Octets
-		return
+		return false
 	}
 	canonical, dir := key.Canonical()
 	slot, known := m.index[canonical]
@@ -94,7 +96,7 @@ func (m *Meter) Observe(p *Packet) {
 	if !m.owns(f, p, dir) {
 		m.stats.DuplicatePackets += p.Packets
 		m.stats.DuplicateOctets += p.Octets
-		return
+		return false
 	}
 	f.count(p, dir)
 	f.dirty = true
@@ -103,6 +105,7 @@ func (m *Meter) Observe(p *Packet) {
 		m.dirty = append(m.dirty, slot)
 	}
 	m.touch(slot)
+	return true
 }
 
 // create makes a flow for its first packet p, at the cost of the longest idle

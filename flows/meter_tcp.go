@@ -63,36 +63,34 @@ func (f *flow) reusedBy(p *Packet, dir Direction) bool {
 }
 
 // guess sets who opened f from its first packet, for want of a SYN.
-func (f *flow) guess(p *Packet) {
+func (f *flow) guess(p *Packet) { f.initiator, f.guessed = p.Opener() }
+
+// Opener is who opened the flow, as far as its first packet seen tells without TCP
+// flags: the end of its canonical key, and whether only ports tell.
+func (p *Packet) Opener() (opener Initiator, guessed bool) {
 	sender, receiver := InitiatorSrc, InitiatorDst
 	if _, dir := p.Key.Canonical(); dir == Reverse {
 		sender, receiver = receiver, sender
 	}
 	if p.Reply {
-		f.initiator = receiver
-		return
+		return receiver, false
 	}
 	src, dst := p.Key.SrcPort, p.Key.DstPort
 	switch p.Key.Proto {
 	case TCP:
-		f.guessed = true
-		switch serverPort(src, dst) {
+		switch ServerPort(src, dst) {
 		case 0:
-			f.initiator, f.guessed = InitiatorUnknown, false
+			return InitiatorUnknown, false
 		case src:
-			f.initiator = receiver
-		default:
-			f.initiator = sender
+			return receiver, true
 		}
+		return sender, true
 	case UDP, SCTP:
-		f.initiator = sender
 		if src < wellKnown && dst >= wellKnown && !p.Key.Dst.IsMulticast() {
-			// An answer whose question was not seen.
-			f.initiator, f.guessed = receiver, true
+			return receiver, true // an answer whose question was not seen
 		}
-	default:
-		f.initiator = sender
 	}
+	return sender, false
 }
 
 const (
@@ -100,9 +98,9 @@ const (
 	ephemeral = 32768 // where Linux's ip_local_port_range begins
 )
 
-// serverPort returns the one of two ports that a server would have, 0 when they
+// ServerPort returns the one of two ports that a server would have, 0 when they
 // do not tell.
-func serverPort(a, b uint16) uint16 {
+func ServerPort(a, b uint16) uint16 {
 	if low := min(a, b); a != b && low < ephemeral {
 		return low
 	}
@@ -113,7 +111,7 @@ func serverPort(a, b uint16) uint16 {
 func (f *flow) countTCP(p *Packet, dir Direction) {
 	mine, peer := &f.tcp[dir], &f.tcp[dir^1]
 	flags := p.Flags
-	switch flags & (SYN | ACK) {
+	switch flags & (SYN | ACK | RST | FIN) {
 	case SYN:
 		flags |= SYNOnly
 		if mine.state&sideSYN == 0 {
@@ -133,10 +131,8 @@ func (f *flow) countTCP(p *Packet, dir Direction) {
 		} else if !f.connected && p.Time > f.syn {
 			f.connect, f.connected = p.Time-f.syn, true
 		}
-	case ACK:
-		if flags&RST == 0 {
-			mine.state |= sideAccepted
-		}
+	case ACK, ACK | FIN:
+		mine.state |= sideAccepted
 	}
 	f.counters[dir].Flags |= flags
 

@@ -101,8 +101,24 @@ type Record struct {
 
 // NAT is one address translation: packets of Orig were seen on the wire as the
 // reverse of Reply. Both are unidirectional keys in the form conntrack keeps
-// them (struct nf_conntrack_tuple_hash, IP_CT_DIR_ORIGINAL and _REPLY).
+// them (struct nf_conntrack_tuple_hash, IP_CT_DIR_ORIGINAL and _REPLY), made by
+// NATKey; their NetNS is the namespace that translates.
 type NAT struct {
 	Time        int64 // unix ns
 	Orig, Reply Key
+}
+
+// NATKey is the one way from a conntrack tuple, read from a packet or told by
+// netlink, to the Key that a packet or a socket of that tuple has: an ICMP echo
+// has its identifier (conntrack's source port) as both ports, a protocol without
+// ports has none. src and dst are v4-mapped, ports in host order.
+func NATKey(src, dst Addr, srcPort, dstPort uint16, proto Proto, netns uint32) Key {
+	switch proto {
+	case TCP, UDP, SCTP:
+	case ICMP, ICMPv6:
+		dstPort = srcPort
+	default:
+		srcPort, dstPort = 0, 0
+	}
+	return Key{Src: src, Dst: dst, SrcPort: srcPort, DstPort: dstPort, Proto: proto, NetNS: netns}
 }

@@ -27,6 +27,10 @@ type MeteredConfig struct {
 	// NetNS is the inode of the network namespace the source captures in, put into
 	// every Key. Default 0: not known.
 	NetNS uint32
+	// Payload, if set, is given each packet that was counted to a flow and what was
+	// captured of its payload, by the goroutine that reads; both are valid during the
+	// call only.
+	Payload func(p *flows.Packet, data []byte)
 }
 
 // Validate says what is wrong with the configuration.
@@ -43,6 +47,7 @@ func (c MeteredConfig) Validate() error {
 type Metered struct {
 	source Source
 	netns  uint32
+	tell   func(*flows.Packet, []byte)
 	batch  []Packet
 	info   packet.Info
 
@@ -77,6 +82,7 @@ func NewMetered(source Source, c MeteredConfig) *Metered {
 	return &Metered{
 		source: source,
 		netns:  c.NetNS,
+		tell:   c.Payload,
 		batch:  make([]Packet, c.Batch),
 		meter:  flows.NewMeter(c.Meter),
 	}
@@ -203,7 +209,9 @@ func (m *Metered) observe(p *Packet) {
 	m.info.Account(p.Time, p.Wire, p.Segment)
 	m.info.Key.NetNS = m.netns
 	m.info.Point = point(p, m.info.Interface)
-	m.meter.Observe(&m.info.Packet)
+	if m.meter.Observe(&m.info.Packet) && m.tell != nil {
+		m.tell(&m.info.Packet, m.info.PayloadOf(p.Data))
+	}
 }
 
 // point numbers observation points: the interface in the file or of the host,

@@ -140,3 +140,13 @@ func (i *Info) Account(time int64, wire, segment int) {
 	}
 	i.Octets = uint64(octets)
 }
+
+// PayloadOf returns what data, the frame that was decoded, holds of the payload above
+// the transport header.
+func (i *Info) PayloadOf(data []byte) []byte {
+	if i.PayloadOffset >= len(data) {
+		return nil
+	}
+	data = data[i.PayloadOffset:]
+	return data[:min(uint64(len(data)), i.Payload)]
+}

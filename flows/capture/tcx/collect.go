@@ -14,8 +14,9 @@ import (
 )
 
 // maxEvict bounds the deletes of one Collect (each a system call of some µs);
-// what is left over waits for the next.
-const maxEvict = 16384
+// what is left over waits for the next. It is half of the table's default size,
+// so that a host whose flows are all short can fill no table interval by interval.
+const maxEvict = 65536
 
 // collector is the part of a Meter that one goroutine owns: it turns the
 // kernel's ever-growing counters into deltas.
@@ -299,7 +300,7 @@ func (c *collector) event(raw []byte, h Handler) {
 		c.finished[key] = c.ended.Val.StartNs
 		c.finish(&c.ended.Key, &c.ended.Val, flows.EndOfFlow, h)
 	case len(raw) >= int(unsafe.Sizeof(c.natEv)) && decode(&c.natEv, raw) && c.natEv.Head.Type == eventNAT:
-		c.nat = flows.NAT{Time: c.clock.unix(c.natEv.Head.Ns), Orig: c.natEv.Orig.key(), Reply: c.natEv.Reply.key()}
+		c.nat = flows.NAT{Time: c.clock.unix(c.natEv.Head.Ns), Orig: c.natEv.Orig.key(c.self), Reply: c.natEv.Reply.key(c.self)}
 		c.count.nats++
 		h.NAT(&c.nat)
 	default:

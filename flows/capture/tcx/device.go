@@ -19,12 +19,18 @@ type device struct {
 	ifindex        int
 	name           string
 	linkType, kind string
+	master, parent int // ifindex, 0 none; parent is of a device that stands on another
 	state          State
 	mode           Mode
 	reason, remedy string
 	baseline       KernelCounters
 	links          []io.Closer // one per hook
 	clsact         bool        // tc: we made the qdisc
+	missing        bool        // not in the last list; its end is to be noticed yet
+	// gapOpen: what it carried before it was metered is not known yet. metered of
+	// its counters is in earlier ledgers.
+	gapOpen bool
+	metered Sum
 }
 
 // Attach loads the programs and attaches them to every wanted device of the
@@ -59,6 +65,9 @@ func (m *Meter) Attach(ctx context.Context) error {
 		}
 		m.appear(l, time.Time{})
 	}
+	if err := m.redraw(); err != nil {
+		return err
+	}
 	return m.anyAttached()
 }
 
@@ -85,11 +94,14 @@ func (m *Meter) anyAttached() error {
 }
 
 // appear handles a device that exists: a new one is attached to, a known one may
-// have a new name. noticed is when the kernel told of it, zero at the start.
+// have a new name or master. noticed is when the kernel told of it, zero at the
+// start.
 func (m *Meter) appear(l netlink.Link, noticed time.Time) {
 	a := l.Attrs()
 	d := m.devs[a.Index]
 	if d != nil && d.linkType == a.EncapType {
+		d.missing = false
+		d.master = a.MasterIndex
 		if d.name == a.Name {
 			return
 		}
@@ -102,14 +114,23 @@ func (m *Meter) appear(l netlink.Link, noticed time.Time) {
 	} else if d != nil {
 		m.vanish(a.Index) // the number was given to another device unnoticed
 	}
-	d = &device{ifindex: a.Index, name: a.Name, linkType: a.EncapType, kind: l.Type(), baseline: countersOf(l)}
+	m.take(l, noticed, Sum{})
+}
+
+// take attaches to a device. metered is what is known of the packets it carried
+// before: its own counters' share of what earlier ledgers hold.
+func (m *Meter) take(l netlink.Link, noticed time.Time, metered Sum) {
+	a := l.Attrs()
+	d := &device{ifindex: a.Index, name: a.Name, linkType: a.EncapType, kind: l.Type(), master: a.MasterIndex, baseline: countersOf(l)}
+	if a.NetNsID < 0 {
+		d.parent = a.ParentIndex
+	}
 	m.devs[a.Index] = d
 	if reason := m.skip(d); reason != "" {
 		d.state, d.reason = StateSkipped, reason
 		return
 	}
-	// The list or the notice is as old as the work before it took: ask again
-	// what has gone by.
+	// The list is as old as the work before it took: ask again what has gone by.
 	if now, err := m.nl.LinkByIndex(a.Index); err == nil {
 		d.baseline = countersOf(now)
 	}
@@ -118,9 +139,52 @@ func (m *Meter) appear(l netlink.Link, noticed time.Time) {
 	}
 	m.counted.gaps++
 	m.counted.gapSeconds += time.Since(noticed).Seconds()
-	m.counted.gap.Packets += d.baseline.RxPackets + d.baseline.TxPackets
-	m.counted.gap.Octets += d.baseline.RxOctets + d.baseline.TxOctets
-	m.log.Debug("device attached", "device", d.name, "mode", d.mode, "gap_packets", d.baseline.RxPackets+d.baseline.TxPackets)
+	d.gapOpen, d.metered = true, metered
+	for range 4 {
+		if m.measureGap(d); !d.gapOpen {
+			break
+		}
+	}
+	m.log.Debug("device attached", "device", d.name, "mode", d.mode)
+}
+
+// measureGap finds what a device had carried when its programs began to count:
+// its own counters less the ledger, which already grows, in a moment in which
+// nothing comes between the two. The last such moment is the device's end; but
+// what a veth has received is lost from its counters by then.
+func (m *Meter) measureGap(d *device) {
+	before, err := m.carriedNow(d)
+	if err != nil {
+		return
+	}
+	l, err := m.nl.LinkByIndex(d.ifindex)
+	if err != nil {
+		return // gone: the notice of its end has the counters
+	}
+	if after, err := m.carriedNow(d); err == nil && after == before {
+		m.closeGap(d, l)
+	}
+}
+
+// closeGap counts the gap from a device's counters and its ledger of that moment.
+func (m *Meter) closeGap(d *device, l netlink.Link) {
+	carried, err := m.carriedNow(d)
+	if err != nil {
+		return
+	}
+	d.gapOpen = false
+	m.counted.gap.add(countersOf(l).sum().minus(carried).minus(d.metered))
+}
+
+// unseen counts the gap of a device that was gone before it was attached to, from
+// the notice of its end.
+func (m *Meter) unseen(l netlink.Link) {
+	a := l.Attrs()
+	if m.skip(&device{name: a.Name, linkType: a.EncapType}) != "" {
+		return
+	}
+	m.counted.gaps++
+	m.counted.gap.add(countersOf(l).sum())
 }
 
 func (m *Meter) skip(d *device) string {
@@ -142,9 +206,14 @@ func (d *device) headerless() bool { return d.linkType != "ether" && d.linkType 
 
 // attach returns false when it failed; the device says why.
 func (m *Meter) attach(d *device, l netlink.Link) bool {
-	err := m.openLedger(d.ifindex)
+	// Both hooks before the ledger, without which neither counts: each attach waits
+	// for the kernel to be done with what ran before, and a flow that falls between
+	// the two would have packets in one direction only.
+	err := m.attachHooks(d, l)
 	if err == nil {
-		err = m.attachHooks(d, l)
+		if err = m.openLedger(d.ifindex); err != nil {
+			_ = m.detach(d) // the cause is err
+		}
 	}
 	if err == nil {
 		d.state, d.reason, d.remedy = StateAttached, "", ""
@@ -154,7 +223,7 @@ func (m *Meter) attach(d *device, l netlink.Link) bool {
 		m.vanish(d.ifindex) // gone before we got there
 		return false
 	}
-	m.closeLedger(d.ifindex)
+	m.closeLedger(d)
 	m.counted.attachErrors++
 	if d.reason != err.Error() { // verify tries again and again
 		m.log.Warn("device is not metered", "device", d.name, "err", err)
@@ -228,7 +297,7 @@ func (m *Meter) vanish(ifindex int) {
 	if err := m.detach(d); err != nil {
 		m.log.Debug("detach from a removed device", "device", d.name, "err", err)
 	}
-	m.closeLedger(ifindex)
+	m.closeLedger(d)
 	if d.state == StateAttached {
 		m.counted.removed++
 	}

@@ -20,8 +20,9 @@
 //
 //   - veth and other software devices count super-packets: one per skb, the
 //     length with one header. Compare SKBs and SKBOctets.
-//   - lo, in both directions, and a bridge in its rx counters, count an skb
+//   - lo, in both directions, and a bridge or VXLAN in its rx counters, count an skb
 //     without its 14-octet Ethernet header: Kernel octets = SKBOctets − 14·SKBs.
+//     Stats.Carried is the sum over all devices by these two rules.
 //   - egress is seen before the stack takes apart a super-packet that the device
 //     cannot send whole (no TSO, or larger than its gso_max_size; lo's is 64 kB):
 //     tx counters then lie between SKBs and Seen.

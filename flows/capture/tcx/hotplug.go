@@ -86,25 +86,42 @@ func (m *Meter) follow(ctx context.Context, verify <-chan time.Time) error {
 			if !ok {
 				return errors.New("the notice socket was closed")
 			}
-			m.notice(u)
+			if err := m.notice(u); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func (m *Meter) notice(u netlink.LinkUpdate) {
+func (m *Meter) notice(u netlink.LinkUpdate) error {
 	if u.Family != unix.AF_UNSPEC {
-		return // the bridge tells of its ports with the same message types
+		return nil // the bridge tells of its ports with the same message types
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return
+		return nil
+	}
+	i, master := u.Attrs().Index, 0
+	was := m.devs[i]
+	if was != nil {
+		master = was.master
 	}
 	if u.Header.Type == unix.RTM_DELLINK {
-		m.vanish(u.Attrs().Index)
-		return
+		switch {
+		case was == nil:
+			m.unseen(u.Link)
+		case was.gapOpen:
+			m.closeGap(was, u.Link)
+		}
+		m.vanish(i)
+	} else {
+		m.appear(u.Link, time.Now())
 	}
-	m.appear(u.Link, time.Now())
+	if is := m.devs[i]; is == was && (is == nil || is.master == master && !is.switches()) {
+		return nil // nothing that a domain depends on
+	}
+	return m.redraw()
 }
 
 // verify compares the devices with what is attached and repairs it.
@@ -126,19 +143,29 @@ func (m *Meter) verify() error {
 		if d := m.devs[i]; d != nil && d.state == StateAttached && !m.attached(d, l) {
 			m.log.Warn("the programs of a device had vanished, attaching again", "device", d.name)
 			m.counted.reattached++
+			metered, _ := m.carriedNow(d) // 0 when unreadable: then all of it is gap
+			metered.add(d.baseline.sum())
 			m.vanish(i)
+			m.take(l, now, metered)
+			continue
 		}
 		if d := m.devs[i]; d != nil && d.state == StateFailed {
 			m.attach(d, l)
 		}
+		if d := m.devs[i]; d != nil && d.gapOpen {
+			m.closeGap(d, l) // never quiet: what came since the list was read is little
+		}
 		m.appear(l, now)
 	}
-	for i := range m.devs {
-		if !exist[i] {
+	// The notice of its end may be on its way, and must find it here: one that the
+	// notices do not know is a gap. Where that was lost, the next look forgets it.
+	for i, d := range m.devs {
+		if !exist[i] && d.missing {
 			m.vanish(i)
 		}
+		d.missing = !exist[i]
 	}
-	return nil
+	return m.redraw()
 }
 
 // attached says whether the kernel still has both programs at the device.

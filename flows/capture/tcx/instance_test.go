@@ -1,6 +1,7 @@
 package tcx
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -260,10 +261,62 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
+// onEveryCPU runs f on each CPU.
+func onEveryCPU(t *testing.T, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.SchedSetaffinity(0, &all) //nolint:errcheck // it was so before
+	for cpu := range ebpf.MustPossibleCPU() {
+		if !all.IsSet(cpu) {
+			continue
+		}
+		var one unix.CPUSet
+		one.Set(cpu)
+		if err := unix.SchedSetaffinity(0, &one); err != nil {
+			t.Fatal(err)
+		}
+		f()
+	}
+}
+
+// What was deleted and is made again begins at zero on every CPU: a device's
+// ledger, which is per CPU, and a flow, which is not.
+func TestCaseE9_NothingStale(t *testing.T) {
+	b := newBench(t, Config{}, nil)
+	f := frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolUDP), udp(), body(10))
+	cpus := uint64(0)
+	onEveryCPU(t, func() { b.run(hookIngress, f, nil); cpus++ })
+	if l := b.ledger(hookIngress); l.Flow.Packets != cpus {
+		t.Fatalf("%d CPUs, ledger %+v", cpus, l)
+	}
+	var s sink
+	if err := b.Collect(time.Now().Add(time.Hour), &s, nil); err != nil { // idle: deleted
+		t.Fatal(err)
+	}
+	b.closeLedger(&device{ifindex: 1})
+	if err := b.openLedger(1); err != nil {
+		t.Fatal(err)
+	}
+	if l := b.ledger(hookIngress); l != (Ledger{}) {
+		t.Errorf("a new ledger begins with %+v", l)
+	}
+	s = sink{}
+	onEveryCPU(t, func() { b.run(hookIngress, f, nil) })
+	collect(t, b.Meter, &s)
+	if got := s.sum(); got != (Sum{cpus, cpus * uint64(len(f))}) {
+		t.Errorf("the flow made again has %v, want %d packets", got, cpus)
+	}
+}
+
 // A packet at a device without a ledger is left alone.
 func TestStray(t *testing.T) {
 	b := newBench(t, Config{}, nil)
-	b.closeLedger(1)
+	b.closeLedger(&device{ifindex: 1})
 	b.run(hookIngress, frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolUDP), udp()), nil)
 	st, err := b.Stats()
 	if err != nil || st.Stray != 1 {

@@ -13,6 +13,16 @@ type Sum struct {
 	Packets, Octets uint64
 }
 
+func (s *Sum) add(o Sum) {
+	s.Packets += o.Packets
+	s.Octets += o.Octets
+}
+
+// minus is s without o, and not below zero.
+func (s Sum) minus(o Sum) Sum {
+	return Sum{s.Packets - min(s.Packets, o.Packets), s.Octets - min(s.Octets, o.Octets)}
+}
+
 // Ledger accounts for every packet one program saw at one device:
 //
 //	Seen = Flow + Dup + NonFlow + FragUnknown + Overflow + Malformed
@@ -100,7 +110,7 @@ func (m *Meter) readLedger(ifindex, hook int) (*devVal, error) {
 // openLedger makes the entries without which the programs count nothing.
 func (m *Meter) openLedger(ifindex int) error {
 	zero := make([]devVal, ebpf.MustPossibleCPU())
-	for hook := range uint32(2) {
+	for _, hook := range [...]uint32{hookEgress, hookIngress} { // an answer is never counted less than what it answers
 		key := devKey{uint32(ifindex), hook}
 		if err := m.coll.Maps["flow_devices"].Update(&key, zero, ebpf.UpdateAny); err != nil {
 			return fmt.Errorf("make the ledger entry: %w", err)
@@ -110,17 +120,43 @@ func (m *Meter) openLedger(ifindex int) error {
 }
 
 // closeLedger moves the last state of a device's ledger into that of the gone.
-func (m *Meter) closeLedger(ifindex int) {
+func (m *Meter) closeLedger(d *device) {
 	for hook := range 2 {
-		if v, err := m.readLedger(ifindex, hook); err == nil {
+		if v, err := m.readLedger(d.ifindex, hook); err == nil {
 			m.gone[hook].add(v)
-			key := devKey{uint32(ifindex), uint32(hook)}
+			m.goneCarried.add(d.carried(hook, v))
+			key := devKey{uint32(d.ifindex), uint32(hook)}
 			if err := m.coll.Maps["flow_devices"].Delete(&key); err != nil {
-				m.log.Warn("ledger entry of a removed device stays", "ifindex", ifindex, "err", err)
+				m.log.Warn("ledger entry of a removed device stays", "ifindex", d.ifindex, "err", err)
 			}
 		}
 	}
 }
+
+// carried is what the device's own counters make of what is in its ledger: one
+// packet per skb, and in some places without the Ethernet header.
+func (d *device) carried(hook int, v *devVal) Sum {
+	header := uint64(0)
+	switch {
+	case d.linkType == "loopback", hook == hookIngress && (d.kind == "bridge" || d.kind == "vxlan"):
+		header = ethernetHeader
+	}
+	return Sum{v.Skbs, v.SkbOctets - header*v.Skbs}
+}
+
+// carriedNow is carried over both hooks.
+func (m *Meter) carriedNow(d *device) (sum Sum, err error) {
+	for hook := range 2 {
+		v, err := m.readLedger(d.ifindex, hook)
+		if err != nil {
+			return Sum{}, err
+		}
+		sum.add(d.carried(hook, v))
+	}
+	return sum, nil
+}
+
+const ethernetHeader = 14
 
 func (d *devVal) ledger() Ledger {
 	return Ledger{
@@ -157,6 +193,10 @@ func countersOf(l netlink.Link) KernelCounters {
 		return KernelCounters{}
 	}
 	return KernelCounters{s.RxPackets, s.RxBytes, s.TxPackets, s.TxBytes, s.RxDropped, s.TxDropped}
+}
+
+func (k KernelCounters) sum() Sum {
+	return Sum{k.RxPackets + k.TxPackets, k.RxOctets + k.TxOctets}
 }
 
 func (k KernelCounters) since(b KernelCounters) KernelCounters {

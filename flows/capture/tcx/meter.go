@@ -44,11 +44,14 @@ type Meter struct {
 	// tune lets a test change the sizes of maps before they are made.
 	tune func(*ebpf.CollectionSpec)
 
-	mu      sync.Mutex // guards devs, gone, counters and closed
-	devs    map[int]*device
-	gone    [2]devVal // ledgers of removed devices, by hook
-	counted counters
-	closed  bool
+	mu   sync.Mutex // guards devs, gone, counters, closed and domains
+	devs map[int]*device
+	gone [2]devVal // ledgers of removed devices, by hook
+	// goneCarried is what those devices' own counters made of them.
+	goneCarried Sum
+	counted     counters
+	closed      bool
+	domains     domains
 
 	collector
 }
@@ -60,10 +63,11 @@ func New(cfg Config) (*Meter, error) {
 	}
 	cfg = cfg.withDefaults()
 	return &Meter{
-		cfg:    cfg,
-		log:    cfg.Log,
-		devs:   make(map[int]*device),
-		tcOnly: cfg.Mode == ModeTC,
+		cfg:     cfg,
+		log:     cfg.Log,
+		devs:    make(map[int]*device),
+		domains: domains{numbers: make(map[int]uint16), written: make(map[int]uint16)},
+		tcOnly:  cfg.Mode == ModeTC,
 	}, nil
 }
 
@@ -73,7 +77,7 @@ func (m *Meter) load() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		m.log.Debug("memlock limit not raised", "err", err)
 	}
-	extra, why := natSupport()
+	extra, why := bpf.ConntrackTypes()
 	switch {
 	case m.cfg.WithoutNAT:
 		m.nat = Feature{Reason: "off by configuration"}
@@ -133,27 +137,6 @@ func (m *Meter) loadCollection(nat bool, extra []*btf.Spec) error {
 	m.progs[hookEgress] = [2]*ebpf.Program{coll.Programs["flow_egress"], coll.Programs["flow_egress_l3"]}
 	m.collector = newCollector(coll.Maps["flow_table"], events, &m.cfg)
 	return nil
-}
-
-// natSupport says why conntrack entries cannot be read, "" when they can, and
-// returns the BTF of the nf_conntrack module where its types are only there.
-func natSupport() ([]*btf.Spec, string) {
-	kernel, err := btf.LoadKernelSpec()
-	if err != nil {
-		return nil, "the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
-	}
-	if _, err := kernel.AnyTypeByName("bpf_cast_to_kern_ctx"); err != nil {
-		return nil, "needs Linux 6.2 (kfunc bpf_cast_to_kern_ctx)"
-	}
-	var conn *btf.Struct
-	if kernel.TypeByName("nf_conn", &conn) == nil {
-		return nil, ""
-	}
-	module, err := btf.LoadKernelModuleSpec("nf_conntrack")
-	if err != nil {
-		return nil, "the nf_conntrack module is not loaded: without it nothing is translated; load it before weir when NAT is set up later"
-	}
-	return []*btf.Spec{module}, ""
 }
 
 // currentNetNS returns the inode of the calling thread's network namespace.

@@ -306,3 +306,21 @@ func TestSegments(t *testing.T) {
 		})
 	}
 }
+
+// The outside of a tunnel repeats the headers inside in each segment, too.
+func TestSegmentsInTunnel(t *testing.T) {
+	const inside = 8 + 14 + 20 + 32 // VXLAN, Ethernet, IPv4, TCP with timestamps
+	for _, c := range []struct{ payload, headers int }{
+		{4 * 700, 42 + inside},
+		{4*700 - 60, 42 + inside - 60}, // the last segment is not full: less is known
+		{3*700 + 1, 42},
+	} {
+		b := newBench(t, Config{}, nil)
+		f := frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolUDP), &layers.UDP{SrcPort: 40000, DstPort: 4789}, body(inside+c.payload))
+		b.run(hookEgress, f, &skb{GsoSegs: 4, GsoSize: 700})
+		want := uint64(len(f) + 3*c.headers)
+		if l := b.ledger(hookEgress); l.Seen != (Sum{4, want}) {
+			t.Errorf("%d octets of payload: %+v, want %d octets in 4 packets", c.payload, l.Seen, want)
+		}
+	}
+}

@@ -28,14 +28,19 @@ type Stats struct {
 	Takeovers    uint64 // a flow's direction moved to another device
 	Stray        uint64 // packets at devices being attached or removed, not counted elsewhere
 
-	// Overflow, FragUnknown, NonFlow and Malformed are sums over all devices. A
+	// Total is the sum of the ledgers of all devices, those that are gone too. A
 	// packet that crosses several devices while the table is full is in Overflow
 	// once for each.
-	Overflow, FragUnknown, NonFlow, Malformed Sum
+	Total Ledger
+	// Carried is what the devices' own counters should say of what is in Total,
+	// see the package documentation; it differs from SKBs and SKBOctets where they
+	// leave the Ethernet header out.
+	Carried Sum
 
 	// AttachGaps counts devices that appeared after the start; GapSeconds is the
 	// time from the kernel's notice to attachment, and Gap what they had carried
-	// by then by their own counters.
+	// by then by their own counters. A device that was gone before it was attached
+	// to is in AttachGaps and Gap.
 	AttachGaps   uint64
 	GapSeconds   float64
 	Gap          Sum
@@ -82,6 +87,7 @@ func (m *Meter) Stats() (Stats, error) {
 	}
 	sum := m.gone[hookIngress]
 	sum.add(&m.gone[hookEgress])
+	s.Carried = m.goneCarried
 	for _, d := range m.devs {
 		if d.state != StateAttached {
 			continue
@@ -93,10 +99,10 @@ func (m *Meter) Stats() (Stats, error) {
 				return s, fmt.Errorf("read the ledger of %s: %w", d.name, err)
 			}
 			sum.add(v)
+			s.Carried.add(d.carried(hook, v))
 		}
 	}
-	s.Overflow, s.FragUnknown = Sum(sum.Overflow), Sum(sum.Frag)
-	s.NonFlow, s.Malformed = Sum(sum.Nonflow), Sum(sum.Malformed)
+	s.Total = sum.ledger()
 	return s, nil
 }
 

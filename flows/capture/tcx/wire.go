@@ -19,7 +19,8 @@ type flowKey struct {
 	A, B         [16]uint8
 	APort, BPort uint16
 	Proto        uint8
-	_            [3]uint8
+	_            uint8
+	Domain       uint16
 }
 
 type flowDir struct {
@@ -35,7 +36,8 @@ type flowVal struct {
 	First    uint8
 	Loopback uint8
 	NatDone  uint8
-	_        [5]uint8
+	Quick    uint8
+	_        [4]uint8
 	Dir      [2]flowDir
 }
 
@@ -93,11 +95,11 @@ type flowNat struct {
 }
 
 func (k *flowKey) key() flows.Key {
-	return flows.Key{Src: k.A, Dst: k.B, SrcPort: k.APort, DstPort: k.BPort, Proto: flows.Proto(k.Proto)}
+	return flows.Key{Src: k.A, Dst: k.B, SrcPort: k.APort, DstPort: k.BPort, Proto: flows.Proto(k.Proto), Domain: k.Domain}
 }
 
-func (t *natTuple) key() flows.Key {
-	return flows.Key{Src: t.Src, Dst: t.Dst, SrcPort: t.Sport, DstPort: t.Dport, Proto: flows.Proto(t.Proto)}
+func (t *natTuple) key(netns uint32) flows.Key {
+	return flows.NATKey(t.Src, t.Dst, t.Sport, t.Dport, flows.Proto(t.Proto), netns)
 }
 
 // flags folds the byte per flag into the bits of flows.TCPFlags.
