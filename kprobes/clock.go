@@ -46,3 +46,12 @@ func (c *clock) unix(boot uint64) int64 {
 	}
 	return int64(boot) + c.offset
 }
+
+// bootTime returns CLOCK_BOOTTIME in ns.
+func bootTime() (uint64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0, fmt.Errorf("read clock: %w", err)
+	}
+	return uint64(ts.Nano()), nil
+}

@@ -21,9 +21,17 @@ type Config struct {
 	// PeerIdle is how long a datagram peer may be silent before its entry is
 	// dropped; 0 means 60 s.
 	PeerIdle time.Duration
+	// Payload has the beginning of each turn of TCP connections copied, and DNS and
+	// QUIC datagrams (PayloadEvent), PayloadOctets of each turn (0: 4096, the most;
+	// PayloadNone: only when turns begin and end).
+	Payload       bool
+	PayloadOctets int
 	// Log receives what could not be attached; nil discards.
 	Log *slog.Logger
 }
+
+// PayloadNone as Config.PayloadOctets copies nothing of TCP connections.
+const PayloadNone = -1
 
 // DefaultConfig returns the defaults spelled out.
 func DefaultConfig() Config { return Config{PeerIdle: time.Minute} }
@@ -33,12 +41,18 @@ func (c *Config) Validate() error {
 	if c.PeerIdle < 0 {
 		return fmt.Errorf("peer idle time %v is negative: use 0 for the default of 60s", c.PeerIdle)
 	}
+	if c.PayloadOctets < PayloadNone || c.PayloadOctets > maxPayloadOctets {
+		return fmt.Errorf("payload octets %d: want 0 to %d", c.PayloadOctets, maxPayloadOctets)
+	}
 	return nil
 }
 
 func (c Config) withDefaults() Config {
 	if c.PeerIdle == 0 {
 		c.PeerIdle = DefaultConfig().PeerIdle
+	}
+	if c.PayloadOctets == 0 {
+		c.PayloadOctets = maxPayloadOctets
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -14,16 +14,23 @@ type decoder struct {
 	sock   SocketEvent
 	proc   ProcessEvent
 	cgroup CgroupEvent
+	nat    flows.NAT
+	load   PayloadEvent
 
 	wireSock   wireSock
 	wireDgram  wireDatagram
+	wireBound  wireBound
+	wireNAT    wireNAT
 	wireProc   wireProc
 	wireCgroup wireCgroup
+	wireLoad   wirePayload
 
 	// what the Set itself wants to know
 	listener func(*SocketEvent)
 	ended    func(cookie uint64)
 	datagram func(*wireDatagram)
+
+	bootstrapped uint64 // boottime ns when the sockets of before were all known, 0 not yet
 
 	errors uint64 // records that could not be understood
 }
@@ -57,6 +64,12 @@ func (d *decoder) decode(b []byte, typ uint32, h Handler) bool {
 			d.datagram(&d.wireDgram)
 		}
 		return true
+	case recKernelBound:
+		return d.kernelBound(b, h)
+	case recNAT:
+		return d.translation(b, h)
+	case recPayload:
+		return d.payload(b, h)
 	case recProcExisting, recProcFork, recProcExec, recProcExit, recSelf:
 		return d.process(b, typ, h)
 	case recCgroupCreated, recCgroupRemoved:
@@ -84,6 +97,9 @@ func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
 		FinReceived: w.Flags&flagFinReceived != 0,
 		FinAcked:    w.Flags&flagFinAcked != 0,
 		HasBase:     w.Flags&flagHasBase != 0,
+		Redirected:  w.Flags&flagRedirected != 0,
+		NoSYN:       w.Flags&flagNoSYN != 0,
+		Drops:       w.Drops,
 		Switches:    w.Switches,
 		Opened:      d.clock.unix(w.Open),
 		SYN:         d.clock.unix(w.SYN),
@@ -95,18 +111,23 @@ func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
 		Retransmits: w.Retrans,
 		SRTT:        w.SRTT,
 		MinRTT:      w.MinRTT,
+		Jitter:      w.MeanDeviation,
+		OutOfOrder:  w.OutOfOrder,
+		Duplicates:  w.Duplicates,
 		Errno:       w.Err,
 		SndBase:     w.SndBase,
 		RcvBase:     w.RcvBase,
 	}
 	setOwner(&e.Opener, &w.Opener)
 	setOwner(&e.Owner, &w.Owner)
+	e.OpenerAt, e.OwnerAt, e.OwnerHook = d.clock.unix(w.Opener.At), d.clock.unix(w.Owner.At), IOHook(w.Owner.Hook)
+	e.Accepted, e.Acceptor = d.clock.unix(w.Accept), w.AcceptTGID
 	e.Self = d.isSelf(&e.Owner) || !e.Owner.Known() && d.isSelf(&e.Opener)
 	if typ == recSockClosed {
-		e.Kind = SocketClosed
+		e.Kind, e.Reset = SocketClosed, resetReason(w.Flags)
 		// The kernel had no port left: it fails after SYN_SENT and leaves
 		// nothing in sk_err.
-		if e.State == TCPSynSent && e.Errno == 0 && e.Key.SrcPort == 0 {
+		if e.State == TCPSynSent && e.Errno == 0 && e.Key.SrcPort == 0 && !e.NoSYN {
 			e.Errno = int32(unix.EADDRNOTAVAIL)
 		}
 	}
@@ -118,6 +139,58 @@ func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
 	return true
 }
 
+func resetReason(flags uint16) ResetReason {
+	switch {
+	case flags&flagUnread != 0:
+		return ResetUnread
+	case flags&flagLinger != 0:
+		return ResetLinger
+	}
+	return ResetUnknown
+}
+
+// kernelBound tells of a port of the kernel's own. One from before the bootstrap may
+// be a process's socket that was not known yet.
+func (d *decoder) kernelBound(b []byte, h Handler) bool {
+	w := &d.wireBound
+	if !load(w, b) {
+		return false
+	}
+	if d.bootstrapped == 0 || w.Time < d.bootstrapped {
+		return true
+	}
+	d.sock = SocketEvent{
+		Kind: SocketSnapshot, Role: RoleListener, Time: d.clock.unix(w.Time),
+		Key:    flows.Key{Src: w.LocalAddr, SrcPort: w.LocalPort, Proto: flows.Proto(w.Proto), NetNS: w.NetNS},
+		Opener: kernelOwner, Owner: kernelOwner,
+	}
+	h.Socket(&d.sock)
+	return true
+}
+
+// kernelOwner stands for the kernel where no task of it is known: kthreadd, the
+// parent of its threads.
+var kernelOwner = Owner{ProcessID: ProcessID{PID: kthreadd}, Comm: Comm{'k', 'e', 'r', 'n', 'e', 'l'}, How: OwnerCreate}
+
+const kthreadd = 2
+
+// IsKernel says whether the owner is the kernel, not a process.
+func (o *Owner) IsKernel() bool { return o.PID == kthreadd }
+
+func (d *decoder) translation(b []byte, h Handler) bool {
+	w := &d.wireNAT
+	if !load(w, b) {
+		return false
+	}
+	d.nat = flows.NAT{Time: d.clock.unix(w.Time), Orig: w.Orig.key(w.NetNS), Reply: w.Reply.key(w.NetNS)}
+	h.NAT(&d.nat)
+	return true
+}
+
+func (t *wireTuple) key(netns uint32) flows.Key {
+	return flows.NATKey(t.Src, t.Dst, t.SrcPort, t.DstPort, flows.Proto(t.Proto), netns)
+}
+
 func (d *decoder) isSelf(o *Owner) bool { return o.Known() && o.ProcessID == d.self }
 
 func setOwner(o *Owner, w *wireOwner) {
@@ -126,6 +199,7 @@ func setOwner(o *Owner, w *wireOwner) {
 	o.CgroupV2, o.CgroupV1 = w.CgroupV2, w.CgroupV1
 	o.Comm = w.Comm
 	o.How = OwnerHow(w.How)
+	o.Exec = w.Exec
 }
 
 // processKinds is indexed by the record type, from recProcExisting on.
@@ -155,6 +229,7 @@ func (d *decoder) process(b []byte, typ uint32, h Handler) bool {
 		CgroupV2:  w.Who.CgroupV2,
 		CgroupV1:  w.Who.CgroupV1,
 		Comm:      w.Who.Comm,
+		Exec:      w.Who.Exec,
 		Filename:  data[:file],
 		Exe:       data[file : file+exe],
 		Cmdline:   data[file+exe : file+exe+args],
@@ -178,6 +253,8 @@ func (d *decoder) cgroupEvent(b []byte, typ uint32, h Handler) bool {
 		ID:      w.ID,
 		Unified: w.Unified != 0,
 		Path:    path[:w.PathLen],
+
+		Truncated: w.PathLen >= cgroupPathMax-1,
 	}
 	if typ == recCgroupRemoved {
 		e.Kind = CgroupRemoved

@@ -37,8 +37,9 @@ func sampleSock() wireSock {
 	w := wireSock{
 		wireHeader: wireHeader{Time: 90, Type: recSockClosed},
 		Cookie:     7, Open: 10, SYN: 20, Established: 0, Sent: 5, Received: 6,
-		Opener:    wireOwner{Start: 1, TGID: 2, UID: 3, CgroupV1: 4, CgroupV2: 5, How: uint8(OwnerConnect), Comm: [16]byte{'c', 'u', 'r', 'l'}},
-		Owner:     wireOwner{Start: 8, TGID: 9, How: uint8(OwnerIO)},
+		Opener: wireOwner{Start: 1, TGID: 2, UID: 3, CgroupV1: 4, CgroupV2: 5, How: uint8(OwnerConnect), Comm: [16]byte{'c', 'u', 'r', 'l'}, At: 20},
+		Owner:  wireOwner{Start: 8, TGID: 9, How: uint8(OwnerIO), At: 40, Hook: uint8(IOSent), Exec: 22},
+		Accept: 30, AcceptTGID: 21,
 		LocalPort: 1234, RemotePort: 443, NetNS: 11, SegsOut: 12, SegsIn: 13, Retrans: 14, SRTT: 15, MinRTT: 16,
 		Err: int32(unix.ETIMEDOUT), Switches: 17, SndBase: 18, RcvBase: 19,
 		Flags: flagBaseline | flagFinAcked | flagHasBase, Role: uint8(RoleClient), State: uint8(TCPFinWait2),
@@ -59,7 +60,8 @@ func TestDecodeSocket(t *testing.T) {
 		Key:   flows.Key{Src: loopback4, Dst: flows.Addr{0: 0x20, 15: 1}, SrcPort: 1234, DstPort: 443, Proto: flows.TCP, NetNS: 11},
 		State: TCPFinWait2, Baseline: true, Self: true, FinAcked: true, HasBase: true,
 		Opener:   Owner{ProcessID: ProcessID{PID: 2, Start: 1}, UID: 3, CgroupV1: 4, CgroupV2: 5, How: OwnerConnect, Comm: Comm{'c', 'u', 'r', 'l'}},
-		Owner:    Owner{ProcessID: ProcessID{PID: 9, Start: 8}, How: OwnerIO},
+		Owner:    Owner{ProcessID: ProcessID{PID: 9, Start: 8}, How: OwnerIO, Exec: 22},
+		OpenerAt: 1020, OwnerAt: 1040, OwnerHook: IOSent, Accepted: 1030, Acceptor: 21,
 		Switches: 17, Opened: 1010, SYN: 1020, Sent: 5, Received: 6,
 		SegsOut: 12, SegsIn: 13, Retransmits: 14, SRTT: 15, MinRTT: 16,
 		Errno: int32(unix.ETIMEDOUT), SndBase: 18, RcvBase: 19,
@@ -108,6 +110,26 @@ func TestDecodeCgroup(t *testing.T) {
 	}
 }
 
+// A port of the kernel's own is told as its listener; one from before the bootstrap
+// may be anybody's.
+func TestDecodeKernelBound(t *testing.T) {
+	var r recorder
+	d := newDecoder()
+	w := wireBound{wireHeader: wireHeader{Time: 90, Type: recKernelBound}, NetNS: 11, LocalPort: 4789, Proto: uint8(flows.UDP), LocalAddr: loopback4}
+	for _, since := range []uint64{0, 91, 90} {
+		d.bootstrapped = since
+		d.next(octets(w, ""), &r)
+	}
+	if len(r.sockets) != 1 || d.errors != 0 {
+		t.Fatalf("%+v, %d errors", r.sockets, d.errors)
+	}
+	e := &r.sockets[0]
+	want := flows.Key{Src: loopback4, SrcPort: 4789, Proto: flows.UDP, NetNS: 11}
+	if e.Role != RoleListener || e.Time != 1090 || e.Key != want || !e.Owner.IsKernel() || e.Owner.Comm.String() != "kernel" {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestDecodeErrors(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"empty":               {},
@@ -137,11 +159,13 @@ func (d *discard) Socket(*SocketEvent)   { d.n++ }
 func (d *discard) Peer(*PeerEvent)       { d.n++ }
 func (d *discard) Process(*ProcessEvent) { d.n++ }
 func (d *discard) Cgroup(*CgroupEvent)   { d.n++ }
+func (d *discard) NAT(*flows.NAT)        { d.n++ }
 
 func sampleStream() []byte {
 	b := octets(sampleSock(), "")
 	b = append(b, octets(wireProc{wireHeader: wireHeader{Type: recProcExec}, FilenameLen: 4, CmdlineLen: 3}, "fileabc")...)
 	b = append(b, octets(wireDatagram{wireHeader: wireHeader{Type: recDatagramReleased}, Cookie: 1}, "")...)
+	b = append(b, octets(wireBound{wireHeader: wireHeader{Time: 1, Type: recKernelBound}}, "")...)
 	return append(b, octets(wireCgroup{wireHeader: wireHeader{Type: recCgroupCreated}, PathLen: 5}, "/path")...)
 }
 

@@ -60,10 +60,19 @@ type recorder struct {
 	peers   []PeerEvent
 	procs   []ProcessEvent
 	cgroups []CgroupEvent
+	nats    []flows.NAT
+	loads   []PayloadEvent
 }
 
 func (r *recorder) Socket(e *SocketEvent) { r.sockets = append(r.sockets, *e) }
 func (r *recorder) Peer(e *PeerEvent)     { r.peers = append(r.peers, *e) }
+func (r *recorder) NAT(n *flows.NAT)      { r.nats = append(r.nats, *n) }
+
+func (r *recorder) Payload(e *PayloadEvent) {
+	c := *e
+	c.Data = bytes.Clone(e.Data)
+	r.loads = append(r.loads, c)
+}
 
 func (r *recorder) Process(e *ProcessEvent) {
 	c := *e
@@ -196,7 +205,7 @@ func (f *fixture) attached(program string) bool {
 func (f *fixture) need(programs ...string) {
 	f.t.Helper()
 	for _, p := range programs {
-		if !f.attached(p) {
+		if !f.attached(p) && !replaced(f.set.status, p) {
 			f.t.Skipf("this kernel has no %s: %s", p, f.set.status[probeIndex(p)].Reason)
 		}
 	}

@@ -3,6 +3,7 @@ package kprobes
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"syscall"
 
@@ -54,7 +55,7 @@ func loadSet(cfg Config) (*Set, error) {
 		p := &probes[i]
 		switch {
 		case p.standsIn != "": // Attach will know whether it is needed
-		case p.hot && s.cfg.NoIOHooks:
+		case p.hot && s.cfg.NoIOHooks, p.payload && !s.cfg.Payload:
 			s.status[i].State, s.status[i].Reason = StateOff, "left out by configuration"
 		default:
 			s.loadProbe(i)
@@ -64,14 +65,25 @@ func loadSet(cfg Config) (*Set, error) {
 }
 
 func (s *Set) loadMaps() error {
-	for o, get := range [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess} {
+	for o, get := range [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess, objPayload: bpf.LoadL7} {
+		if object(o) == objPayload && !s.cfg.Payload {
+			continue
+		}
 		spec, err := get()
 		if err != nil {
 			return fmt.Errorf("read embedded BPF object: %w", err)
 		}
 		s.specs[o] = spec
 		s.maps[o] = make(map[string]*ebpf.Map)
+		if v := spec.Variables["turn_octets"]; v != nil {
+			if err := v.Set(uint32(max(s.cfg.PayloadOctets, 0))); err != nil {
+				return fmt.Errorf("set how much payload is copied: %w", err)
+			}
+		}
 		for name, ms := range spec.Maps {
+			if object(o) == objPayload && (name == "sk_ctx" || name == ".rodata") {
+				continue // the socket path's, which knows the owners; constants: each program's own
+			}
 			m, err := ebpf.NewMap(ms)
 			if err != nil {
 				return fmt.Errorf("create BPF map %s: %w (%s)", name, err, remedy(err))
@@ -86,13 +98,21 @@ func (s *Set) loadMaps() error {
 		}
 		s.rings[i].SetDeadline(longAgo) // never wait, only look
 	}
-	return nil
+	return s.openPayload()
 }
 
 // loadProbe loads the program of probes[i] and notes a failure in its status.
 func (s *Set) loadProbe(i int) bool {
 	p, st := &probes[i], &s.status[i]
-	prog, err := s.loadProgram(p)
+	var types []*btf.Spec
+	if p.conntrack {
+		var why string
+		if types, why = bpf.ConntrackTypes(); why != "" {
+			st.State, st.Reason = StateMissing, why
+			return false
+		}
+	}
+	prog, err := s.loadProgram(p, types)
 	if err != nil {
 		st.State, st.Reason = explain(p, err)
 		s.errs[i] = err
@@ -105,19 +125,32 @@ func (s *Set) loadProbe(i int) bool {
 }
 
 // loadProgram loads one program on top of the maps that exist.
-func (s *Set) loadProgram(p *probe) (*ebpf.Program, error) {
+func (s *Set) loadProgram(p *probe, types []*btf.Spec) (*ebpf.Program, error) {
 	spec := s.specs[p.object].Copy()
 	spec.Programs = map[string]*ebpf.ProgramSpec{p.program: spec.Programs[p.program]}
-	spec.Variables = nil
+	if p.object != objPayload { // else there is one to set
+		spec.Variables = nil
+	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		MapReplacements: s.maps[p.object],
+		MapReplacements: s.mapsFor(p.object),
 		Cache:           s.btf,
+		Programs:        ebpf.ProgramOptions{ExtraRelocationTargets: types},
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer coll.Close()
 	return coll.DetachProgram(p.program), nil
+}
+
+// mapsFor are the maps of an object, and those it shares with another.
+func (s *Set) mapsFor(o object) map[string]*ebpf.Map {
+	if o != objPayload {
+		return s.maps[o]
+	}
+	all := maps.Clone(s.maps[o])
+	all["sk_ctx"] = s.maps[objSocket]["sk_ctx"]
+	return all
 }
 
 // Attach attaches what was loaded, and what stands in for the rest. Call it once:

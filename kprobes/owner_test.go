@@ -106,6 +106,15 @@ func TestKernelPrefork(t *testing.T) {
 		if e.Opener.PID != hostPID(t, f) {
 			t.Errorf("opener %d is not who listens", e.Opener.PID)
 		}
+		if f.attached("getpeername4") && (e.Acceptor != uint32(want) || e.Accepted < e.Opened || e.OwnerAt < e.Accepted) {
+			t.Errorf("opened %d, accepted %d by %d, owner known at %d; served by %d", e.Opened, e.Accepted, e.Acceptor, e.OwnerAt, want)
+		}
+		if e.OpenerAt == 0 || e.OpenerAt > e.Opened || e.OwnerAt < e.Opened || e.OwnerAt > e.Time {
+			t.Errorf("listener known at %d, opened %d, owner known at %d, closed %d", e.OpenerAt, e.Opened, e.OwnerAt, e.Time)
+		}
+		if f.attached("sock_send_length") && e.OwnerHook != IOSent {
+			t.Errorf("owner known by hook %d", e.OwnerHook)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/weir-probe/weir/flows"
 )
@@ -20,8 +19,12 @@ const peerSlack = 1_000_000_000
 
 // socketOwner is what is known of a datagram socket besides its traffic.
 type socketOwner struct {
-	owner Owner
-	netns uint32
+	opener, owner Owner
+	openerAt, at  uint64 // boottime ns, when opener and owner were learnt
+	hook          IOHook
+	switches      uint32
+	netns         uint32
+	refused       uint32
 }
 
 // peerTable is the user-space half of the datagram accounting. Owners are read
@@ -45,7 +48,8 @@ func (t *peerTable) init() {
 
 // owner takes a record about a datagram socket.
 func (t *peerTable) owner(w *wireDatagram) {
-	o := socketOwner{netns: w.NetNS}
+	o := socketOwner{netns: w.NetNS, refused: w.Refused, switches: w.Switches, openerAt: w.Opener.At, at: w.Owner.At, hook: IOHook(w.Owner.Hook)}
+	setOwner(&o.opener, &w.Opener)
 	setOwner(&o.owner, &w.Owner)
 	if w.Type == recDatagramReleased {
 		t.gone[w.Cookie] = o
@@ -75,11 +79,10 @@ func (t *peerTable) find(cookie uint64) (o socketOwner, released bool) {
 // whose socket closed before it was read.
 func (s *Set) Peers(h Handler) error {
 	t := &s.peers
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return fmt.Errorf("read clock: %w", err)
+	now, err := bootTime()
+	if err != nil {
+		return err
 	}
-	now := uint64(ts.Nano())
 	if err := s.readPeers("udp_peer"); err != nil {
 		return err
 	}
@@ -157,7 +160,13 @@ func (s *Set) fillPeer(e *PeerEvent, k *peerKey, v *peerValue, o *socketOwner) {
 		},
 		Role:            RoleClient,
 		Self:            s.dec.isSelf(&o.owner),
+		Opener:          o.opener,
 		Owner:           o.owner,
+		OpenerAt:        s.dec.clock.unix(o.openerAt),
+		OwnerAt:         s.dec.clock.unix(o.at),
+		OwnerHook:       o.hook,
+		Switches:        o.switches,
+		Refused:         o.refused,
 		First:           s.dec.clock.unix(v.First),
 		Last:            s.dec.clock.unix(v.Last),
 		Sent:            v.TxBytes,

@@ -97,6 +97,9 @@ func TestKernelUDP(t *testing.T) {
 				if e.Key.Src != r.Key.Dst || e.Key.Dst != r.Key.Src {
 					t.Errorf("addresses %v, %v do not mirror", e.Key, r.Key)
 				}
+				if e.OwnerAt == 0 || r.OwnerAt == 0 || s.size > 0 && f.attached("sock_send_length") && (e.OwnerHook != IOSent || e.OwnerAt > e.Last+1e9) {
+					t.Errorf("owners known at %d by hook %d and at %d by hook %d", e.OwnerAt, e.OwnerHook, r.OwnerAt, r.OwnerHook)
+				}
 				if e.First == 0 || e.Last < e.First {
 					t.Errorf("times %d, %d", e.First, e.Last)
 				}

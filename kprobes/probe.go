@@ -27,6 +27,7 @@ type object uint8
 const (
 	objSocket object = iota
 	objProcess
+	objPayload
 	objects
 )
 
@@ -52,7 +53,10 @@ type probe struct {
 	standsIn string // this one is loaded only when that program is not attached
 	hot      bool   // runs at every send or receive: Config.NoIOHooks leaves it out
 	required bool
-	loses    string
+	// conntrack marks a program that reads conntrack entries: bpf.ConntrackTypes.
+	conntrack bool
+	payload   bool // Config.Payload asks for it
+	loses     string
 }
 
 // probes is all there is. Order matters: what stands in comes after what it
@@ -63,9 +67,9 @@ var probes = []probe{
 	{program: "tcp_rcv_space_adjust", kind: kindTracing, hook: "tp_btf/tcp_rcv_space_adjust", needs: "Linux ≥ 5.12 with BTF",
 		loses: "the process that reads an accepted TCP connection"},
 	{program: "sock_send_length", kind: kindTracing, hook: "tp_btf/sock_send_length", needs: "Linux ≥ 6.3", fallback: "sendmsg4", hot: true,
-		loses: "the process that sends, where it did not open the socket"},
+		loses: "the process that sends, where it did not open the socket; what a sockmap redirects"},
 	{program: "sock_recv_length", kind: kindTracing, hook: "tp_btf/sock_recv_length", needs: "Linux ≥ 6.3", fallback: "recvmsg4", hot: true,
-		loses: "the process that receives datagrams, where it did not open the socket"},
+		loses: "the process that receives datagrams, where it did not open the socket; what a sockmap redirects"},
 	{program: "sock_create", kind: kindCgroup, hook: "cgroup/sock_create", needs: "Linux ≥ 5.8 and cgroup v2",
 		loses: "the creator of UDP, ICMP and raw sockets"},
 	{program: "sock_release", kind: kindCgroup, hook: "cgroup/sock_release", needs: "Linux ≥ 5.9 and cgroup v2",
@@ -74,7 +78,13 @@ var probes = []probe{
 		loses: "who accepted an IPv4 connection, before its first data"},
 	{program: "getpeername6", kind: kindCgroup, hook: "cgroup/getpeername6", needs: "Linux ≥ 5.8 and cgroup v2", fallback: "tcp_rcv_space_adjust",
 		loses: "who accepted an IPv6 connection, before its first data"},
-	{program: "peer_egress", kind: kindCgroup, hook: "cgroup_skb/egress", needs: "Linux ≥ 5.8 and cgroup v2",
+	{program: "post_bind4", kind: kindCgroup, hook: "cgroup/post_bind4", needs: "Linux ≥ 5.8 and cgroup v2",
+		loses: "that an IPv4 tunnel's packets are the kernel's"},
+	{program: "post_bind6", kind: kindCgroup, hook: "cgroup/post_bind6", needs: "Linux ≥ 5.8 and cgroup v2",
+		loses: "that an IPv6 tunnel's packets are the kernel's"},
+	{program: "peer_egress_nat", kind: kindCgroup, hook: "cgroup_skb/egress with conntrack", needs: "Linux ≥ 6.2 and nf_conntrack", fallback: "peer_egress", conntrack: true,
+		loses: "translations in the namespaces of sockets: conntrack's own events tell them later"},
+	{program: "peer_egress", kind: kindCgroup, hook: "cgroup_skb/egress", needs: "Linux ≥ 5.8 and cgroup v2", standsIn: "peer_egress_nat",
 		loses: "sent UDP and ICMP"},
 	{program: "peer_ingress", kind: kindCgroup, hook: "cgroup_skb/ingress", needs: "Linux ≥ 5.8 and cgroup v2",
 		loses: "received UDP and ICMP"},
@@ -90,6 +100,12 @@ var probes = []probe{
 		loses: "receivers on IPv4 datagram sockets"},
 	{program: "recvmsg6", kind: kindCgroup, hook: "cgroup/recvmsg6", needs: "Linux ≥ 5.2 and cgroup v2", standsIn: "sock_recv_length",
 		loses: "receivers on IPv6 datagram sockets"},
+	{program: "attempt4", kind: kindCgroup, hook: "cgroup/connect4 attempts", needs: "Linux ≥ 5.8 and cgroup v2",
+		loses: "IPv4 connects that fail before a SYN"},
+	{program: "attempt6", kind: kindCgroup, hook: "cgroup/connect6 attempts", needs: "Linux ≥ 5.8 and cgroup v2",
+		loses: "IPv6 connects that fail before a SYN"},
+	{program: "inet_sk_error_report", kind: kindTracing, hook: "tp_btf/inet_sk_error_report", needs: "Linux ≥ 5.14 with BTF",
+		loses: "datagrams that a port unreachable came back for"},
 	{program: "snapshot_tcp", kind: kindStorageIter, hook: "iter/bpf_sk_storage_map", needs: "Linux ≥ 5.12 with BTF",
 		loses: "open connections before they close"},
 	{program: "datagram_owners", kind: kindStorageIter, hook: "iter/bpf_sk_storage_map", needs: "Linux ≥ 5.12 with BTF", fallback: "sock_release",
@@ -98,6 +114,10 @@ var probes = []probe{
 		loses: "which of several holders of an older socket serves it"},
 	{program: "bootstrap_sockets", kind: kindIter, hook: "iter/task_file", needs: "Linux ≥ 5.12 with BTF",
 		loses: "owners of sockets older than the probe, until they are used"},
+	{program: "payload_egress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/egress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
+		loses: "requests: their names, answers and response times; names by DNS"},
+	{program: "payload_ingress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/ingress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
+		loses: "requests: their names, answers and response times; names by DNS"},
 	{program: "sched_process_exec", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_exec", needs: "Linux ≥ 5.8 with BTF",
 		loses: "names and command lines of short-lived processes"},
 	{program: "sched_process_fork", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_fork", needs: "Linux ≥ 5.8 with BTF",

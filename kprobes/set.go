@@ -38,16 +38,18 @@ type Set struct {
 	status   []Status
 	errs     []error            // by probe, nil where there was none
 	rings    [2]*ringbuf.Reader // identity first, then sockets
+	payload  *ringbuf.Reader    // nil where there is none
 	rec      ringbuf.Record
 	iterBuf  []byte
 	dec      decoder
 	peers    peerTable
 	// listeners maps the cookie of a listening socket to where it listens.
-	listeners map[uint64]flows.Key
-	round     uint32 // of snapshots, see SnapshotAll
-	stats     Stats
-	perCPU    []uint64
-	closed    bool
+	listeners    map[uint64]flows.Key
+	round        uint32 // of snapshots, see SnapshotAll
+	stats        Stats
+	perCPU       []uint64
+	payloadStats PayloadStats // what user space counts
+	closed       bool
 }
 
 func newSet(cfg Config) *Set {
@@ -94,7 +96,11 @@ func (s *Set) Bootstrap(h Handler) error {
 	for _, it := range []string{"existing_sleepable", "existing", "find_listeners", "bootstrap_sockets"} {
 		errs = append(errs, s.iterate(it, h))
 	}
-	return errors.Join(append(errs, s.Snapshot(h))...)
+	now, err := bootTime()
+	if s.status[probeIndex("sock_create")].State == StateAttached {
+		s.dec.bootstrapped = now
+	}
+	return errors.Join(append(errs, err, s.Snapshot(h))...)
 }
 
 // Drain hands h every record in the ring buffers and returns how many there
@@ -121,7 +127,8 @@ func (s *Set) Drain(h Handler) (int, error) {
 			return total, fmt.Errorf("drain events: %w", err)
 		}
 	}
-	return total, nil
+	n, err := s.drainPayload(h, fresh)
+	return total + n, err
 }
 
 func (s *Set) drainRing(ring *ringbuf.Reader, h Handler) (int, error) {
@@ -228,6 +235,9 @@ func (s *Set) Close() error {
 		if r != nil {
 			errs = append(errs, r.Close())
 		}
+	}
+	if s.payload != nil {
+		errs = append(errs, s.payload.Close())
 	}
 	for _, p := range s.programs {
 		errs = append(errs, p.Close())

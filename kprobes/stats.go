@@ -7,8 +7,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Stats counts every loss of the socket path since Load. In the order of
-// enum stat in bpf/include/stats.h, then what user space counts itself.
+// Stats counts every loss of the socket path since Load, and the translations it
+// told. In the order of enum stat in bpf/include/stats.h, then what user space
+// counts itself.
 type Stats struct {
 	LostClosed   uint64 // events ring full: ends of connections (their tail since the last snapshot)
 	LostListener uint64 // events ring full: a listener's beginning or end
@@ -24,6 +25,8 @@ type Stats struct {
 	PeerLostBytes       uint64
 	UnparsedPackets     uint64 // datagrams whose headers could not be read
 	OwnerBusy           uint64 // owner updates skipped because another CPU wrote it
+	NATs                uint64 // translations told
+	LostNAT             uint64 // events ring full: translations
 
 	ProgramMisses  uint64 // runs the kernel skipped because a program was interrupted by itself
 	DecodeErrors   uint64 // records not understood
@@ -32,14 +35,14 @@ type Stats struct {
 	DrainLimited   uint64 // Drain calls that left records for the next
 }
 
-const kernelStats = 13
+const kernelStats = 15
 
 // kernel returns the counters in the order of enum stat.
 func (s *Stats) kernel() [kernelStats]*uint64 {
 	return [kernelStats]*uint64{
 		&s.LostClosed, &s.LostListener, &s.LostReleased, &s.LostProcess, &s.LostCgroup,
 		&s.NoStorage, &s.CloseWithoutContext, &s.OverflowPackets, &s.OverflowBytes,
-		&s.PeerLostPackets, &s.PeerLostBytes, &s.UnparsedPackets, &s.OwnerBusy,
+		&s.PeerLostPackets, &s.PeerLostBytes, &s.UnparsedPackets, &s.OwnerBusy, &s.NATs, &s.LostNAT,
 	}
 }
 

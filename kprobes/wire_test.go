@@ -13,7 +13,7 @@ import (
 // TestWireLayout compares the Go structs with what the compiler made of wire.h.
 func TestWireLayout(t *testing.T) {
 	specs := make(map[string]*btf.Spec)
-	for name, get := range map[string]func() (*ebpf.CollectionSpec, error){"socket": bpf.LoadSocket, "process": bpf.LoadProcess} {
+	for name, get := range map[string]func() (*ebpf.CollectionSpec, error){"socket": bpf.LoadSocket, "process": bpf.LoadProcess, "l7": bpf.LoadL7} {
 		spec, err := get()
 		if err != nil {
 			t.Fatal(err)
@@ -29,10 +29,14 @@ func TestWireLayout(t *testing.T) {
 		{"socket", "owner", wireOwner{}, 0},
 		{"socket", "sock_rec", wireSock{}, 0},
 		{"socket", "dgram_rec", wireDatagram{}, 0},
+		{"socket", "bound_rec", wireBound{}, 0},
+		{"socket", "nat_tuple", wireTuple{}, 0},
+		{"socket", "nat_rec", wireNAT{}, 0},
 		{"socket", "peer_key", peerKey{}, 0},
 		{"socket", "peer_val", peerValue{}, 0},
+		{"l7", "l7_rec", wirePayload{}, 0},
 		{"process", "proc_rec", wireProc{}, 1024},
-		{"process", "cgroup_rec", wireCgroup{}, 512},
+		{"process", "cgroup_rec", wireCgroup{}, cgroupPathMax},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var cs *btf.Struct

@@ -34,6 +34,11 @@ func (s *Script) Cgroup(e kprobes.CgroupEvent) *Script {
 	return s.add(func(h kprobes.Handler) { c := e; h.Cgroup(&c) })
 }
 
+// NAT appends a translation.
+func (s *Script) NAT(n flows.NAT) *Script {
+	return s.add(func(h kprobes.Handler) { c := n; h.NAT(&c) })
+}
+
 // Connection appends what is seen of one TCP connection with both ends on this
 // host: the closing event of the client, then of the server. The client's end
 // is given; the server's mirrors it, with its own cookie and owner.
