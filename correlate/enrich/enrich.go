@@ -2,7 +2,7 @@ package enrich
 
 import (
 	"errors"
-	"strings"
+	"strconv"
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows"
@@ -25,7 +25,14 @@ type Containers interface {
 	Lookup(v2, v1 uint64) (c *correlate.Container, pending bool)
 }
 
-// Addresses says which container had an address at a time (docker.Client).
+// Groups says which control group a pair of ids is: its path from the root of
+// its hierarchy, and whether that is cgroup v1; empty when it is not known or
+// the root (container.Resolver).
+type Groups interface {
+	Group(v2, v1 uint64) (path string, legacy bool)
+}
+
+// Addresses says which container had an address at a time (engine.Link).
 type Addresses interface {
 	ByAddress(a flows.Addr, t int64) *correlate.Container
 }
@@ -35,16 +42,43 @@ type Host interface {
 	IsLocal(a flows.Addr) bool
 }
 
+// Networks says what a network namespace is called (netns.Table).
+type Networks interface {
+	Name(inode uint32) string
+}
+
+// Names says what an address elsewhere was called in a network namespace when a
+// connection to it began (unix ns), "" when that is not known, and whether a name
+// may be a display name: there is no end of names (dns.Table).
+type Names interface {
+	Name(a flows.Addr, netns uint32, began int64) string
+	Show(name string, now int64) bool
+}
+
+// Ranges says what files say of an address elsewhere: the name of its network, and
+// where it is (ranges.Table).
+type Ranges interface {
+	Name(a flows.Addr) (string, bool)
+	Geo(a flows.Addr) correlate.Geo
+}
+
 // Config is what a Chain asks, all of it optional. The answers come from memory.
 type Config struct {
 	Processes  Processes
 	Containers Containers
+	Groups     Groups
 	Addresses  []Addresses // the first that knows the address
 	Host       Host
+	Networks   Networks
+	// HostNetNS is the inode of the host's network namespace; 0 (not known) takes
+	// every address for the host's.
+	HostNetNS uint32
 	// Hostname names an end that is this host and no known process of it.
 	Hostname string
-	// Subnets name addresses elsewhere.
+	// Names, then Subnets, then Ranges name addresses elsewhere.
+	Names   Names
 	Subnets []Subnet
+	Ranges  Ranges
 }
 
 // Validate checks the subnets.
@@ -58,7 +92,9 @@ func (c Config) Validate() error {
 type Stats struct {
 	Containers, Processes                  uint64 // with a socket
 	ByAddress                              uint64 // containers known by address only
+	OtherNetwork                           uint64 // addresses of a container in a namespace where they are somebody else's
 	Host, Multicast, Subnets, OtherOutside uint64
+	ByName, ByRange                        uint64 // elsewhere, named by DNS, by files
 	Pending                                uint64 // answers that more was to follow
 }
 
@@ -66,8 +102,10 @@ type Stats struct {
 type Chain struct {
 	cfg     Config
 	subnets subnets
-	// display keeps the joined names of Compose services.
+	// display keeps the joined names of Compose services and workloads.
 	display map[*correlate.Container]string
+	systems map[correlate.Geo]string // likewise of autonomous systems
+	spaces  spaces
 	stats   Stats
 }
 
@@ -85,7 +123,7 @@ func New(cfg Config) (*Chain, error) {
 	if cfg.Hostname == "" {
 		return nil, errors.New("enrich: the name of this host is missing")
 	}
-	return &Chain{cfg: cfg, subnets: s, display: map[*correlate.Container]string{}}, nil
+	return &Chain{cfg: cfg, subnets: s, display: map[*correlate.Container]string{}, systems: map[correlate.Geo]string{}, spaces: spaces{host: cfg.HostNetNS, of: map[uint32]space{}}}, nil
 }
 
 // Stats returns the counters.
@@ -97,7 +135,7 @@ func (c *Chain) Enrich(e *correlate.Endpoint, owner, creator *kprobes.Owner, now
 	if owner != nil && owner.Known() {
 		pending = c.owned(e, owner, creator, now)
 	} else {
-		c.addressed(e, now)
+		pending = c.addressed(e, now)
 	}
 	if pending {
 		c.stats.Pending++
@@ -108,22 +146,35 @@ func (c *Chain) Enrich(e *correlate.Endpoint, owner, creator *kprobes.Owner, now
 // owned names an end whose socket's owner is known.
 func (c *Chain) owned(e *correlate.Endpoint, owner, creator *kprobes.Owner, now int64) (pending bool) {
 	e.Local = true
+	if c.cfg.Networks != nil {
+		e.NetName = c.cfg.Networks.Name(e.NetNS)
+	}
 	if c.cfg.Processes != nil {
+		var p bool
 		e.Process, pending = c.cfg.Processes.Lookup(owner, now)
-		if creator != nil && creator.Known() && creator.ProcessID != owner.ProcessID {
-			var p bool
+		switch {
+		case creator == nil || !creator.Known():
+		case creator.ProcessID == owner.ProcessID && creator.Exec == owner.Exec:
+		case creator.ProcessID == owner.ProcessID && creator.How == kprobes.OwnerConnect:
+			e.Current = e.Process
+			e.Process, p = c.cfg.Processes.Lookup(creator, now)
+		default:
 			e.Creator, p = c.cfg.Processes.Lookup(creator, now)
-			pending = pending || p
 		}
+		pending = pending || p
 	}
 	if c.cfg.Containers != nil {
 		var p bool
 		e.Contain, p = c.cfg.Containers.Lookup(owner.CgroupV2, owner.CgroupV1)
 		pending = pending || p
 	}
+	if c.cfg.Groups != nil {
+		e.Evidence.Group, e.Evidence.Legacy = c.cfg.Groups.Group(owner.CgroupV2, owner.CgroupV1)
+	}
 	switch {
 	case e.Contain != nil:
-		e.Kind, e.Name = correlate.KindContainer, c.displayName(e.Contain)
+		e.Kind, e.Name = e.Contain.Kind(), c.displayName(e.Contain)
+		c.spaces.learn(e.NetNS, e.Contain, now)
 		c.stats.Containers++
 	case e.Process != nil:
 		e.Kind, e.Name = correlate.KindProcess, processName(e.Process)
@@ -135,9 +186,23 @@ func (c *Chain) owned(e *correlate.Endpoint, owner, creator *kprobes.Owner, now 
 	return pending
 }
 
+// Group names the end that whatever runs in a control group is: of container ct, or
+// without one of a systemd unit. It is false where the group has no one name, for the
+// unit's says nothing lasting. It fills in nothing but Kind, Name, Contain and Local.
+func (c *Chain) Group(e *correlate.Endpoint, ct *correlate.Container, unit string) bool {
+	*e = correlate.Endpoint{Local: true, Contain: ct}
+	if ct != nil {
+		e.Kind, e.Name = ct.Kind(), c.displayName(ct)
+		return true
+	}
+	n, ok := serviceName(unit)
+	e.Kind, e.Name = correlate.KindProcess, n
+	return ok
+}
+
 // addressed names an end by its address alone, or by the address the other side
-// sees where that says more.
-func (c *Chain) addressed(e *correlate.Endpoint, now int64) {
+// sees where that says more. An address means something in its namespace only.
+func (c *Chain) addressed(e *correlate.Endpoint, now int64) (pending bool) {
 	for _, a := range [...]flows.Addr{e.Addr, e.NATAddr} {
 		if a.IsZero() {
 			continue
@@ -145,13 +210,20 @@ func (c *Chain) addressed(e *correlate.Endpoint, now int64) {
 		if a.IsMulticast() {
 			e.Kind, e.Name = correlate.KindMulticast, Multicast
 			c.stats.Multicast++
-			return
+			return false
 		}
-		if ct := c.byAddress(a, now); ct != nil {
-			e.Local, e.Kind, e.Contain, e.Name = true, correlate.KindContainer, ct, c.displayName(ct)
+		var ct *correlate.Container
+		if a.IsLoopback() {
+			ct = c.spaces.container(e.SeenNS)
+		} else if ct = c.byAddress(a, now); ct != nil && !c.spaces.routed(e.SeenNS) {
+			c.stats.OtherNetwork++
+			ct, pending = nil, true // until a container is seen there
+		}
+		if ct != nil {
+			e.Local, e.Kind, e.Contain, e.Name = true, ct.Kind(), ct, c.displayName(ct)
 			e.Match = correlate.Match{Method: correlate.MethodAddress, Confidence: correlate.AttributionInferred}
 			c.stats.ByAddress++
-			return
+			return false
 		}
 	}
 	// A socket that is here, its owner not known; or an address that is.
@@ -161,15 +233,56 @@ func (c *Chain) addressed(e *correlate.Endpoint, now int64) {
 			e.Match.Method = correlate.MethodAddress // of the host; who on it stays unknown
 		}
 		c.stats.Host++
-		return
+		return pending
 	}
-	e.Kind, e.Name = correlate.KindExternal, External
+	e.Kind = correlate.KindExternal
+	e.Name = c.outside(e, now)
+	return pending
+}
+
+// outside names an end elsewhere.
+func (c *Chain) outside(e *correlate.Endpoint, now int64) string {
+	if c.cfg.Ranges != nil {
+		e.Geo = c.cfg.Ranges.Geo(e.Addr)
+	}
+	if c.cfg.Names != nil {
+		if e.DNSName = c.cfg.Names.Name(e.Addr, e.SeenNS, now); e.DNSName != "" && c.cfg.Names.Show(e.DNSName, now) {
+			c.stats.ByName++
+			return e.DNSName
+		}
+	}
 	if n, ok := c.subnets.name(e.Addr); ok {
-		e.Name = n
 		c.stats.Subnets++
-		return
+		return n
+	}
+	if c.cfg.Ranges != nil {
+		n, ok := c.cfg.Ranges.Name(e.Addr)
+		if !ok {
+			n = c.autonomousSystem(&e.Geo)
+		}
+		if n != "" {
+			c.stats.ByRange++
+			return n
+		}
 	}
 	c.stats.OtherOutside++
+	return External
+}
+
+// autonomousSystem is the display name of one: "AS64500 Example"; "" of none.
+func (c *Chain) autonomousSystem(g *correlate.Geo) string {
+	if g.ASN == 0 {
+		return ""
+	}
+	n, ok := c.systems[*g]
+	if !ok {
+		if len(c.systems) >= maxDisplay {
+			clear(c.systems)
+		}
+		n = "AS" + strconv.FormatUint(uint64(g.ASN), 10) + " " + g.Org
+		c.systems[*g] = n
+	}
+	return n
 }
 
 func (c *Chain) byAddress(a flows.Addr, now int64) *correlate.Container {
@@ -183,7 +296,7 @@ func (c *Chain) byAddress(a flows.Addr, now int64) *correlate.Container {
 
 // displayName is ct.DisplayName without joining it anew for every connection.
 func (c *Chain) displayName(ct *correlate.Container) string {
-	if ct.Project == "" {
+	if ct.Project == "" && ct.Pod.UID == "" {
 		return ct.DisplayName()
 	}
 	n, ok := c.display[ct]
@@ -197,10 +310,9 @@ func (c *Chain) displayName(ct *correlate.Container) string {
 	return n
 }
 
-// processName is the service a process belongs to, else its executable. Sessions
-// and other scopes are no services, and users' own units may be called anything.
+// processName is the service a process belongs to, else its executable.
 func processName(p *correlate.Process) string {
-	if n, ok := strings.CutSuffix(p.Unit, ".service"); ok && !strings.HasPrefix(n, "user@") {
+	if n, ok := serviceName(p.Unit); ok {
 		return n
 	}
 	return p.Name

@@ -28,6 +28,8 @@ type engine struct {
 }
 
 func (e engine) Lookup(id string) *correlate.Container                { return e.byID[id] }
+func (e engine) Pod(string) *correlate.Container                      { return nil }
+func (e engine) Makes(cgroup.Runtime) bool                            { return true }
 func (e engine) ByAddress(a flows.Addr, t int64) *correlate.Container { return e.byIP[a] }
 
 func addr(s string) flows.Addr { return flows.AddrFrom(netip.MustParseAddr(s)) }
@@ -50,7 +52,7 @@ func chain(t testing.TB) *Chain {
 	}
 	web := &correlate.Container{ID: idWeb, Name: "shop_web_1", Project: "shop", Service: "web"}
 	eng := engine{map[string]*correlate.Container{idWeb: web}, map[flows.Addr]*correlate.Container{addr("172.17.0.2"): web}}
-	resolver := container.New(groups, eng)
+	resolver := container.New(groups, container.Fixed{eng})
 	procs := process.New(process.Config{Unit: resolver.Unit})
 	for pid, name := range map[uint32]string{10: "nginx", 11: "curl", 12: "init"} {
 		procs.Process(&kprobes.ProcessEvent{
@@ -159,5 +161,33 @@ func BenchmarkEnrich(b *testing.B) {
 	for b.Loop() {
 		e = correlate.Endpoint{}
 		c.Enrich(&e, o, nil, 2)
+	}
+}
+
+// A4: a process that connects and then executes another program is the program
+// that connected; what it runs by now is said beside it. A listener's program is
+// only the creator of what the next one accepts.
+func TestEnrichImages(t *testing.T) {
+	c := chain(t)
+	c.cfg.Processes.(*process.Table).Process(&kprobes.ProcessEvent{
+		Kind: kprobes.ProcessExec, ProcessID: owner(11, "", 0).ProcessID, Time: 1, Exec: 2,
+		Comm: owner(11, "cat", 0).Comm, Filename: []byte("/bin/cat"), Exe: []byte("cat"), Cmdline: []byte("cat\x00"),
+	})
+	user, opener := owner(11, "cat", 1), owner(11, "curl", 1)
+	user.Exec = 2
+	for _, x := range []struct {
+		how                       kprobes.OwnerHow
+		process, created, current string
+	}{
+		{kprobes.OwnerConnect, "curl", "", "cat"},
+		{kprobes.OwnerListener, "cat", "curl", ""},
+		{kprobes.OwnerCreate, "cat", "curl", ""},
+	} {
+		opener.How = x.how
+		e := correlate.Endpoint{}
+		c.Enrich(&e, user, opener, 2)
+		if diff := cmp.Diff([]string{x.process, x.created, x.current}, []string{nameOf(e.Process), nameOf(e.Creator), nameOf(e.Current)}); diff != "" {
+			t.Errorf("opened by %d\n%s", x.how, diff)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows"
 )
 
@@ -39,11 +40,12 @@ type Stats struct {
 	Errors    uint64 // lists and subscriptions that failed
 }
 
-// Table holds the addresses of the network namespace it runs in. IsLocal may be
-// called from any goroutine.
+// Table holds the addresses and tunnels of the network namespace it runs in.
+// IsLocal and Tunnels may be called from any goroutine.
 type Table struct {
 	cfg     Config
 	local   atomic.Pointer[map[flows.Addr]struct{}]
+	tunnels atomic.Pointer[[]correlate.Tunnel]
 	changes atomic.Uint64
 	errors  atomic.Uint64
 }
@@ -58,6 +60,7 @@ func New(cfg Config) *Table {
 	}
 	t := &Table{cfg: cfg}
 	t.local.Store(&map[flows.Addr]struct{}{})
+	t.tunnels.Store(&[]correlate.Tunnel{})
 	return t
 }
 
@@ -75,8 +78,12 @@ func (t *Table) Stats() Stats {
 	return Stats{Addresses: len(*t.local.Load()), Changes: t.changes.Load(), Errors: t.errors.Load()}
 }
 
-// Bootstrap lists the addresses now.
+// Bootstrap lists the addresses and tunnels now.
 func (t *Table) Bootstrap() error {
+	return errors.Join(t.readAddresses(), t.readTunnels())
+}
+
+func (t *Table) readAddresses() error {
 	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		t.errors.Add(1)
@@ -125,21 +132,25 @@ func (t *Table) Run(ctx context.Context) error {
 
 func (t *Table) follow(ctx context.Context) error {
 	done := make(chan struct{})
-	updates := make(chan netlink.AddrUpdate, 64)
+	addrs, links := make(chan netlink.AddrUpdate, 64), make(chan netlink.LinkUpdate, 64)
 	failed := make(chan error, 1)
-	err := netlink.AddrSubscribeWithOptions(updates, done, netlink.AddrSubscribeOptions{
-		ErrorCallback: func(err error) {
-			select {
-			case failed <- err:
-			default:
-			}
-		},
-	})
-	if err != nil {
-		t.errors.Add(1)
-		return errors.Join(fmt.Errorf("subscribe to address changes: %w", err), t.Bootstrap())
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
 	}
-	defer drain(updates)
+	err := netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{ErrorCallback: fail})
+	if err == nil {
+		defer drain(addrs)
+		err = netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{ErrorCallback: fail})
+	}
+	if err != nil {
+		close(done)
+		t.errors.Add(1)
+		return errors.Join(fmt.Errorf("subscribe to changes of addresses and devices: %w", err), t.Bootstrap())
+	}
+	defer drain(links)
 	defer close(done)
 	if err := t.Bootstrap(); err != nil {
 		return err
@@ -147,27 +158,30 @@ func (t *Table) follow(ctx context.Context) error {
 	tick := time.NewTicker(t.cfg.Reread)
 	defer tick.Stop()
 	for {
+		ok := true
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
 			t.errors.Add(1)
-			return fmt.Errorf("read address changes: %w", err)
-		case _, ok := <-updates:
-			if !ok {
-				return errors.New("read address changes: the kernel closed the subscription")
-			}
-			// One change seldom comes alone: a list is one request for all of them.
-			skim(updates)
+			return fmt.Errorf("read changes of addresses and devices: %w", err)
+		case _, ok = <-addrs:
+		case _, ok = <-links:
 		case <-tick.C:
 		}
+		if !ok {
+			return errors.New("read changes of addresses and devices: the kernel closed the subscription")
+		}
+		// One change seldom comes alone: a list is one request for all of them.
+		skim(addrs)
+		skim(links)
 		if err := t.Bootstrap(); err != nil {
 			return err
 		}
 	}
 }
 
-func skim(updates <-chan netlink.AddrUpdate) {
+func skim[T any](updates <-chan T) {
 	for {
 		select {
 		case _, ok := <-updates:
@@ -181,7 +195,7 @@ func skim(updates <-chan netlink.AddrUpdate) {
 }
 
 // drain lets the library's reader see that it is no longer wanted.
-func drain(updates <-chan netlink.AddrUpdate) {
+func drain[T any](updates <-chan T) {
 	for range updates {
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows"
 )
 
@@ -48,6 +50,11 @@ func TestFollowsTheKernel(t *testing.T) {
 	until("both addresses", func() bool { return tab.IsLocal(addr(a4)) && tab.IsLocal(addr(a6)) })
 	ip("addr", "del", a4+"/32", "dev", dev)
 	until("one gone", func() bool { return !tab.IsLocal(addr(a4)) })
+	ip("link", "add", "weirF1", "type", "vxlan", "id", "9", "dstport", "48473", "local", "127.0.0.1") // no address: a device only
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "weirF1").Run() })
+	until("the tunnel", func() bool {
+		return slices.Contains(tab.Tunnels(), correlate.Tunnel{Kind: "vxlan", Proto: flows.UDP, Port: 48473})
+	})
 	cancel()
 	select {
 	case err := <-done:

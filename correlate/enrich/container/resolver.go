@@ -5,13 +5,37 @@ import (
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/enrich/container/cgroup"
+	"github.com/weir-probe/weir/kprobes"
 )
 
-// Engine names containers. Lookup reads memory, from any goroutine: nil means
-// not known (yet).
+// Engine names containers (docker.Client, cri.Client). It answers from memory, in
+// any goroutine: nil means not known (yet).
 type Engine interface {
 	Lookup(id string) *correlate.Container
+	// Pod returns the sandbox of a Kubernetes pod.
+	Pod(uid string) *correlate.Container
+	// Makes says whether containers with that layout of control groups can be this
+	// engine's.
+	Makes(rt cgroup.Runtime) bool
 }
+
+// Engines are the container engines of the host.
+type Engines interface {
+	// System are the host's own engines.
+	System() []Engine
+	// Of are those a user has started; they may name that user's containers, and
+	// nobody else's: they tell what the user wants.
+	Of(user string) []Engine
+}
+
+// Fixed are engines of the host that are always the same, and none of users.
+type Fixed []Engine
+
+// System returns them all.
+func (f Fixed) System() []Engine { return f }
+
+// Of returns none.
+func (Fixed) Of(string) []Engine { return nil }
 
 // patience is how long after it was first asked for a name may still come. The
 // events of a container's start take milliseconds; an engine that is away may
@@ -34,24 +58,27 @@ type Stats struct {
 // Resolver belongs to the goroutine that owns the cgroup table.
 type Resolver struct {
 	groups   *cgroup.Table
-	engines  []Engine
+	engines  Engines
 	now      int64
-	nameless map[string]*nameless
+	nameless map[owned]*nameless
 	missing  map[ids]int64 // cgroup ids not known → when first asked for
 	stats    Stats
 }
 
 type ids struct{ v2, v1 uint64 }
 
+// owned is a container's id and whose engine could have made it, "" the host's.
+type owned struct{ id, user string }
+
 type nameless struct {
 	container *correlate.Container
 	since     int64 // unix ns of the first question
 }
 
-// New returns a resolver over a cgroup table; the first engine that knows an id
-// names it.
-func New(groups *cgroup.Table, engines ...Engine) *Resolver {
-	return &Resolver{groups: groups, engines: engines, nameless: map[string]*nameless{}, missing: map[ids]int64{}}
+// New returns a resolver over a cgroup table; the first engine that can have made
+// a container and knows its id names it.
+func New(groups *cgroup.Table, engines Engines) *Resolver {
+	return &Resolver{groups: groups, engines: engines, nameless: map[owned]*nameless{}, missing: map[ids]int64{}}
 }
 
 // Stats returns the counters.
@@ -79,12 +106,7 @@ func (r *Resolver) Lookup(v2, v1 uint64) (c *correlate.Container, pending bool) 
 		return nil, false
 	}
 	r.stats.Lookups++
-	g := r.groups.Lookup(cgroup.Unified, v2)
-	if g == nil || !g.InContainer() { // on hybrid hosts the v2 group may be the root
-		if l := r.groups.Lookup(cgroup.Legacy, v1); l != nil && (g == nil || l.InContainer()) {
-			g = l
-		}
-	}
+	g, _ := r.group(v2, v1)
 	if g == nil {
 		r.stats.NoGroup++
 		return nil, r.soon(ids{v2, v1})
@@ -93,6 +115,38 @@ func (r *Resolver) Lookup(v2, v1 uint64) (c *correlate.Container, pending bool) 
 		return nil, false
 	}
 	return r.name(&g.Identity)
+}
+
+// Of returns the container that a group belongs to, as Lookup does; nil outside
+// containers.
+func (r *Resolver) Of(g *cgroup.Group) *correlate.Container {
+	if !g.InContainer() {
+		return nil
+	}
+	c, _ := r.name(&g.Identity)
+	return c
+}
+
+// group returns the control group that says most of a process, and whether it is
+// of cgroup v1; nil when none is known.
+func (r *Resolver) group(v2, v1 uint64) (g *cgroup.Group, legacy bool) {
+	g = r.groups.Lookup(cgroup.Unified, v2)
+	if g == nil || !g.InContainer() { // on hybrid hosts the v2 group may be the root
+		if l := r.groups.Lookup(cgroup.Legacy, v1); l != nil && (g == nil || l.InContainer() || g.Path == "/") {
+			return l, true
+		}
+	}
+	return g, false
+}
+
+// Group returns the path of the control group that says most of a process, and
+// whether it is of cgroup v1; empty when it is the root or not known.
+func (r *Resolver) Group(v2, v1 uint64) (path string, legacy bool) {
+	g, legacy := r.group(v2, v1)
+	if g == nil || g.Path == "/" {
+		return "", false
+	}
+	return g.Path, legacy
 }
 
 // Unit returns the systemd unit of a pair of control groups; known is false when
@@ -124,31 +178,75 @@ func (r *Resolver) soon(k ids) bool {
 	return r.now-since < int64(patience)
 }
 
-func (r *Resolver) name(id *cgroup.Identity) (*correlate.Container, bool) {
+// Cgroup takes the birth or death of a group, and has a newborn container looked
+// up, so that one which lives for a moment has its name when it is asked for.
+func (r *Resolver) Cgroup(ev *kprobes.CgroupEvent) {
+	if g := r.groups.Cgroup(ev); g != nil && g.InContainer() && !g.Named() {
+		r.ask(&g.Identity)
+	}
+}
+
+// ask asks the engines that can have made a container; able says whether there is
+// one.
+func (r *Resolver) ask(id *cgroup.Identity) (c *correlate.Container, able bool) {
 	// Below a user's own manager anybody can make a group with anybody's id in its
 	// name: that proves nothing to the system's engines.
-	if !id.Rootless && !id.Named() {
-		for _, e := range r.engines {
-			if c := e.Lookup(id.ID); c != nil {
-				delete(r.nameless, id.ID)
-				r.stats.Named++
-				return c, false
-			}
+	for _, e := range r.enginesOf(id) {
+		if !e.Makes(id.Runtime) {
+			continue
+		}
+		able = true
+		if c := e.Lookup(id.ID); c != nil {
+			return c, true
 		}
 	}
-	n := r.nameless[id.ID]
+	return nil, able
+}
+
+func (r *Resolver) enginesOf(id *cgroup.Identity) []Engine {
+	if id.Rootless {
+		return r.engines.Of(id.User)
+	}
+	return r.engines.System()
+}
+
+func (r *Resolver) name(id *cgroup.Identity) (*correlate.Container, bool) {
+	var able bool
+	key := owned{id.ID, id.User}
+	if !id.Named() {
+		var c *correlate.Container
+		if c, able = r.ask(id); c != nil {
+			delete(r.nameless, key)
+			r.stats.Named++
+			return c, false
+		}
+	}
+	n := r.nameless[key]
 	if n == nil {
-		n = r.remember(id)
+		n = r.remember(key, id)
 	}
 	if id.Named() {
 		r.stats.Named++
 		return n.container, false
 	}
+	if id.Pod != "" && n.container.Pod.Name == "" && !id.Rootless {
+		r.adopt(n, id)
+	}
 	r.stats.ByID++
-	return n.container, !id.Rootless && len(r.engines) > 0 && r.now-n.since < int64(patience)
+	return n.container, able && r.now-n.since < int64(patience)
 }
 
-func (r *Resolver) remember(id *cgroup.Identity) *nameless {
+// adopt gives a container that no engine knows to its pod, which one does.
+func (r *Resolver) adopt(n *nameless, id *cgroup.Identity) {
+	for _, e := range r.engines.System() {
+		if s := e.Pod(id.Pod); s != nil {
+			n.container = &correlate.Container{ID: id.ID, Pod: s.Pod} // what was published stays as it was
+			return
+		}
+	}
+}
+
+func (r *Resolver) remember(key owned, id *cgroup.Identity) *nameless {
 	if len(r.nameless) >= maxNameless {
 		for k := range r.nameless { // any: they are all strangers
 			delete(r.nameless, k)
@@ -157,10 +255,13 @@ func (r *Resolver) remember(id *cgroup.Identity) *nameless {
 		}
 	}
 	c := &correlate.Container{ID: id.ID}
-	if id.Named() {
+	switch {
+	case id.Named():
 		c.Name = id.ID
+	case !id.Rootless:
+		c.Pod.UID = id.Pod
 	}
 	n := &nameless{c, r.now}
-	r.nameless[id.ID] = n
+	r.nameless[key] = n
 	return n
 }

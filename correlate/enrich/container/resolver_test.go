@@ -17,6 +17,8 @@ var (
 type names map[string]*correlate.Container
 
 func (n names) Lookup(id string) *correlate.Container { return n[id] }
+func (n names) Makes(cgroup.Runtime) bool             { return true }
+func (n names) Pod(uid string) *correlate.Container   { return n[uid] }
 
 func groups(paths map[uint64]string) *cgroup.Table {
 	t := cgroup.New(cgroup.Config{})
@@ -33,7 +35,7 @@ func TestLookup(t *testing.T) {
 		1: "/", 2: "/docker/" + idA, 3: "/docker/" + idB, 4: "/lxc.payload.box", 5: "/system.slice/ssh.service",
 		6:   "/user.slice/user-1000.slice/user@1000.service/docker/" + idA,
 		101: "/docker/" + idA, 102: "/system.slice/cron.service",
-	}), engine)
+	}), Fixed{engine})
 	for _, c := range []struct {
 		what     string
 		v2, v1   uint64
@@ -64,8 +66,63 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+// counting counts how often it was asked.
+type counting struct {
+	names
+	asked map[string]int
+}
+
+func (c counting) Lookup(id string) *correlate.Container {
+	c.asked[id]++
+	return c.names[id]
+}
+
+func TestPods(t *testing.T) {
+	const uid, static = "c9a5ab0e-1f7d-4d5b-9c8f-2d6c0a1b2c3d", "202e73fe2f6f1fcdfba87c4503ed827e"
+	pod := correlate.Pod{UID: uid, Namespace: "shop", Name: "api-0", Workload: "api"}
+	engine := counting{names{
+		idA: {ID: idA, Name: "main", Pod: pod}, uid: {ID: "box", Sandbox: true, Pod: pod},
+	}, map[string]int{}}
+	r := New(cgroup.New(cgroup.Config{}), Fixed{engine})
+	for id, p := range map[uint64]string{
+		1: "/kubepods/burstable/pod" + uid + "/" + idA,
+		2: "/kubepods/burstable/pod" + uid + "/" + idB,
+		3: "/kubepods/besteffort/pod" + static + "/" + idB[1:] + "c",
+		4: "/user.slice/user-1000.slice/user@1000.service/kubepods/pod" + uid + "/" + idB,
+	} {
+		r.Cgroup(&kprobes.CgroupEvent{Kind: kprobes.CgroupCreated, ID: id, Unified: true, Path: []byte(p)})
+	}
+	if engine.asked[idB] != 1 {
+		t.Errorf("a newborn container was looked up %d times", engine.asked[idB])
+	}
+	for _, c := range []struct {
+		what              string
+		id                uint64
+		display           string
+		kind              correlate.Kind
+		container, podUID string
+		pending           bool
+	}{
+		{"known", 1, "shop/api", correlate.KindPod, "main", uid, false},
+		{"container not known, pod is", 2, "shop/api", correlate.KindPod, "", uid, true},
+		{"static pod nobody knows", 3, "pod", correlate.KindPod, "", static, true},
+		{"a user pretends to be a pod", 4, "container", correlate.KindContainer, "", "", false},
+	} {
+		got, pending := r.Lookup(c.id, 0)
+		if got == nil || got.DisplayName() != c.display || got.Kind() != c.kind || got.Name != c.container || got.Pod.UID != c.podUID || pending != c.pending {
+			t.Errorf("%s: %+v, pending %v", c.what, got, pending)
+		}
+	}
+	// the pod is told of later
+	before, _ := r.Lookup(3, 0)
+	engine.names[static] = &correlate.Container{Sandbox: true, Pod: correlate.Pod{UID: static, Namespace: "kube-system", Name: "etcd", Workload: "etcd"}}
+	if after, _ := r.Lookup(3, 0); after.DisplayName() != "kube-system/etcd" || before.DisplayName() != "pod" {
+		t.Errorf("%+v", after)
+	}
+}
+
 func TestPatienceEnds(t *testing.T) {
-	r := New(groups(map[uint64]string{3: "/docker/" + idB}), names{})
+	r := New(groups(map[uint64]string{3: "/docker/" + idB}), Fixed{names{}})
 	r.Tick(1)
 	first, _ := r.Lookup(3, 0)
 	r.Lookup(88, 0)
@@ -80,7 +137,7 @@ func TestPatienceEnds(t *testing.T) {
 }
 
 func TestUnit(t *testing.T) {
-	r := New(groups(map[uint64]string{1: "/", 5: "/system.slice/ssh.service", 102: "/system.slice/cron.service"}))
+	r := New(groups(map[uint64]string{1: "/", 5: "/system.slice/ssh.service", 102: "/system.slice/cron.service"}), Fixed{})
 	for _, c := range []struct {
 		v2, v1 uint64
 		unit   string
@@ -93,7 +150,7 @@ func TestUnit(t *testing.T) {
 }
 
 func TestLookupDoesNotAllocate(t *testing.T) {
-	r := New(groups(map[uint64]string{2: "/docker/" + idA, 3: "/docker/" + idB}), names{idA: {ID: idA, Name: "web"}})
+	r := New(groups(map[uint64]string{2: "/docker/" + idA, 3: "/docker/" + idB}), Fixed{names{idA: {ID: idA, Name: "web"}}})
 	r.Lookup(3, 0)
 	r.Lookup(88, 0)
 	if n := testing.AllocsPerRun(100, func() { r.Lookup(2, 0); r.Lookup(3, 0); r.Lookup(88, 0); r.Tick(1) }); n != 0 {

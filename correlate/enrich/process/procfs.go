@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/weir-probe/weir/kprobes"
 )
@@ -21,6 +22,12 @@ const pfKthread = 0x00200000
 
 // errReused says that the PID belongs to another process than the one meant.
 var errReused = errors.New("the PID was reused")
+
+// errChanged says that the process went on to run other programs while it was read.
+var errChanged = errors.New("the process runs one program after the other")
+
+// attempts is how often a process that changes meanwhile is read.
+const attempts = 3
 
 // snapshot is what /proc says of a process.
 type snapshot struct {
@@ -47,10 +54,34 @@ func readProcess(root string, id kprobes.ProcessID) (snapshot, error) {
 	return s, err
 }
 
-// readAny reads whatever process has that PID, the same from the first file to
-// the last.
+// readAny reads whatever process has that PID, the same process and program from
+// the first file to the last.
 func readAny(root string, pid uint32) (snapshot, error) {
 	dir := filepath.Join(root, strconv.FormatUint(uint64(pid), 10))
+	for i := range attempts {
+		s, err := readOnce(dir, pid)
+		if err != nil {
+			return s, err
+		}
+		if len(s.args.Raw) == 0 && s.exe != "" && i < attempts-1 {
+			time.Sleep(time.Millisecond) // in the middle of an exec: named already, without arguments yet
+			continue
+		}
+		again, err := readStat(dir)
+		if err != nil {
+			return s, err
+		}
+		if again.start != s.start {
+			return s, errReused
+		}
+		if exe, _ := os.Readlink(dir + "/exe"); exe == s.exe && again.comm == s.comm {
+			return s, nil
+		}
+	}
+	return snapshot{}, errChanged
+}
+
+func readOnce(dir string, pid uint32) (snapshot, error) {
 	s, err := readStat(dir)
 	if err != nil {
 		return s, err
@@ -63,13 +94,6 @@ func readAny(root string, pid uint32) (snapshot, error) {
 		return s, err
 	}
 	s.args.Truncated = len(s.args.Raw) == maxArgs
-	again, err := readStat(dir)
-	if err != nil {
-		return s, err
-	}
-	if again.start != s.start {
-		return s, errReused
-	}
 	return s, nil
 }
 

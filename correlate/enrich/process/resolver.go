@@ -151,6 +151,9 @@ func (t *Table) take(a *answer, now int64) {
 	case errors.Is(a.err, errReused):
 		t.stats.Reused++
 		t.exit(e, now)
+	case errors.Is(a.err, errChanged):
+		t.stats.Changed++
+		e.answered = false
 	case a.err != nil:
 		t.stats.Vanished++
 		if a.question.image.guessed && e.adopted {

@@ -1,8 +1,6 @@
 package process
 
 import (
-	"time"
-
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/kprobes"
 )
@@ -16,16 +14,26 @@ type entry struct {
 	changed  int64 // unix ns of the last fork or exec
 	exited   int64 // unix ns, 0 while it runs
 	image    *image
-	previous *image // before the last exec
+	exec     uint32  // kprobes.ProcessEvent.Exec of image; 0: not told
+	past     []ended // images before it
 	shown    []shown
 	asked    int64 // unix ns of the question that is open, 0 none
 	answered bool  // /proc has nothing to add
 	adopted  bool  // no event told of it
-	// accepted is a comm that is not the image's but was set later (prctl).
-	accepted kprobes.Comm
-	doubted  kprobes.Comm
-	doubtAt  uint64 // tick
+	// awaited is the image an owner ran whose exec has not been told yet.
+	awaited   uint32
+	awaitedAt uint64 // tick
 }
+
+// ended is an image that the process runs no more: its sockets may still name it.
+type ended struct {
+	exec  uint32
+	image *image
+}
+
+// maxPast bounds the images kept of one process: a connection of the image before
+// the one before that ran exec twice within an interval.
+const maxPast = 3
 
 // shown is a Process as one kind of owner saw it: a daemon binds as root and
 // serves as somebody else, and its sockets keep what they saw.
@@ -40,10 +48,6 @@ type shown struct {
 
 // maxShown bounds the variants of one process.
 const maxShown = 4
-
-// doubtful is how long after an exec a different comm may mean that the event of
-// the next exec has not come yet.
-const doubtful = 2 * time.Second
 
 // Table holds the processes of this host. Its methods belong to one goroutine
 // (the collector's), except Run. Lookup never blocks and does no I/O.
@@ -110,14 +114,29 @@ func (t *Table) fork(ev *kprobes.ProcessEvent) {
 	if e == nil || e.image != nil {
 		return
 	}
-	switch parent := t.procs[ev.Parent]; {
-	case ev.Parent.PID == 2:
+	if ev.Parent.PID == 2 {
 		e.image = imageOf(ev)
-	case parent != nil:
-		e.image = parent.image
-	default:
+		return
+	}
+	if parent := t.procs[ev.Parent]; parent != nil {
+		e.image = parent.ran(ev.Exec)
+	}
+	if e.image == nil {
 		e.image = guessedImage(ev.Comm)
 	}
+}
+
+// ran returns the image the process ran after so many execs, nil when it is not known.
+func (e *entry) ran(exec uint32) *image {
+	if exec == e.exec || e.exec == 0 { // 0: found by the scan, which cannot tell
+		return e.image
+	}
+	for _, p := range e.past {
+		if p.exec == exec {
+			return p.image
+		}
+	}
+	return nil
 }
 
 // exec gives a process a new image; records keep the Process they hold.
@@ -129,27 +148,25 @@ func (t *Table) exec(ev *kprobes.ProcessEvent) {
 	if ev.Kind == kprobes.ProcessExisting && e.image != nil && !e.image.guessed {
 		return // an event came first and knows more
 	}
-	if ev.Kind == kprobes.ProcessExec {
-		e.previous = e.image
-	}
-	e.image = imageOf(ev)
-	e.ppid = ev.Parent.PID
-	e.changed, e.asked, e.answered, e.adopted = ev.Time, 0, false, false
-	e.accepted, e.doubted = kprobes.Comm{}, kprobes.Comm{}
-	// The variants of the image before stay for owners that still mean it.
-	e.shown = keep(e.shown, e.previous)
+	e.become(imageOf(ev), ev.Exec, ev.Time)
+	e.ppid, e.adopted = ev.Parent.PID, false
 }
 
-func keep(all []shown, of *image) []shown {
-	n := 0
-	for _, s := range all {
-		if s.image == of && n < maxShown/2 {
-			all[n] = s
-			n++
-		}
+// become gives the process another image. The one before stays for the owners
+// that still mean it.
+func (e *entry) become(img *image, exec uint32, at int64) {
+	if e.image != nil && e.exec != exec {
+		e.remember(e.exec, e.image)
 	}
-	clear(all[n:])
-	return all[:n]
+	e.image, e.exec = img, exec
+	e.changed, e.asked, e.answered, e.awaited = at, 0, false, 0
+}
+
+func (e *entry) remember(exec uint32, img *image) {
+	if len(e.past) == maxPast {
+		e.past = append(e.past[:0], e.past[1:]...)
+	}
+	e.past = append(e.past, ended{exec, img})
 }
 
 // entry returns the process of an event, made when it is new; nil when the table
@@ -159,11 +176,11 @@ func (t *Table) entry(ev *kprobes.ProcessEvent) *entry {
 		return e
 	}
 	if e := t.rekey(ev.ProcessID); e != nil {
-		e.adopted = false
+		e.adopted, e.exec = false, ev.Exec
 		return e
 	}
 	return t.insert(&entry{
-		id: ev.ProcessID, ppid: ev.Parent.PID, born: ev.Time, changed: ev.Time,
+		id: ev.ProcessID, exec: ev.Exec, ppid: ev.Parent.PID, born: ev.Time, changed: ev.Time,
 	})
 }
 
@@ -238,7 +255,7 @@ func (t *Table) Lookup(owner *kprobes.Owner, now int64) (p *correlate.Process, p
 		e = t.adopt(owner, now)
 	}
 	img := t.imageFor(e, owner, now)
-	if img == nil { // the exec that explains the owner's comm is still on its way
+	if img == nil { // its exec is still on its way
 		return t.build(e, owner, guessedImage(owner.Comm)).process, true
 	}
 	pending = t.pursue(e, img, now)
@@ -269,7 +286,7 @@ func (t *Table) adopt(owner *kprobes.Owner, now int64) *entry {
 		return e
 	}
 	e := &entry{
-		id: owner.ProcessID, born: now, changed: now, adopted: true, image: guessedImage(owner.Comm),
+		id: owner.ProcessID, born: now, changed: now, adopted: true, image: guessedImage(owner.Comm), exec: owner.Exec,
 	}
 	t.insert(e) // not remembered when full: the answer is good all the same
 	return e
@@ -296,24 +313,29 @@ func (t *Table) adoptScanned(s *snapshot, now int64) {
 	}
 }
 
-// imageFor says which image the owner ran when it was seen: comm tells it from
-// the one before. nil means that it is one whose exec has not been told yet.
+// imageFor says which image the owner ran when it was seen; nil means one whose
+// exec has not been told yet.
 func (t *Table) imageFor(e *entry, owner *kprobes.Owner, now int64) *image {
+	if e.exec == 0 {
+		e.exec = owner.Exec
+	}
+	if img := e.ran(owner.Exec); img != nil {
+		return img
+	}
 	switch {
-	case owner.Comm == e.image.comm || owner.Comm == e.accepted || e.image.guessed || e.image.kernel:
-		return e.image
-	case e.previous != nil && owner.Comm == e.previous.comm:
-		return e.previous
-	case now-e.changed >= int64(doubtful):
-		e.accepted = owner.Comm
-		return e.image
-	case owner.Comm != e.doubted:
-		e.doubted, e.doubtAt = owner.Comm, t.ticks
+	case owner.Exec < e.exec:
+		img := guessedImage(owner.Comm) // forgotten, or never told
+		if len(e.past) < maxPast {
+			e.remember(owner.Exec, img)
+		}
+		return img
+	case owner.Exec != e.awaited:
+		e.awaited, e.awaitedAt = owner.Exec, t.ticks
 		return nil
-	case t.ticks <= e.doubtAt+1:
+	case t.ticks <= e.awaitedAt+1:
 		return nil
 	}
-	e.accepted = owner.Comm
+	e.become(guessedImage(owner.Comm), owner.Exec, now) // lost
 	return e.image
 }
 
@@ -330,6 +352,17 @@ func (t *Table) pursue(e *entry, img *image, now int64) bool {
 	return true
 }
 
+// source says where what img tells of a process came from.
+func (e *entry) source(img *image) correlate.ProcessSource {
+	switch {
+	case img.guessed:
+		return correlate.SourceSocket
+	case e.adopted:
+		return correlate.SourceProc
+	}
+	return correlate.SourceEvents
+}
+
 func (t *Table) build(e *entry, owner *kprobes.Owner, img *image) shown {
 	unit, known := t.cfg.Unit(owner.CgroupV2, owner.CgroupV1)
 	return shown{
@@ -337,7 +370,7 @@ func (t *Table) build(e *entry, owner *kprobes.Owner, img *image) shown {
 		process: &correlate.Process{
 			PID: e.id.PID, Start: t.cfg.Wall(e.id.Start), Name: img.name, Exe: img.exe,
 			Cmdline: img.command(t.redactor), User: t.users.name(owner.UID), UID: owner.UID,
-			PPID: e.ppid, Unit: unit,
+			PPID: e.ppid, Unit: clean(unit), Source: e.source(img),
 		},
 	}
 }

@@ -90,6 +90,14 @@ func TestForkInheritsUntilExec(t *testing.T) {
 	if q := lookup(t, tab, owner(child, "sh"), 5); q.Name != "sh" || q.Cmdline != "sh" {
 		t.Errorf("after exec: %+v", q)
 	}
+	// forked before the parent's exec, told after it
+	again, late := execEvent(parent, 5, "/bin/sleep", "sleep", "sleep", "9"), forkEvent(pid(102, 9), parent, 6, "nginx")
+	again.Exec = 1
+	tab.Process(again)
+	tab.Process(late)
+	if q := lookup(t, tab, owner(pid(102, 9), "nginx"), 7); q.Name != "nginx" || q.Cmdline != "nginx -g daemon off;" {
+		t.Errorf("late child: %+v", q)
+	}
 	if p.Name != "nginx" {
 		t.Error("a published Process changed")
 	}
@@ -102,44 +110,76 @@ func TestForkInheritsUntilExec(t *testing.T) {
 // the events arrive.
 func TestExecAroundConnect(t *testing.T) {
 	id := pid(100, 7)
+	sh, wget := execEvent(id, 1, "/bin/sh", "dash", "sh", "-c", "exec wget x"), execEvent(id, 2, "/usr/bin/wget", "wget", "wget", "x")
+	sh.Exec, wget.Exec = 3, 4
 	t.Run("exec told before the socket", func(t *testing.T) {
 		tab := newTable(Config{})
-		tab.Process(execEvent(id, 1, "/bin/sh", "dash", "sh", "-c", "exec wget x"))
-		tab.Process(execEvent(id, 2, "/usr/bin/wget", "wget", "wget", "x"))
-		if p := lookup(t, tab, owner(id, "wget"), 3); p.Cmdline != "wget x" {
+		tab.Process(sh)
+		tab.Process(wget)
+		if p := lookup(t, tab, ran(id, "wget", 4), 3); p.Cmdline != "wget x" {
 			t.Errorf("%+v", p)
 		}
 		// opened by the shell before its exec
-		if p := lookup(t, tab, owner(id, "sh"), 3); p.Name != "sh" || p.PID != 100 {
+		if p := lookup(t, tab, ran(id, "sh", 3), 3); p.Name != "sh" || p.PID != 100 {
+			t.Errorf("%+v", p)
+		}
+		// an image nobody told of is not one of the others
+		if p := lookup(t, tab, ran(id, "init", 2), 3); p.Name != "init" || p.Cmdline != "" {
 			t.Errorf("%+v", p)
 		}
 	})
 	t.Run("socket told before the exec", func(t *testing.T) {
 		tab := newTable(Config{})
-		tab.Process(execEvent(id, 1, "/bin/sh", "dash", "sh", "-c", "exec wget x"))
-		p, pending := tab.Lookup(owner(id, "wget"), 2)
+		tab.Process(sh)
+		p, pending := tab.Lookup(ran(id, "wget", 4), 2)
 		if p.Name != "wget" || p.Cmdline != "" || !pending {
 			t.Errorf("the shell's command line for wget's socket: %+v, pending %v", p, pending)
 		}
-		tab.Process(execEvent(id, 2, "/usr/bin/wget", "wget", "wget", "x"))
-		if p, pending := tab.Lookup(owner(id, "wget"), 3); p.Cmdline != "wget x" || pending {
+		tab.Process(wget)
+		if p, pending := tab.Lookup(ran(id, "wget", 4), 3); p.Cmdline != "wget x" || pending {
 			t.Errorf("%+v, pending %v", p, pending)
 		}
 	})
-	t.Run("comm set by prctl is believed after a while", func(t *testing.T) {
+	t.Run("the exec was lost", func(t *testing.T) {
 		tab := newTable(Config{})
-		tab.Process(execEvent(id, 1, "/usr/bin/node", "node", "node", "a.js"))
-		if p := lookup(t, tab, owner(id, "MainThread"), 5*sec); p.Name != "node" || p.Cmdline != "node a.js" {
-			t.Errorf("old process: %+v", p)
+		tab.Process(sh)
+		tab.Lookup(ran(id, "wget", 4), 2)
+		tab.Tick(3)
+		tab.Tick(4)
+		if p := lookup(t, tab, ran(id, "wget", 4), 5); p.Name != "wget" || p.Cmdline != "" {
+			t.Errorf("%+v", p)
 		}
-		tab.Process(execEvent(pid(200, 9), 5*sec, "/usr/bin/node", "node", "node", "a.js"))
-		tab.Lookup(owner(pid(200, 9), "MainThread"), 5*sec)
-		tab.Tick(5*sec + 1)
-		tab.Tick(5*sec + 2)
-		if p, pending := tab.Lookup(owner(pid(200, 9), "MainThread"), 5*sec+3); p.Name != "node" || pending {
-			t.Errorf("young process: %+v, pending %v", p, pending)
+		if p := lookup(t, tab, ran(id, "sh", 3), 5); p.Cmdline != "sh -c exec wget x" {
+			t.Errorf("%+v", p)
 		}
 	})
+	t.Run("images of one name", func(t *testing.T) {
+		tab := newTable(Config{})
+		for i, arg := range []string{"a.py", "b.py", "c.py", "d.py", "e.py"} {
+			ev := execEvent(id, int64(i), "/usr/bin/python3", "python3", "python3", arg)
+			ev.Exec = uint32(i + 1)
+			tab.Process(ev)
+		}
+		for exec, want := range []string{"", "", "python3 b.py", "python3 c.py", "python3 d.py", "python3 e.py"} {
+			if p := lookup(t, tab, ran(id, "python3", uint32(exec)), 9); exec > 0 && p.Cmdline != want {
+				t.Errorf("image %d is %+v, want %q", exec, p, want)
+			}
+		}
+	})
+	t.Run("comm set by prctl", func(t *testing.T) {
+		tab := newTable(Config{})
+		tab.Process(sh)
+		if p := lookup(t, tab, ran(id, "MainThread", 3), 2); p.Name != "sh" || p.Cmdline != "sh -c exec wget x" {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// ran is owner for one of several images of a process.
+func ran(id kprobes.ProcessID, c string, exec uint32) *kprobes.Owner {
+	o := owner(id, c)
+	o.Exec = exec
+	return o
 }
 
 // A2, A3: an ended process is still known, and the next one with its PID is another.

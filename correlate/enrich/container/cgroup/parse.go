@@ -30,9 +30,12 @@ type Identity struct {
 	// Unit is the systemd unit; a unit of a user's own manager is written
 	// user@1000.service/name.service, since users name theirs as they like.
 	Unit string
-	// Rootless is true below a user's own manager, where any path can be made up
-	// by that user: a system runtime never puts a container there.
+	// Rootless is true in a user's own part of the tree, where any path can be made
+	// up by that user: a system runtime never puts a container there. A container
+	// that is known by its name only is user-1000/name then.
 	Rootless bool
+	// User is the number of that user.
+	User string
 }
 
 // InContainer says whether the path is inside a container.
@@ -45,15 +48,24 @@ func (i Identity) Named() bool { return i.Runtime == LXC || i.Runtime == Nspawn 
 // does not know is left empty. The strings of the result share path's memory.
 func Parse(path string) Identity {
 	var id Identity
-	var parent string
+	var parent, user string
 	for rest := path; rest != ""; {
 		var seg string
 		seg, rest, _ = strings.Cut(rest, "/")
 		if seg == "" {
 			continue
 		}
+		if user == "" && isUser(seg, parent) {
+			user = strings.TrimSuffix(strings.TrimSuffix(seg, ".slice"), ".service")
+			if id.ID == "" { // inside a container it is the container's own
+				id.Rootless, id.User = true, user[len("user-"):]
+			}
+		}
 		if id.ID == "" {
 			id.segment(seg, parent, rest)
+			if id.Rootless && id.Named() {
+				id.ID = user + "/" + id.ID
+			}
 		}
 		id.unit(seg)
 		parent = seg
@@ -61,11 +73,21 @@ func Parse(path string) Identity {
 	return id
 }
 
+// top says whether a group with this identity is what the identity says, rather than
+// something inside of it.
+func (g *Group) top() bool {
+	above := Parse(g.Path[:max(strings.LastIndexByte(g.Path, '/'), 0)])
+	switch {
+	case above.InContainer():
+		return false
+	case g.InContainer():
+		return true
+	}
+	return strings.HasSuffix(g.Unit, ".service") && above.Unit != g.Unit
+}
+
 // segment looks at one path element above any container found so far.
 func (id *Identity) segment(seg, parent, rest string) {
-	if strings.HasPrefix(seg, "user@") && strings.HasSuffix(seg, ".service") {
-		id.Rootless = true
-	}
 	if uid := podUID(seg); uid != "" {
 		id.Pod = uid
 	}
@@ -79,9 +101,21 @@ func (id *Identity) segment(seg, parent, rest string) {
 	id.Runtime, id.ID, id.Unit = rt, cid, ""
 }
 
+// isUser says whether a path element is where a user's own part of the tree
+// begins: user.slice/user-1000.slice, or the user's manager without it.
+func isUser(seg, parent string) bool {
+	if strings.HasPrefix(seg, "user@") {
+		return strings.HasSuffix(seg, ".service")
+	}
+	return parent == "user.slice" && strings.HasPrefix(seg, "user-") && strings.HasSuffix(seg, ".slice")
+}
+
 // container returns the container a path element stands for, if any.
 func container(seg, parent, rest string) (Runtime, string) {
 	if isID(seg) {
+		if parent == "libpod_parent" && strings.HasPrefix(rest, "libpod-") {
+			return None, "" // a pod of Podman's, its containers are below
+		}
 		return bareRuntime(parent), seg
 	}
 	// kubepods-burstable-podX.slice:cri-containerd:ID, what a runtime without the
@@ -103,10 +137,12 @@ func container(seg, parent, rest string) (Runtime, string) {
 
 // machine handles the runtimes that name a cgroup after the container's name.
 func machine(seg, name, parent, rest string) (Runtime, string) {
+	// LXC writes name-1 where a group of that name was left behind: from here that
+	// cannot be told from a container of that name.
 	if n, ok := strings.CutPrefix(seg, "lxc.payload."); ok {
 		return LXC, n
 	}
-	if parent == "lxc" {
+	if parent == "lxc" || parent == "lxc.payload" {
 		return LXC, seg
 	}
 	if n, ok := strings.CutPrefix(name, "machine-"); ok && parent == "machine.slice" && name != seg {

@@ -52,18 +52,32 @@ func TestParse(t *testing.T) {
 		"/machine.slice/libpod-" + idA + ".scope/container":                                 {Runtime: Podman, ID: idA},
 		"/machine.slice/libpod-conmon-" + idA + ".scope":                                    {Unit: "libpod-conmon-" + idA + ".scope"},
 		"/libpod_parent/libpod-" + idA:                                                      {Runtime: Podman, ID: idA},
+		"/libpod_parent/" + idB + "/libpod-" + idA:                                          {Runtime: Podman, ID: idA}, // in a pod, seen with 4.3
+		"/machine.slice/machine-libpod_pod_" + idB + ".slice/libpod-" + idA + ".scope":      {Runtime: Podman, ID: idA},
 		"/system.slice/web.service/libpod-payload-" + idA:                                   {Runtime: Podman, ID: idA},
-		"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + idA + ".scope": {Runtime: Podman, ID: idA, Rootless: true},
+		"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + idA + ".scope": {Runtime: Podman, ID: idA, Rootless: true, User: "1000"},
 		// LXC, LXD, Proxmox, nspawn, libvirt
 		"/lxc.payload.web":                          {Runtime: LXC, ID: "web"},
 		"/lxc.payload.web/system.slice/ssh.service": {Runtime: LXC, ID: "web", Unit: "ssh.service"},
 		"/lxc.monitor.web":                          {},
+		"/lxc.monitor.web/system.slice/x.service":   {Unit: "x.service"},
+		"/lxc.payload/web":                          {Runtime: LXC, ID: "web"},
+		"/lxc.monitor/web":                          {},
+		"/lxc.payload.":                             {},
+		"/lxc.payload.web/lxc.payload.inner":        {Runtime: LXC, ID: "web"},
+		"/lxc.payload.web/docker/" + idA:            {Runtime: LXC, ID: "web"},
+		"/lxc/web":                                  {Runtime: LXC, ID: "web"},
 		"/lxc/101/ns/init.scope":                    {Runtime: LXC, ID: "101", Unit: "init.scope"},
-		"/machine.slice/machine-web\\x2d1.scope":    {Runtime: Nspawn, ID: "web-1"},
-		"/machine.slice/machine-web.scope/payload/system.slice/ssh.service": {Runtime: Nspawn, ID: "web", Unit: "ssh.service"},
-		"/machine.slice/systemd-nspawn@web.service/payload":                 {Runtime: Nspawn, ID: "web"},
-		"/machine.slice/systemd-nspawn@web.service/supervisor":              {Unit: "systemd-nspawn@web.service"},
-		"/machine.slice/machine-qemu\\x2d1\\x2dvm.scope":                    {Unit: "machine-qemu\\x2d1\\x2dvm.scope"},
+		"/user.slice/user-1000.slice/session-3.scope/lxc.payload.box":                         {Runtime: LXC, ID: "user-1000/box", Rootless: true, User: "1000"},
+		"/user.slice/user-1000.slice/session-3.scope/lxc.monitor.box":                         {Unit: "session-3.scope", Rootless: true, User: "1000"},
+		"/user.slice/user-1000.slice/user@1000.service/user.slice/run-u7.scope/lxc.payload.b": {Runtime: LXC, ID: "user-1000/b", Rootless: true, User: "1000"},
+		"/user/1000.user/1.session/lxc/box":                                                   {Runtime: LXC, ID: "box"}, // cgmanager, before systemd
+		"/lxc.payload.web/user.slice/user-0.slice/session-1.scope":                            {Runtime: LXC, ID: "web", Unit: "session-1.scope"},
+		"/machine.slice/machine-web\\x2d1.scope":                                              {Runtime: Nspawn, ID: "web-1"},
+		"/machine.slice/machine-web.scope/payload/system.slice/ssh.service":                   {Runtime: Nspawn, ID: "web", Unit: "ssh.service"},
+		"/machine.slice/systemd-nspawn@web.service/payload":                                   {Runtime: Nspawn, ID: "web"},
+		"/machine.slice/systemd-nspawn@web.service/supervisor":                                {Unit: "systemd-nspawn@web.service"},
+		"/machine.slice/machine-qemu\\x2d1\\x2dvm.scope":                                      {Unit: "machine-qemu\\x2d1\\x2dvm.scope"},
 		// systemd units
 		"/init.scope":                                                           {Unit: "init.scope"},
 		"/system.slice/nginx.service":                                           {Unit: "nginx.service"},
@@ -71,11 +85,11 @@ func TestParse(t *testing.T) {
 		"/system.slice/a.service/b.service":                                     {Unit: "a.service"},
 		"/system.slice/system-getty.slice/getty@tty1.service":                   {Unit: "getty@tty1.service"},
 		"/system.slice/run-u12.scope":                                           {Unit: "run-u12.scope"},
-		"/user.slice/user-1000.slice/session-3.scope":                           {Unit: "session-3.scope"},
-		"/user.slice/user-1000.slice/user@1000.service/init.scope":              {Unit: "user@1000.service", Rootless: true},
-		"/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service": {Unit: "user@1000.service/nginx.service", Rootless: true},
+		"/user.slice/user-1000.slice/session-3.scope":                           {Unit: "session-3.scope", Rootless: true, User: "1000"},
+		"/user.slice/user-1000.slice/user@1000.service/init.scope":              {Unit: "user@1000.service", Rootless: true, User: "1000"},
+		"/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service": {Unit: "user@1000.service/nginx.service", Rootless: true, User: "1000"},
 		// a user's process that pretends to be somebody's container is still below its manager
-		"/user.slice/user-1000.slice/user@1000.service/docker/" + idA: {Runtime: Docker, ID: idA, Rootless: true},
+		"/user.slice/user-1000.slice/user@1000.service/docker/" + idA: {Runtime: Docker, ID: idA, Rootless: true, User: "1000"},
 	} {
 		if diff := cmp.Diff(want, Parse(path)); diff != "" {
 			t.Errorf("%s\n%s", path, diff)
@@ -114,12 +128,42 @@ garbage
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Mount{{Unified, "/sys/fs/cgroup/unified", ""}, {Legacy, "/sys/fs/cgroup/memory", ""}}
+	want := []Mount{
+		{Legacy, "/sys/fs/cgroup/memory", "", Relative},
+		{Unified, "/mnt/part of", "/docker/x", Relative},
+		{Unified, "/sys/fs/cgroup/unified", "", Relative},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	got, _ = parseMounts(strings.NewReader(strings.Split(info, "\n")[3]), "memory")
-	if diff := cmp.Diff([]Mount{{Unified, "/mnt/part of", "/docker/x"}}, got); diff != "" {
-		t.Error(diff)
+}
+
+func TestChooseMounts(t *testing.T) {
+	// Nothing but a hierarchy's root has this inode.
+	root := ""
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		if id, err := inode(dir); err == nil && id == rootInode {
+			root = dir
+		}
+	}
+	if root == "" {
+		t.Skip("no control groups mounted here")
+	}
+	part := t.TempDir()
+	for _, c := range []struct {
+		what    string
+		all     []Mount
+		initial bool
+		want    []Mount
+	}{
+		{"the nearest to the root", []Mount{{Unified, part, "/a/b", Relative}, {Unified, part, "/a", Relative}}, true, []Mount{{Unified, part, "/a", Part}}},
+		{"the root before a part", []Mount{{Unified, part, "", Relative}, {Unified, root, "/../..", Relative}}, true, []Mount{{Unified, root, "", Whole}}},
+		{"relative paths above a namespace", []Mount{{Unified, root, "/../..", Relative}}, false, []Mount{{Unified, root, "", Whole}}},
+		{"a part inside a namespace lies about its place", []Mount{{Unified, part, "", Relative}, {Legacy, part, "/docker/x", Relative}}, false, []Mount{{Unified, part, "", Relative}, {Legacy, part, "/docker/x", Relative}}},
+		{"one of each", []Mount{{Legacy, root, "", Relative}, {Unified, part, "/x", Relative}}, true, []Mount{{Unified, part, "/x", Part}, {Legacy, root, "", Whole}}},
+	} {
+		if diff := cmp.Diff(c.want, choose(c.all, c.initial)); diff != "" {
+			t.Errorf("%s:\n%s", c.what, diff)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/weir-probe/weir/kprobes"
@@ -12,9 +13,9 @@ import (
 
 // Config bounds a Table. The zero value means the defaults.
 type Config struct {
-	// Mountinfo is where mounted hierarchies are found (default /proc/self/mountinfo).
-	Mountinfo string
-	// Mounts, when not nil, is used instead of Mountinfo.
+	// Proc is where mounted hierarchies are found (default /proc).
+	Proc string
+	// Mounts, when not nil, is used instead of Proc.
 	Mounts []Mount
 	// Controller names the v1 hierarchy the kernel side takes its ids from
 	// (default memory).
@@ -32,7 +33,7 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Mountinfo: "/proc/self/mountinfo", Controller: "memory",
+		Proc: "/proc", Controller: "memory",
 		Grace: time.Minute, MaxGroups: 1 << 17, Rewalk: 10 * time.Second,
 	}
 }
@@ -47,8 +48,8 @@ func (c Config) Validate() error {
 
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
-	if c.Mountinfo == "" {
-		c.Mountinfo = d.Mountinfo
+	if c.Proc == "" {
+		c.Proc = d.Proc
 	}
 	if c.Controller == "" {
 		c.Controller = d.Controller
@@ -76,6 +77,7 @@ type Stats struct {
 	Walked     uint64 // groups found by walks that no event had told
 	Walks      uint64
 	Unknown    uint64 // lookups of an id the table did not know
+	Truncated  uint64 // events whose path lacked its end
 	Conflicts  uint64 // a live id announced again with another path
 	Vanished   uint64 // groups a walk no longer found, though no event said so
 	Evicted    uint64 // removed groups forgotten before their grace time was over
@@ -87,6 +89,11 @@ type Stats struct {
 type Group struct {
 	Path string // from the root of the hierarchy
 	Identity
+	// Top is true for the group that is a container or a systemd service, false for
+	// what is inside or outside of those.
+	Top bool
+	// Born is when the kernel's event told of it (unix ns), 0 when a walk found it.
+	Born int64
 }
 
 type key struct {
@@ -170,13 +177,16 @@ func (t *Table) walkAll(ctx context.Context) ([]found, error) {
 	mounts := t.cfg.Mounts
 	if mounts == nil {
 		var err error
-		if mounts, err = Mounts(t.cfg.Mountinfo, t.cfg.Controller); err != nil {
+		if mounts, err = Find(t.cfg.Proc, t.cfg.Controller); err != nil {
 			return nil, err
 		}
 	}
 	var all []found
 	var errs []error
 	for _, m := range mounts {
+		if m.View == Relative {
+			continue
+		}
 		groups, err := walk(ctx, m, t.cfg.MaxGroups-len(all))
 		all = append(all, groups...)
 		if err != nil {
@@ -186,8 +196,8 @@ func (t *Table) walkAll(ctx context.Context) ([]found, error) {
 	return all, errors.Join(errs...)
 }
 
-// Cgroup takes the birth or death of a group.
-func (t *Table) Cgroup(ev *kprobes.CgroupEvent) {
+// Cgroup takes the birth or death of a group, and returns one that is new.
+func (t *Table) Cgroup(ev *kprobes.CgroupEvent) *Group {
 	k := key{ev.ID, Legacy}
 	if ev.Unified {
 		k.h = Unified
@@ -195,19 +205,31 @@ func (t *Table) Cgroup(ev *kprobes.CgroupEvent) {
 	if ev.Kind == kprobes.CgroupRemoved {
 		t.stats.Removed++
 		t.remove(k, ev.Time)
-		return
+		return nil
 	}
 	t.stats.Created++
+	path := string(ev.Path)
 	old, had := t.entries[k]
-	if had && old.removed == 0 && old.group.Path != string(ev.Path) {
+	if ev.Truncated {
+		// What is left of its last element would name somebody else. What contains
+		// it is known; a walk tells the rest.
+		path = path[:max(strings.LastIndexByte(path, '/'), 0)]
+		t.stats.Truncated++
+		t.missed = true
+		if had && old.removed == 0 && strings.HasPrefix(old.group.Path, path) {
+			return nil
+		}
+	}
+	if had && old.removed == 0 && old.group.Path != path {
 		// The several hierarchies of v1 number their groups apart, and the event
 		// does not say which one it was: a walk tells which of the two is ours.
 		t.stats.Conflicts++
 		t.missed = true
 	}
-	if !had || old.removed != 0 || old.group.Path != string(ev.Path) {
-		t.add(k, string(ev.Path), ev.Time)
+	if !had || old.removed != 0 || old.group.Path != path {
+		return t.add(k, path, ev.Time, ev.Time)
 	}
+	return nil
 }
 
 // Resync asks for a walk at the next Tick: call it when events were lost.
@@ -226,6 +248,16 @@ func (t *Table) Lookup(h Hierarchy, id uint64) *Group {
 		return nil
 	}
 	return e.group
+}
+
+// Each tells every group that lives, in no order; one that is in both hierarchies
+// comes twice, and on v1 more often: see Cgroup.
+func (t *Table) Each(tell func(*Group)) {
+	for _, e := range t.entries {
+		if e.removed == 0 {
+			tell(e.group)
+		}
+	}
 }
 
 // Tick forgets what is gone for good, takes the result of a walk and asks for
@@ -259,7 +291,7 @@ func (t *Table) take(r walkResult) {
 			continue // newer news by event, or nothing new
 		}
 		t.stats.Walked++
-		t.add(f.key, f.path, r.asked)
+		t.add(f.key, f.path, r.asked, 0)
 	}
 	if r.err == nil && r.asked != 0 {
 		t.vanish(r)
@@ -283,7 +315,7 @@ func (t *Table) vanish(r walkResult) {
 	}
 }
 
-func (t *Table) add(k key, path string, now int64) {
+func (t *Table) add(k key, path string, now, born int64) *Group {
 	if _, ok := t.entries[k]; !ok && len(t.entries) >= t.cfg.MaxGroups {
 		for len(t.gone) > 0 && len(t.entries) >= t.cfg.MaxGroups {
 			t.stats.Evicted++
@@ -291,10 +323,13 @@ func (t *Table) add(k key, path string, now int64) {
 		}
 		if len(t.entries) >= t.cfg.MaxGroups {
 			t.stats.Refused++
-			return
+			return nil
 		}
 	}
-	t.entries[k] = entry{group: &Group{Path: path, Identity: Parse(path)}, added: now}
+	g := &Group{Path: path, Identity: Parse(path), Born: born}
+	g.Top = g.top()
+	t.entries[k] = entry{group: g, added: now}
+	return g
 }
 
 func (t *Table) remove(k key, now int64) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,38 @@ func TestTableEvents(t *testing.T) {
 	}
 }
 
+// A path that was cut must not name the wrong container; the walk completes it.
+func TestTruncatedPath(t *testing.T) {
+	long := "/" + strings.Repeat("n", 255) + "/" + strings.Repeat("m", 240)
+	for _, c := range []struct{ full, cut, id, unit string }{
+		{long + "/lxc.payload.database", long + "/lxc.payload.dat", "", ""},
+		{long + "/a.service.d/x", long + "/a.service", "", ""},
+		{"/lxc.payload.web" + long + "/lxc.payload.database", "/lxc.payload.web" + long + "/lxc.pay", "web", ""},
+		{"/docker/" + idA + long + "/x", "/docker/" + idA + long, idA, ""},
+		{"nothing", "noth", "", ""},
+	} {
+		tab := New(Config{})
+		ev := created(7, true, c.cut, 1)
+		ev.Truncated = true
+		tab.Cgroup(ev)
+		if g := tab.Lookup(Unified, 7); g.ID != c.id || g.Unit != c.unit {
+			t.Errorf("%s: %+v", c.cut, g.Identity)
+		}
+		tab.take(walkResult{asked: 2, groups: []found{{key{7, Unified}, c.full}}})
+		want := Parse(c.full)
+		if g := tab.Lookup(Unified, 7); g.Identity != want {
+			t.Errorf("%s after the walk: %+v", c.cut, g.Identity)
+		}
+		tab.Cgroup(ev)
+		if g := tab.Lookup(Unified, 7); g.Identity != want {
+			t.Errorf("%s: forgot what the walk told: %+v", c.cut, g.Identity)
+		}
+		if s := tab.Stats(); s.Truncated != 2 || !tab.missed {
+			t.Errorf("%s: %+v", c.cut, s)
+		}
+	}
+}
+
 func TestTableIsBounded(t *testing.T) {
 	tab := New(Config{MaxGroups: 3})
 	for i := range uint64(3) {
@@ -76,7 +109,7 @@ func TestWalkFindsWhatEventsMissed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tab := New(Config{Mounts: []Mount{{Unified, dir, ""}}, Rewalk: time.Second})
+	tab := New(Config{Mounts: []Mount{{Hierarchy: Unified, Dir: dir, View: Whole}}, Rewalk: time.Second})
 	if err := tab.Bootstrap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +150,7 @@ func TestWalkFindsWhatEventsMissed(t *testing.T) {
 }
 
 func TestBootstrapSaysWhatIsMissing(t *testing.T) {
-	tab := New(Config{Mounts: []Mount{{Unified, "/nonexistent", ""}}})
+	tab := New(Config{Mounts: []Mount{{Hierarchy: Unified, Dir: "/nonexistent", View: Whole}}})
 	if err := tab.Bootstrap(t.Context()); err == nil || tab.Stats().WalkErrors != 1 {
 		t.Errorf("err %v, %+v", err, tab.Stats())
 	}
@@ -131,7 +164,7 @@ func TestBootstrapRealHierarchies(t *testing.T) {
 	if len(tab.entries) == 0 {
 		t.Skip("no control groups mounted here")
 	}
-	mounts, err := Mounts("/proc/self/mountinfo", "memory")
+	mounts, err := Find("/proc", "memory")
 	if err != nil {
 		t.Fatal(err)
 	}

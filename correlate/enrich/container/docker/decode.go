@@ -5,19 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/enrich/container/engine"
 	"github.com/weir-probe/weir/flows"
-)
-
-// Limits on what an engine, or who names containers in it, can make us keep, octets.
-const (
-	maxName  = 256
-	maxImage = 512
-	maxLabel = 256
-	// maxAddresses bounds the addresses of one container.
-	maxAddresses = 64
 )
 
 // Labels that Compose sets (v1 and v2 alike).
@@ -26,6 +17,9 @@ const (
 	labelService = "com.docker.compose.service"
 	labelReplica = "com.docker.compose.container-number"
 )
+
+// labelDockerType is what cri-dockerd marks sandboxes with.
+const labelDockerType = "io.kubernetes.docker.type"
 
 // event is one line of GET /events.
 type event struct {
@@ -47,20 +41,6 @@ func (e *event) unixNano() int64 {
 	return e.Time * 1e9
 }
 
-// attachment is an address of a container in one network.
-type attachment struct {
-	network string
-	addr    flows.Addr
-}
-
-// details is what GET /containers/json and /containers/ID/json tell.
-type details struct {
-	container *correlate.Container
-	running   bool
-	created   int64 // unix ns
-	addresses []attachment
-}
-
 func decodeEvent(line []byte) (event, error) {
 	var e event
 	if err := json.Unmarshal(line, &e); err != nil {
@@ -77,36 +57,15 @@ func (e *event) container() *correlate.Container {
 }
 
 func newContainer(id, name, image string, labels map[string]string) *correlate.Container {
+	pod := engine.LabelledPod(labels) // of Kubernetes before 1.24, and cri-dockerd
+	if n := engine.ContainerName(labels); pod.Name != "" && n != "" {
+		name = n
+	}
 	return &correlate.Container{
-		ID: id, Name: limit(strings.TrimPrefix(name, "/"), maxName), Image: limit(image, maxImage),
-		Project: limit(labels[labelProject], maxLabel), Service: limit(labels[labelService], maxLabel),
-		Replica: limit(labels[labelReplica], maxLabel),
+		ID: id, Pod: pod, Sandbox: pod.Name != "" && labels[labelDockerType] == "podsandbox", Name: engine.Limit(strings.TrimPrefix(name, "/"), engine.MaxName), Image: engine.Limit(image, engine.MaxImage),
+		Project: engine.Limit(labels[labelProject], engine.MaxLabel), Service: engine.Limit(labels[labelService], engine.MaxLabel),
+		Replica: engine.Limit(labels[labelReplica], engine.MaxLabel),
 	}
-}
-
-// isID says whether s is a container id: nothing else becomes a key or a path.
-func isID(s string) bool {
-	if len(s) != 64 {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-// limit cuts s to n octets at a character's border; its content is data and is
-// kept, whatever it is.
-func limit(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return strings.Clone(s[:n])
 }
 
 // networks are the networks of a container, by name.
@@ -115,12 +74,12 @@ type networks map[string]struct {
 	GlobalIPv6Address string `json:"GlobalIPv6Address"`
 }
 
-func (n networks) attachments() []attachment {
-	var out []attachment
+func (n networks) attachments() []engine.Attachment {
+	var out []engine.Attachment
 	for name, net := range n {
 		for _, s := range []string{net.IPAddress, net.GlobalIPv6Address} {
-			if a, err := netip.ParseAddr(s); err == nil && len(out) < maxAddresses {
-				out = append(out, attachment{name, flows.AddrFrom(a)})
+			if a, err := netip.ParseAddr(s); err == nil && len(out) < engine.MaxAddresses {
+				out = append(out, engine.Attachment{Network: name, Addr: flows.AddrFrom(a)})
 			}
 		}
 	}
@@ -128,7 +87,7 @@ func (n networks) attachments() []attachment {
 }
 
 // decodeList reads GET /containers/json; what has no proper id is left out.
-func decodeList(body []byte) ([]details, error) {
+func decodeList(body []byte) ([]engine.Details, error) {
 	var list []struct {
 		ID              string            `json:"Id"`
 		Names           []string          `json:"Names"`
@@ -143,16 +102,16 @@ func decodeList(body []byte) ([]details, error) {
 	if err := json.Unmarshal(body, &list); err != nil {
 		return nil, fmt.Errorf("decode the engine's list of containers: %w", err)
 	}
-	out := make([]details, 0, len(list))
+	out := make([]engine.Details, 0, len(list))
 	for _, c := range list {
-		if !isID(c.ID) {
+		if !engine.IsID(c.ID) {
 			continue
 		}
-		out = append(out, details{
-			container: newContainer(c.ID, ownName(c.Names), c.Image, c.Labels),
-			running:   c.State == "running" || c.State == "paused" || c.State == "restarting",
-			created:   c.Created * 1e9,
-			addresses: c.NetworkSettings.Networks.attachments(),
+		out = append(out, engine.Details{
+			Container: newContainer(c.ID, ownName(c.Names), c.Image, c.Labels),
+			Running:   c.State == "running" || c.State == "paused" || c.State == "restarting",
+			Created:   c.Created * 1e9,
+			Addresses: c.NetworkSettings.Networks.attachments(),
 		})
 	}
 	return out, nil
@@ -170,7 +129,7 @@ func ownName(names []string) string {
 }
 
 // decodeInspect reads GET /containers/ID/json.
-func decodeInspect(body []byte) (details, error) {
+func decodeInspect(body []byte) (engine.Details, error) {
 	var c struct {
 		ID    string `json:"Id"`
 		Name  string `json:"Name"`
@@ -186,14 +145,14 @@ func decodeInspect(body []byte) (details, error) {
 		} `json:"NetworkSettings"`
 	}
 	if err := json.Unmarshal(body, &c); err != nil {
-		return details{}, fmt.Errorf("decode a container of the engine: %w", err)
+		return engine.Details{}, fmt.Errorf("decode a container of the engine: %w", err)
 	}
-	if !isID(c.ID) {
-		return details{}, fmt.Errorf("decode a container of the engine: no id in the answer")
+	if !engine.IsID(c.ID) {
+		return engine.Details{}, fmt.Errorf("decode a container of the engine: no id in the answer")
 	}
-	return details{
-		container: newContainer(c.ID, c.Name, c.Config.Image, c.Config.Labels),
-		running:   c.State.Running,
-		addresses: c.NetworkSettings.Networks.attachments(),
+	return engine.Details{
+		Container: newContainer(c.ID, c.Name, c.Config.Image, c.Config.Labels),
+		Running:   c.State.Running,
+		Addresses: c.NetworkSettings.Networks.attachments(),
 	}, nil
 }

@@ -122,8 +122,8 @@ func cgroupToContainer(t *testing.T, e *dockerd.Engine, c *docker.Client, id str
 	if err := table.Bootstrap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r := container.New(table, c)
-	mounts, err := cgroup.Mounts("/proc/self/mountinfo", "memory")
+	r := container.New(table, container.Fixed{c})
+	mounts, err := cgroup.Find("/proc", "memory")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,10 +10,13 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/weir-probe/weir/correlate/enrich/container/engine"
 )
 
-// maxBody bounds an answer: the list of 16 384 containers with their labels.
-const maxBody = 64 << 20
+// perContainer bounds an answer, the list of all containers with their labels:
+// octets of it for each that is kept (64 MiB by default).
+const perContainer = 4 << 10
 
 // wantedAPI is what the client was written to; any API since 1.24 (2016) has all
 // of it, and an engine may have dropped the old ones.
@@ -25,10 +28,10 @@ var errGone = errors.New("no such container")
 func (c *Client) newHTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			d := net.Dialer{Timeout: c.cfg.Timeout}
-			return d.DialContext(ctx, "unix", c.socket)
+			d := net.Dialer{Timeout: c.Timeout}
+			return d.DialContext(ctx, "unix", c.Socket())
 		},
-		ResponseHeaderTimeout:  c.cfg.Timeout,
+		ResponseHeaderTimeout:  c.Timeout,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
 		MaxIdleConns:           2,
@@ -37,19 +40,20 @@ func (c *Client) newHTTP() *http.Client {
 
 // get fetches a whole answer within the timeout.
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	body, err := c.open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	limit := perContainer * c.MaxContainers
+	b, err := io.ReadAll(io.LimitReader(body, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the engine's answer to %s: %w", path, err)
 	}
-	if len(b) > maxBody {
-		return nil, fmt.Errorf("read the engine's answer to %s: more than %d octets", path, maxBody)
+	if len(b) > limit {
+		return nil, fmt.Errorf("read the engine's answer to %s: more than %d octets", path, limit)
 	}
 	return b, nil
 }
@@ -85,6 +89,10 @@ func (c *Client) negotiate(ctx context.Context) (version, prefix string, err err
 		Version       string `json:"Version"`
 		APIVersion    string `json:"ApiVersion"`
 		MinAPIVersion string `json:"MinAPIVersion"`
+		Components    []struct {
+			Name    string                      `json:"Name"`
+			Details struct{ APIVersion string } `json:"Details"`
+		} `json:"Components"`
 	}
 	if err := json.Unmarshal(b, &v); err != nil {
 		return "", "", fmt.Errorf("decode the engine's version: %w", err)
@@ -97,9 +105,16 @@ func (c *Client) negotiate(ctx context.Context) (version, prefix string, err err
 		api = v.MinAPIVersion
 	}
 	if _, _, ok := parseAPI(api); !ok || v.APIVersion == "" {
-		return "", "", fmt.Errorf("decode the engine's version: %q is no API version; is %s an engine's socket?", limit(v.APIVersion, 32), c.socket)
+		return "", "", fmt.Errorf("decode the engine's version: %q is no API version; is %s an engine's socket?", engine.Limit(v.APIVersion, 32), c.Socket())
 	}
-	return fmt.Sprintf("%s, API %s", limit(v.Version, 64), api), "/v" + api, nil
+	kind := ""
+	c.podman.prefix = ""
+	for _, x := range v.Components {
+		if own := x.Details.APIVersion; x.Name == "Podman Engine" && isVersion(own) {
+			kind, c.podman.prefix = "Podman ", "/v"+own+"/libpod"
+		}
+	}
+	return kind + fmt.Sprintf("%s, API %s", engine.Limit(v.Version, 64), api), "/v" + api, nil
 }
 
 // older compares two API versions; what is no version is never older.
@@ -114,4 +129,9 @@ func parseAPI(s string) (major, minor uint64, ok bool) {
 	major, err1 := strconv.ParseUint(a, 10, 16)
 	minor, err2 := strconv.ParseUint(b, 10, 16)
 	return major, minor, err1 == nil && err2 == nil
+}
+
+// isVersion says whether s is made of digits and dots only: it becomes part of a path.
+func isVersion(s string) bool {
+	return s != "" && len(s) < 32 && strings.Trim(s, "0123456789.") == ""
 }

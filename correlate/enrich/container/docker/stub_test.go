@@ -169,6 +169,27 @@ func TestHostileEvents(t *testing.T) {
 	}
 }
 
+// Ten thousand labels on a container cost nothing that stays, and its neighbours
+// have their names.
+func TestLabelBomb(t *testing.T) {
+	bomb, web := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	labels := map[string]string{"com.docker.compose.project": strings.Repeat("p", 4096), "com.docker.compose.service": "s"}
+	for i := range 10000 {
+		labels[fmt.Sprint("label", i)] = strings.Repeat("v", 60)
+	}
+	list, err := json.Marshal([]map[string]any{
+		{"Id": bomb, "Names": []string{"/bomb"}, "Labels": labels}, {"Id": web, "Names": []string{"/web"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := follow(t, docker.Config{Host: serve(t, &engine{version: version, list: string(list)})})
+	until(t, "known", func() bool { return c.Lookup(web) != nil })
+	if got := c.Lookup(bomb); got == nil || got.Name != "bomb" || len(got.Project) != 256 || got.Service != "s" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestEndlessEventIsCutOff(t *testing.T) {
 	c := follow(t, docker.Config{Host: serve(t, &engine{version: version, list: "[]", events: endless})})
 	until(t, "left", func() bool { return strings.Contains(c.Status().Error, "token too long") || c.Stats().Failures > 1 })

@@ -1,4 +1,4 @@
-package docker
+package engine
 
 import (
 	"sync"
@@ -23,6 +23,20 @@ type lease struct {
 	from, to  int64 // unix ns
 }
 
+// Attachment is an address of a container in one network.
+type Attachment struct {
+	Network string
+	Addr    flows.Addr
+}
+
+// Details is what an engine tells of a container when asked.
+type Details struct {
+	Container *correlate.Container
+	Running   bool
+	Created   int64 // unix ns
+	Addresses []Attachment
+}
+
 // maxLeases is how many past holders of one address are remembered.
 const maxLeases = 8
 
@@ -32,30 +46,31 @@ type departure struct {
 	time int64
 }
 
-// store is what is known of an engine's containers. The client writes, any
+// Store is what is known of an engine's containers. The client writes, any
 // goroutine reads.
-type store struct {
+type Store struct {
 	grace int64
 	limit int
 
 	mu         sync.RWMutex
 	containers map[string]*record
 	leases     map[flows.Addr][]lease
-	held       map[string][]flows.Addr // container → addresses it has or had
-	departed   []departure             // oldest first
+	held       map[string][]flows.Addr         // container → addresses it has or had
+	pods       map[string]*correlate.Container // pod UID → its sandbox
+	departed   []departure                     // oldest first
 	evicted    uint64
 	refused    uint64
 }
 
-func newStore(grace time.Duration, limit int) *store {
-	return &store{
+func NewStore(grace time.Duration, limit int) *Store {
+	return &Store{
 		grace: int64(grace), limit: limit,
-		containers: map[string]*record{}, leases: map[flows.Addr][]lease{}, held: map[string][]flows.Addr{},
+		containers: map[string]*record{}, leases: map[flows.Addr][]lease{}, held: map[string][]flows.Addr{}, pods: map[string]*correlate.Container{},
 	}
 }
 
-// get returns the container with that id, nil when it is not known.
-func (s *store) get(id string) *correlate.Container {
+// Get returns the container with that id, nil when it is not known.
+func (s *Store) Get(id string) *correlate.Container {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if r := s.containers[id]; r != nil {
@@ -64,9 +79,27 @@ func (s *store) get(id string) *correlate.Container {
 	return nil
 }
 
-// at returns the container that had an address at a time, nil when none or more
+// All returns what is known now, ended containers included; the caller owns it.
+func (s *Store) All() map[string]*correlate.Container {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make(map[string]*correlate.Container, len(s.containers))
+	for id, r := range s.containers {
+		all[id] = r.container
+	}
+	return all
+}
+
+// Pod returns the sandbox of the pod with that UID, nil when it is not known.
+func (s *Store) Pod(uid string) *correlate.Container {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.pods[uid]
+}
+
+// At returns the container that had an address at a time, nil when none or more
 // than one did.
-func (s *store) at(a flows.Addr, t int64) *correlate.Container {
+func (s *Store) At(a flows.Addr, t int64) *correlate.Container {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var found *correlate.Container
@@ -83,21 +116,21 @@ func (s *store) at(a flows.Addr, t int64) *correlate.Container {
 	return found
 }
 
-func (s *store) len() (n int, evicted, refused uint64) {
+func (s *Store) Len() (n int, evicted, refused uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return len(s.containers), s.evicted, s.refused
 }
 
-// put remembers a container, or what changed of it.
-func (s *store) put(c *correlate.Container, now int64) {
+// Put remembers a container, or what changed of it.
+func (s *Store) Put(c *correlate.Container, now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.putLocked(c, now)
 }
 
-// start notes that a container runs since at.
-func (s *store) start(c *correlate.Container, at int64) {
+// Start notes that a container runs since at.
+func (s *Store) Start(c *correlate.Container, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.putLocked(c, at)
@@ -106,8 +139,8 @@ func (s *store) start(c *correlate.Container, at int64) {
 	}
 }
 
-// stop notes that a container stopped: it has no addresses then.
-func (s *store) stop(c *correlate.Container, at int64) {
+// Stop notes that a container stopped: it has no addresses then.
+func (s *Store) Stop(c *correlate.Container, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.putLocked(c, at)
@@ -117,24 +150,24 @@ func (s *store) stop(c *correlate.Container, at int64) {
 	s.detachLocked(c.ID, "", at)
 }
 
-// refine takes the answer to a question: it may be older than the container's
+// Refine takes the answer to a question: it may be older than the container's
 // end, which it does not undo.
-func (s *store) refine(d details, from int64) {
+func (s *Store) Refine(d Details, from int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.containers[d.container.ID]
+	r := s.containers[d.Container.ID]
 	if r == nil {
 		return
 	}
 	gone := r.gone
-	s.putLocked(d.container, from)
-	if r.gone = gone; gone != 0 || !d.running && len(d.addresses) == 0 {
+	s.putLocked(d.Container, from)
+	if r.gone = gone; gone != 0 || !d.Running && len(d.Addresses) == 0 {
 		return
 	}
-	s.attachLocked(r, d.addresses, from)
+	s.attachLocked(r, d.Addresses, from)
 }
 
-func (s *store) putLocked(c *correlate.Container, now int64) {
+func (s *Store) putLocked(c *correlate.Container, now int64) {
 	r := s.containers[c.ID]
 	if r == nil {
 		if len(s.containers) >= s.limit {
@@ -146,6 +179,7 @@ func (s *store) putLocked(c *correlate.Container, now int64) {
 			s.forgetLocked()
 		}
 		s.containers[c.ID] = &record{container: c, added: now}
+		s.sandboxLocked(c)
 		return
 	}
 	r.gone = 0
@@ -153,6 +187,7 @@ func (s *store) putLocked(c *correlate.Container, now int64) {
 		return // what is published stays the same pointer
 	}
 	r.container = c
+	s.sandboxLocked(c)
 	for _, a := range s.held[c.ID] {
 		for i := range s.leases[a] {
 			if l := &s.leases[a][i]; l.container.ID == c.ID {
@@ -162,9 +197,15 @@ func (s *store) putLocked(c *correlate.Container, now int64) {
 	}
 }
 
+func (s *Store) sandboxLocked(c *correlate.Container) {
+	if c.Sandbox && c.Pod.UID != "" {
+		s.pods[c.Pod.UID] = c
+	}
+}
+
 // attachLocked notes the addresses a container has since from, and ends its
 // leases of any other.
-func (s *store) attachLocked(r *record, addresses []attachment, from int64) {
+func (s *Store) attachLocked(r *record, addresses []Attachment, from int64) {
 	id := r.container.ID
 	for _, a := range s.held[id] {
 		for i := range s.leases[a] {
@@ -181,17 +222,17 @@ func (s *store) attachLocked(r *record, addresses []attachment, from int64) {
 	}
 }
 
-func contains(list []attachment, a flows.Addr) bool {
+func contains(list []Attachment, a flows.Addr) bool {
 	for _, x := range list {
-		if x.addr == a {
+		if x.Addr == a {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *store) leaseLocked(c *correlate.Container, a attachment, from int64) {
-	list := s.leases[a.addr]
+func (s *Store) leaseLocked(c *correlate.Container, a Attachment, from int64) {
+	list := s.leases[a.Addr]
 	for i := range list {
 		l := &list[i]
 		if l.to != 0 {
@@ -200,30 +241,30 @@ func (s *store) leaseLocked(c *correlate.Container, a attachment, from int64) {
 		if l.container.ID == c.ID {
 			return
 		}
-		if l.network == a.network {
+		if l.network == a.Network {
 			l.to = from // a network gives an address to one container at a time
 		}
 	}
 	if len(list) >= maxLeases {
 		list = append(list[:0], list[1:]...)
 	}
-	s.leases[a.addr] = append(list, lease{c, a.network, from, 0})
+	s.leases[a.Addr] = append(list, lease{c, a.Network, from, 0})
 	for _, h := range s.held[c.ID] {
-		if h == a.addr {
+		if h == a.Addr {
 			return
 		}
 	}
-	s.held[c.ID] = append(s.held[c.ID], a.addr)
+	s.held[c.ID] = append(s.held[c.ID], a.Addr)
 }
 
-// detach ends a container's leases in a network, or in all with network "".
-func (s *store) detach(id, network string, at int64) {
+// Detach ends a container's leases in a network, or in all with network "".
+func (s *Store) Detach(id, network string, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.detachLocked(id, network, at)
 }
 
-func (s *store) detachLocked(id, network string, at int64) {
+func (s *Store) detachLocked(id, network string, at int64) {
 	for _, a := range s.held[id] {
 		for i := range s.leases[a] {
 			l := &s.leases[a][i]
@@ -234,14 +275,14 @@ func (s *store) detachLocked(id, network string, at int64) {
 	}
 }
 
-// remove starts a container's grace time.
-func (s *store) remove(id string, at int64) {
+// Remove starts a container's grace time.
+func (s *Store) Remove(id string, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.removeLocked(id, at)
 }
 
-func (s *store) removeLocked(id string, at int64) {
+func (s *Store) removeLocked(id string, at int64) {
 	r := s.containers[id]
 	if r == nil || r.gone != 0 {
 		return
@@ -251,22 +292,26 @@ func (s *store) removeLocked(id string, at int64) {
 	s.departed = append(s.departed, departure{id, at})
 }
 
-// replace takes a full list that was asked for at some time: containers known
+// Replace takes a full list that was asked for at some time: containers known
 // before then that are not in it are gone.
-func (s *store) replace(list []details, asked int64) {
+func (s *Store) Replace(list []Details, asked int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	there := make(map[string]struct{}, len(list))
 	for _, d := range list {
-		there[d.container.ID] = struct{}{}
-		s.putLocked(d.container, asked)
-		if r := s.containers[d.container.ID]; r != nil && d.running {
-			for _, a := range d.addresses {
-				s.leaseLocked(r.container, a, d.created)
+		there[d.Container.ID] = struct{}{}
+		s.putLocked(d.Container, asked)
+		if r := s.containers[d.Container.ID]; r != nil && d.Running {
+			for _, a := range d.Addresses {
+				s.leaseLocked(r.container, a, d.Created)
 			}
 		}
-		if !d.running {
-			s.detachLocked(d.container.ID, "", asked)
+	}
+	// Only now: the lease of who has an address next has ended that of who had it,
+	// at the right time.
+	for _, d := range list {
+		if !d.Running {
+			s.detachLocked(d.Container.ID, "", asked)
 		}
 	}
 	for id, r := range s.containers {
@@ -276,8 +321,8 @@ func (s *store) replace(list []details, asked int64) {
 	}
 }
 
-// expire forgets what has been gone for the grace time.
-func (s *store) expire(now int64) {
+// Expire forgets what has been gone for the grace time.
+func (s *Store) Expire(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.departed) > 0 && s.departed[0].time+s.grace <= now {
@@ -285,7 +330,7 @@ func (s *store) expire(now int64) {
 	}
 }
 
-func (s *store) forgetLocked() {
+func (s *Store) forgetLocked() {
 	d := s.departed[0]
 	s.departed = s.departed[1:]
 	r := s.containers[d.id]
@@ -293,6 +338,9 @@ func (s *store) forgetLocked() {
 		return // it came back
 	}
 	delete(s.containers, d.id)
+	if uid := r.container.Pod.UID; s.pods[uid] == r.container {
+		delete(s.pods, uid)
+	}
 	for _, a := range s.held[d.id] {
 		kept := s.leases[a][:0]
 		for _, l := range s.leases[a] {
