@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/kprobes"
 )
 
@@ -23,6 +24,14 @@ type Config struct {
 	// HostNetNS is the inode of the network namespace whose devices are metered:
 	// loopback flows seen there belong to sockets there. 0 in a replay.
 	HostNetNS uint32 `yaml:"-"`
+	// LateNAT is how long a closed connection with a remote end waits for its
+	// translation where that may be told after the end: by conntrack's events. 0
+	// where packets tell it, in the order of things.
+	LateNAT time.Duration `yaml:"-"`
+	// Waited says how long, in ns, a connection that began at a time (unix ns) had
+	// waited for the DNS answer that named the address it connected to; 0: it had
+	// not. Asked once per connection. nil: nobody knows.
+	Waited func(a flows.Addr, netns uint32, began int64) int64 `yaml:"-"`
 }
 
 // DefaultConfig returns the defaults.
@@ -56,7 +65,7 @@ func (c Config) withDefaults() Config {
 }
 
 // Enricher says who is behind an end. It sets Process, Creator, Contain, Kind,
-// Name and Local (and Match when it knows an end without a socket by its
+// Name and Local, the control group in Evidence (and Match when it knows an end without a socket by its
 // address) from local caches: O(1), no I/O. owner and creator are nil for an
 // end without a socket. pending means that more will be known soon: the joiner
 // asks again at the next tick.
@@ -72,12 +81,18 @@ type Stats struct {
 	Unmatched                   uint64 // flows reported without a socket after the hold time
 	Adopted                     uint64 // flows whose socket came after them
 	Paired                      uint64 // connections with both ends here
-	Ambiguous                   uint64 // flows with several possible owners: reported without one
+	Ambiguous                   uint64 // flows with several possible owners when they came: without one unless that changed
 	Buried                      uint64 // sockets whose close event was lost, found out by reuse of their tuple
 	Overflow                    uint64 // flows and sockets merged into `other` because the table was full
 	NATOverflow                 uint64 // translations not remembered because the table was full
+	Late                        uint64 // flows of packets that came after their connection was forgotten
+	Evicted                     uint64 // forgotten connections of which no more could be remembered for late packets
 	Records                     uint64
 	// Payload octets with a local socket, those of them whose owner is known, and
 	// those seen on packets only.
 	LocalOctets, AttributedOctets, PacketOnlyOctets uint64
+	// WireOctets are those of the packets of all records, RepeatedOctets those of
+	// the same packets under another tuple of their connection (NAT): together all
+	// that flows brought, but for what still waits for its socket.
+	WireOctets, RepeatedOctets uint64
 }

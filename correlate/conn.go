@@ -1,6 +1,8 @@
 package correlate
 
 import (
+	"slices"
+
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/kprobes"
 )
@@ -29,14 +31,25 @@ type end struct {
 	baseline     bool
 	self         bool
 	overflow     bool // catch-all of a datagram socket: no tuple
+	unhooked     bool // what it sends passes none of its hooks: only packets count it
+	redirected   bool // some of its octets were in no packet
+	noSYN        bool // connect() failed before there was one
+	refused      bool // a port unreachable came back for its datagrams
 	errno        int32
+	reset        kprobes.ResetReason
 	syn          int64
 	established  int64
 	closedAt     int64
+	learnt       learnt // how its owners became known
 	last         int64
+	toldAt       int64 // time of the latest event, to which the changing values belong
 	sent, rcvd   uint64
 	retransmits  uint32
-	srtt, minRTT uint32 // µs; srtt is taken as a sample once per tick when fresh
+	synsAgain    uint32 // see noteSYNs
+	outOfOrder   uint32
+	duplicates   uint32
+	srtt, minRTT uint32 // µs; srtt and jitter are taken as a sample once per tick when fresh
+	jitter       uint32
 	fresh        bool
 	census       uint32 // the last one it was told in
 }
@@ -44,8 +57,10 @@ type end struct {
 // slot is what packets showed of one tuple of a connection. A connection that
 // crosses NAT has one for each side of it: the same packets twice.
 type slot struct {
-	key   flows.Key // canonical
-	total [2]flows.Counters
+	key    flows.Key // canonical, with the domain it was seen in
+	start  int64     // names the newest instance, see flows.Record
+	cookie [2]uint64 // of the sender of each direction, where packets carried one
+	total  [2]flows.Counters
 	// by is 1 + the side whose socket cookie was seen on packets, doubled, + the
 	// direction of those packets; 0 when no packet carried one.
 	by uint8
@@ -84,27 +99,38 @@ type conn struct {
 	slots     []slot
 	ids       [2]*identity
 	asked     [2]asked
-	nat       *natEntry // translation of a connection with a remote end, or nil
+	nats      []*natEntry // its translations, at most maxHops
 	start     int64
 	last      int64 // last activity, unix ns
 	born      int64 // when the joiner first heard of it
 	reported  Measures
-	rtt       RTT   // over the connection's life
-	connect   int64 // SYN to SYN-ACK seen on packets
+	repeated  uint64 // octets on the wire of the other tuples: the same packets again
+	rtt       RTT    // over the connection's life
+	connect   int64  // SYN to SYN-ACK seen on packets
+	resolve   int64  // wait for the DNS answer before it
+	accept    int64  // established to accepted
 	flags     flows.TCPFlags
 	method    Method // of the flow-to-socket match
+	initiator InitiatorMethod
 	reason    flows.EndReason
-	oriented  bool // client and server are known, not guessed
 	flowEnded bool
 	done      bool // final record emitted
 	doneAt    int64
 	connected bool // Connect was reported
 	ambiguous bool
+	joined    JoinedBy
+	rivals    Rivals
+	ghost     bool        // of a connection forgotten, see ghosts
+	spilled   bool        // not one connection, but all that the table had no room for
+	signature bool        // packets carried a socket's cookie: there is a local one
+	fresh     bool        // stands in Joiner.fresh
 	refs      []flows.Key // tuples under which it is indexed
 }
 
 // hasEnd says whether any local socket is known.
 func (c *conn) hasEnd() bool { return c.ends[client] != nil || c.ends[server] != nil }
+
+func (c *conn) hasRef(k flows.Key) bool { return slices.Contains(c.refs, k) }
 
 // closed says whether every known local socket is closed. A datagram flow is
 // over with the first: the other end's socket serves others, too.
@@ -156,27 +182,22 @@ func (c *conn) slotFor(k flows.Key) *slot {
 
 // orient returns which direction of a slot points to the server.
 func (c *conn) orient(k flows.Key) flows.Direction {
+	k.Domain = 0
 	if _, d := c.key.Canonical(); k == bare(c.key) {
 		return d
 	}
-	// The other side of a translation: one end keeps its address or its port.
+	// The other side of a translation.
 	for s, e := range c.ends {
 		if e != nil && bare(e.key) == k {
-			_, d := e.key.Canonical()
+			d, _ := e.sends(side(s), c.key, nil, k)
 			if side(s) == server {
 				d = d.Opposite()
 			}
 			return d
 		}
 	}
-	if n := c.nat; n != nil {
-		if _, d := n.orig.Canonical(); bare(n.orig) == k {
-			return d
-		}
-		_, d := n.reply.Canonical()
-		return d.Opposite()
-	}
-	return flows.Forward
+	d, _ := toward(c.key, c.nats, k)
+	return d
 }
 
 // measure computes the totals since the connection began. Both ends and every
@@ -194,6 +215,8 @@ func (c *conn) measure(t *Measures) {
 			t.ToClient.Payload = max(t.ToClient.Payload, s.total[d.Opposite()].Payload)
 			t.ToServer.Retransmits = max(t.ToServer.Retransmits, s.total[d].Retransmits)
 			t.ToClient.Retransmits = max(t.ToClient.Retransmits, s.total[d.Opposite()].Retransmits)
+		} else if e := c.ends[client]; e != nil && e.unhooked {
+			t.ToServer.Payload = max(t.ToServer.Payload, s.total[d].Payload)
 		}
 	}
 	if e := c.ends[client]; e != nil {
@@ -208,7 +231,27 @@ func (c *conn) measure(t *Measures) {
 		t.ToClient.Payload = max(t.ToClient.Payload, e.sent)
 		t.ToClient.Retransmits = max(t.ToClient.Retransmits, uint64(e.retransmits))
 	}
+	for _, e := range c.ends {
+		if e != nil {
+			t.OutOfOrder += e.outOfOrder
+			t.Duplicates += e.duplicates
+		}
+	}
+	if c.toSelf() {
+		t.ToClient = Traffic{} // what it sent is what it received: told once
+	}
 	c.outcome(t)
+}
+
+// repeats is how many octets the slots hold beyond what was reported of them:
+// those of the same packets under another tuple. It never falls.
+func (c *conn) repeats() uint64 {
+	var n uint64
+	for i := range c.slots {
+		n += c.slots[i].total[0].Octets + c.slots[i].total[1].Octets
+	}
+	told := c.reported.ToServer.WireOctets + c.reported.ToClient.WireOctets
+	return n - min(n, told)
 }
 
 func wire(t *Traffic, s *flows.Counters) {
@@ -223,21 +266,19 @@ func (m *Measures) take(reported *Measures) Measures {
 	var d Measures
 	takeTraffic(&d.ToServer, &m.ToServer, &reported.ToServer)
 	takeTraffic(&d.ToClient, &m.ToClient, &reported.ToClient)
-	for _, p := range [...][3]*uint32{
-		{&d.Opened, &m.Opened, &reported.Opened},
-		{&d.Closed, &m.Closed, &reported.Closed},
-		{&d.Aborted, &m.Aborted, &reported.Aborted},
-		{&d.ResetByClient, &m.ResetByClient, &reported.ResetByClient},
-		{&d.ResetByServer, &m.ResetByServer, &reported.ResetByServer},
-		{&d.TimeoutEstablished, &m.TimeoutEstablished, &reported.TimeoutEstablished},
-		{&d.SYNRetransmits, &m.SYNRetransmits, &reported.SYNRetransmits},
-	} {
-		takeCount(p[0], p[1], p[2])
+	to, total, told := d.counts(), m.counts(), reported.counts()
+	for i := range to {
+		takeCount(to[i], total[i], told[i])
 	}
 	for i := range d.Failed {
 		takeCount(&d.Failed[i], &m.Failed[i], &reported.Failed[i])
 	}
 	return d
+}
+
+// counts are the counts of m but those of Failed.
+func (m *Measures) counts() [10]*uint32 {
+	return [...]*uint32{&m.Opened, &m.Closed, &m.Aborted, &m.ResetByClient, &m.ResetByServer, &m.TimeoutEstablished, &m.SYNRetransmits, &m.AcceptQueueDrops, &m.OutOfOrder, &m.Duplicates}
 }
 
 func takeTraffic(d, total, reported *Traffic) {
@@ -254,11 +295,24 @@ func takeCount[T uint32 | uint64](d, total, reported *T) {
 	}
 }
 
-// bare is the canonical tuple without its namespace: the key of a slot.
+// bare is the canonical tuple without the place where it was seen.
 func bare(k flows.Key) flows.Key {
 	k, _ = k.Canonical()
-	k.NetNS = 0
+	k.NetNS, k.Domain = 0, 0
 	return k
+}
+
+// toSelf is a socket that is connected to itself: it is both ends.
+func (c *conn) toSelf() bool {
+	return c.key.Proto == flows.TCP && c.key.Src == c.key.Dst && c.key.SrcPort == c.key.DstPort
+}
+
+// socket returns the local socket of a side, nil where there is none.
+func (c *conn) socket(s side) *end {
+	if c.ends[s] == nil && c.toSelf() {
+		return c.ends[s.other()]
+	}
+	return c.ends[s]
 }
 
 // pairKeys returns the pair key of each reading of the socket's role, and how

@@ -20,9 +20,11 @@ const (
 )
 
 // Tick emits one Record for each connection that did something since the last
-// Tick or is open, and forgets what is over. The Record is reused.
+// Tick or is open, and forgets what is over. The Record is reused. While Running,
+// emit may hand the Joiner new events; what they change is told now or next time.
 func (j *Joiner) Tick(now time.Time, phase Phase, emit func(*Record)) {
 	t := now.UnixNano()
+	j.pairFresh()
 	for i := 0; i < len(j.conns); i++ {
 		c := j.conns[i]
 		j.expire(c, t)
@@ -30,6 +32,7 @@ func (j *Joiner) Tick(now time.Time, phase Phase, emit func(*Record)) {
 			j.emit(c, t, phase, emit)
 		}
 		if c.done && t-max(c.doneAt, c.last) > int64(j.cfg.Grace) {
+			j.stats.Evicted += j.ghosts.remember(c, t)
 			j.remove(c)
 			i--
 		}
@@ -37,11 +40,7 @@ func (j *Joiner) Tick(now time.Time, phase Phase, emit func(*Record)) {
 	for _, c := range j.spill {
 		j.emit(c, t, Running, emit)
 	}
-	for k, n := range j.nats {
-		if t-n.time > natLife {
-			delete(j.nats, k)
-		}
-	}
+	j.tellListeners(now, emit)
 	j.sweep(t)
 }
 
@@ -64,10 +63,14 @@ func (j *Joiner) expire(c *conn, now int64) {
 }
 
 // ready says whether a connection may be told now. A flow without a socket waits
-// for one until the hold time is over.
+// for one until the hold time is over, a datagram flow for the other end's socket
+// until that has told.
 func (j *Joiner) ready(c *conn, now int64, phase Phase) bool {
-	if phase == Draining || c.hasEnd() || c.done {
+	switch {
+	case phase == Draining || c.done:
 		return true
+	case c.hasEnd():
+		return !j.unpaired(c)
 	}
 	return now-c.born >= int64(j.cfg.Hold) || now-c.start >= 2*int64(j.cfg.Hold)
 }
@@ -77,12 +80,17 @@ func (j *Joiner) emit(c *conn, now int64, phase Phase, emit func(*Record)) {
 	*r = Record{}
 	c.measure(&r.Total)
 	d := r.Total.take(&c.reported)
+	j.stats.WireOctets += d.ToServer.WireOctets + d.ToClient.WireOctets
+	if n := c.repeats(); n > c.repeated {
+		j.stats.RepeatedOctets += n - c.repeated
+		c.repeated = n
+	}
 	j.sampleRTT(c, &d)
 	r.Total.RTT = c.rtt
-	over := c.ended() && !c.done && (phase == Draining || !c.hasEnd() || now-c.closedAt() >= settle)
+	over := c.ended() && !c.done && (phase == Draining || !c.hasEnd() || now-c.closedAt() >= j.linger(c))
 	final := !c.done && (over || phase == Draining)
 	active := uint32(0)
-	if !c.ended() && !c.done && (c.key.Proto != flows.TCP || !c.hasEnd() || c.established() != 0 || c.baseline()) {
+	if !c.ended() && !c.done && !c.spilled && (c.key.Proto != flows.TCP || !c.hasEnd() || c.established() != 0 || c.baseline()) {
 		active = 1
 	}
 	if d == (Measures{}) && active == 0 && !final {
@@ -93,25 +101,40 @@ func (j *Joiner) emit(c *conn, now int64, phase Phase, emit func(*Record)) {
 	}
 	r.Proto, r.Start, r.End, r.Delta = c.key.Proto, c.start, c.last, d
 	r.HasPayload, r.HasWire, r.Active, r.Final = true, len(c.slots) > 0, active, final
-	r.Flags, r.Guessed = c.flags, !c.oriented
+	r.Flags, r.Initiator = c.flags, c.initiator
 	j.fillEnds(c, r, now)
 	j.fillTimes(c, r)
 	if final {
 		c.done, c.doneAt = true, now
 		r.EndReason, r.CloseCause = c.endReason(phase), c.closeCause()
+		r.Reset = c.resetReason(r.CloseCause)
 		if !c.hasEnd() {
 			j.stats.Unmatched++
 		}
 	}
-	if r.Reporter != ReporterNone {
+	j.fillEvidence(c, r)
+	if (r.Reporter != ReporterNone || c.signature) && !r.Tunnel() {
 		n := d.ToServer.Payload + d.ToClient.Payload
 		j.stats.LocalOctets += n
 		if r.Attribution != AttributionNone {
 			j.stats.AttributedOctets += n
 		}
 	}
+	for _, n := range c.nats {
+		n.used = max(n.used, now)
+	}
 	j.stats.Records++
 	emit(r)
+}
+
+// linger is how long after its end a connection waits for its final record: for
+// its last packets, and where translations are told late, for the one that a
+// connection with a remote end may have.
+func (j *Joiner) linger(c *conn) int64 {
+	if len(c.nats) > 0 || c.ends[client] != nil && c.ends[server] != nil {
+		return settle
+	}
+	return max(settle, int64(j.cfg.LateNAT))
 }
 
 func (c *conn) endReason(phase Phase) flows.EndReason {
@@ -137,9 +160,23 @@ func (j *Joiner) sampleRTT(c *conn, d *Measures) {
 		if d.RTT.Count != 0 {
 			continue
 		}
-		d.RTT.add(uint64(e.srtt) * 1000)
+		d.RTT.add(uint64(e.srtt)*1000, uint64(e.jitter)*1000)
 	}
 	c.rtt.merge(d.RTT)
+}
+
+// waited is how long an accepted connection lay in its listener's queue, ns: until
+// accept(2) where that was seen, else until its process first read or wrote; 0 not
+// known. e may be nil.
+func (e *end) waited() int64 {
+	if e == nil || e.established == 0 || e.baseline || e.key.Proto != flows.TCP {
+		return 0
+	}
+	at := e.learnt.accepted
+	if at == 0 && e.owner.How == kprobes.OwnerIO {
+		at = e.learnt.owned
+	}
+	return max(at-e.established, 0)
 }
 
 // fillTimes sets the connect latency and the minimal RTT.
@@ -150,7 +187,17 @@ func (j *Joiner) fillTimes(c *conn, r *Record) {
 	}
 	if r.ConnectTotal != 0 && !c.connected {
 		r.Connect, c.connected = r.ConnectTotal, true
+		if e := c.ends[client]; e != nil && j.cfg.Waited != nil {
+			c.resolve = j.cfg.Waited(e.key.Dst, e.key.NetNS, e.syn)
+			r.Resolve = c.resolve
+		}
 	}
+	r.ResolveTotal = c.resolve
+	if c.accept == 0 {
+		c.accept = c.ends[server].waited()
+		r.Accept = c.accept
+	}
+	r.AcceptTotal = c.accept
 	for _, e := range c.ends {
 		if v := int64(0); e != nil && e.minRTT != 0 {
 			if v = int64(e.minRTT) * 1000; r.MinRTT == 0 || v < r.MinRTT {
@@ -162,10 +209,20 @@ func (j *Joiner) fillTimes(c *conn, r *Record) {
 
 // fillEnds describes both ends.
 func (j *Joiner) fillEnds(c *conn, r *Record, now int64) {
-	j.fillEnd(c, client, &r.Client, now)
-	j.fillEnd(c, server, &r.Server, now)
+	first, last := c.views()
+	// An end with a socket first: it may tell where the other one's address belongs.
+	if c.ends[client] != nil || c.ends[server] == nil {
+		j.fillEnd(c, client, &r.Client, first, last.Reverse(), now)
+		j.fillEnd(c, server, &r.Server, last.Reverse(), first, now)
+	} else {
+		j.fillEnd(c, server, &r.Server, last.Reverse(), first, now)
+		j.fillEnd(c, client, &r.Client, first, last.Reverse(), now)
+	}
+	j.fillTunnel(r)
 	for _, e := range c.ends {
-		r.Self = r.Self || (e != nil && e.self)
+		if e != nil {
+			r.Self, r.Redirected = r.Self || e.self, r.Redirected || e.redirected
+		}
 	}
 	r.Attribution = AttributionExact
 	switch {
@@ -179,7 +236,7 @@ func (j *Joiner) fillEnds(c *conn, r *Record, now int64) {
 	default:
 		r.Reporter, r.Attribution = ReporterNone, AttributionNone
 	}
-	r.Server.Listened = c.established() != 0 || c.flags&flows.SYNACK != 0 || j.serverListens(c) ||
+	r.Server.Listened = r.Server.Listened || c.established() != 0 || c.flags&flows.SYNACK != 0 || c.ghost || j.serverListens(c) ||
 		(c.key.Proto != flows.TCP && r.Total.ToClient.Payload+r.Total.ToClient.WirePackets > 0)
 }
 
@@ -191,22 +248,32 @@ func (j *Joiner) serverListens(c *conn) bool {
 	return e != nil && j.Listens(e.key.NetNS, e.key.DstPort, e.key.Proto)
 }
 
-func (j *Joiner) fillEnd(c *conn, s side, ep *Endpoint, now int64) {
-	local, remote := c.viewOf(s)
-	ep.Addr, ep.Port = local.Src, local.SrcPort
-	if seen := remote; seen != local && !seen.Dst.IsZero() && (seen.Dst != local.Src || seen.DstPort != local.SrcPort) {
+// fillEnd describes an end by its own view (Src is the end itself) and the other
+// side's (Dst is this end as the other side sees it).
+func (j *Joiner) fillEnd(c *conn, s side, ep *Endpoint, own, seen flows.Key, now int64) {
+	ep.Addr, ep.Port = own.Src, own.SrcPort
+	if !seen.Dst.IsZero() && (seen.Dst != own.Src || seen.DstPort != own.SrcPort) {
 		ep.NATAddr, ep.NATPort = seen.Dst, seen.DstPort
 	}
-	e := c.ends[s]
-	if e != nil {
-		ep.Cookie, ep.NetNS = e.cookie, e.key.NetNS
+	e := c.socket(s)
+	switch other := c.ends[s.other()]; {
+	case e != nil:
+		ep.Cookie, ep.NetNS, ep.SeenNS = e.cookie, e.key.NetNS, e.key.NetNS
+	case other != nil:
+		ep.SeenNS = other.key.NetNS
+	default:
+		ep.SeenNS = j.cfg.HostNetNS
 	}
 	id := j.identify(c, s, ep, now)
 	ep.Local, ep.Kind, ep.Name = id.local, id.kind, id.name
-	ep.Process, ep.Creator, ep.Contain, ep.Match = id.process, id.creator, id.contain, id.match
+	ep.Process, ep.Creator, ep.Current = id.process, id.creator, id.current
+	ep.Contain, ep.Match, ep.NetName = id.contain, id.match, id.netName
+	ep.DNSName, ep.Geo = id.dnsName, id.geo
 	if e != nil {
 		ep.Match = matchOf(&e.owner.Owner, c.method)
+		ep.Evidence = e.evidence()
 	}
+	ep.Evidence.Group, ep.Evidence.Legacy = id.group, id.legacy
 }
 
 // matchOf grades what the kernel said of an owner. A socket nobody has read or
@@ -227,47 +294,4 @@ func matchOf(o *kprobes.Owner, flow Method) Match {
 		flow = MethodCookie
 	}
 	return Match{flow, AttributionExact}
-}
-
-// viewOf returns an end's own view of the connection (Src is the end itself) and
-// the other side's (Dst is this end as the other side sees it).
-func (c *conn) viewOf(s side) (own, seen flows.Key) {
-	key := c.key
-	if s == server {
-		key = key.Reverse()
-	}
-	own, seen = key, key.Reverse()
-	if e := c.ends[s]; e != nil {
-		own = e.key
-	} else if n := c.nat; n != nil {
-		if k := n.natOwn(s); k != (flows.Key{}) {
-			own = k
-		}
-	}
-	if e := c.ends[s.other()]; e != nil {
-		seen = e.key
-	} else if n := c.nat; n != nil {
-		if k := n.natSeen(s); k != (flows.Key{}) {
-			seen = k
-		}
-	}
-	return own, seen
-}
-
-// natOwn is the view of an end without a socket: the server's own address is the
-// source of the reply; the client's is the original source.
-func (n *natEntry) natOwn(s side) flows.Key {
-	if s == client {
-		return n.orig
-	}
-	return n.reply
-}
-
-// natSeen is how the other side addresses an end: the server answers to the
-// reply's destination, the client calls the original destination.
-func (n *natEntry) natSeen(s side) flows.Key {
-	if s == client {
-		return n.reply
-	}
-	return n.orig
 }

@@ -10,8 +10,9 @@ type holder struct {
 	kprobes.Owner
 	used uint32 // tick of last use
 	// id is what the enricher said in tick asked, for the sockets this process
-	// opened itself; pending: it will know more.
+	// opened itself in namespace ns; pending: it will know more.
 	id      *identity
+	ns      uint32
 	asked   uint32
 	pending bool
 }
@@ -24,7 +25,13 @@ type identity struct {
 	name    string
 	process *Process
 	creator *Process
+	current *Process
 	contain *Container
+	group   string // path of the owner's control group
+	legacy  bool   // of cgroup v1
+	netName string
+	dnsName string
+	geo     Geo
 }
 
 // asked says how an end's identity was come by.
@@ -66,6 +73,7 @@ func (j *Joiner) sweep(now int64) {
 			delete(j.peers, k) // its end was not told
 		}
 	}
+	j.sweepNATs(now)
 	for o, h := range j.holders {
 		if j.ticks-h.used > unused {
 			delete(j.holders, o)
@@ -78,7 +86,7 @@ func (j *Joiner) sweep(now int64) {
 // owner or when it promised to know more.
 func (j *Joiner) identify(c *conn, s side, ep *Endpoint, now int64) *identity {
 	var h *holder
-	e := c.ends[s]
+	e := c.socket(s)
 	if e != nil {
 		h = e.owner
 	}
@@ -87,31 +95,38 @@ func (j *Joiner) identify(c *conn, s side, ep *Endpoint, now int64) *identity {
 		return c.ids[s]
 	}
 	*a = asked{of: h, done: true}
-	own := h != nil && e.opener.ProcessID == h.ProcessID
-	if own && h.id != nil && h.asked == j.ticks {
+	own := h != nil && e.opener.ProcessID == h.ProcessID && e.opener.Exec == h.Exec
+	if own && h.id != nil && h.asked == j.ticks && h.ns == ep.NetNS {
 		c.ids[s], a.pending = h.id, h.pending
 		return h.id
 	}
 	if e == nil {
 		now = c.start // an address may be somebody else's by now
 	}
-	c.ids[s], a.pending = j.ask(e, ep, now)
+	c.ids[s], a.pending = j.ask(c, s, ep, now)
 	if own {
-		h.id, h.asked, h.pending = c.ids[s], j.ticks, a.pending
+		h.id, h.ns, h.asked, h.pending = c.ids[s], ep.NetNS, j.ticks, a.pending
 	}
 	return c.ids[s]
 }
 
-func (j *Joiner) ask(e *end, ep *Endpoint, now int64) (*identity, bool) {
-	tmp := &j.asking
-	*tmp = Endpoint{Addr: ep.Addr, Port: ep.Port, NATAddr: ep.NATAddr, NATPort: ep.NATPort, Cookie: ep.Cookie, NetNS: ep.NetNS}
+func (j *Joiner) ask(c *conn, s side, ep *Endpoint, now int64) (*identity, bool) {
+	tmp, e := &j.asking, c.socket(s)
+	*tmp = Endpoint{Addr: ep.Addr, Port: ep.Port, NATAddr: ep.NATAddr, NATPort: ep.NATPort, Cookie: ep.Cookie, NetNS: ep.NetNS, SeenNS: ep.SeenNS}
 	var owner, opener *kprobes.Owner
 	if e != nil {
 		owner, opener = &e.owner.Owner, &e.opener.Owner
 		tmp.Local, tmp.Match = true, matchOf(owner, MethodNone)
 	}
 	pending := j.enrich.Enrich(tmp, owner, opener, now)
-	id := identity{local: tmp.Local, kind: tmp.Kind, name: tmp.Name, match: tmp.Match, process: tmp.Process, creator: tmp.Creator, contain: tmp.Contain}
+	if k := j.kernelOf(c); k != nil && tmp.Local && tmp.Contain == nil {
+		tmp.Match = Match{MethodAddress, AttributionInferred}
+		pending = j.enrich.Enrich(tmp, k, k, now)
+	}
+	id := identity{
+		local: tmp.Local, kind: tmp.Kind, name: tmp.Name, match: tmp.Match, process: tmp.Process, creator: tmp.Creator,
+		current: tmp.Current, contain: tmp.Contain, group: tmp.Evidence.Group, legacy: tmp.Evidence.Legacy, netName: tmp.NetName, dnsName: tmp.DNSName, geo: tmp.Geo,
+	}
 	shared := j.known[id]
 	if shared == nil {
 		n := id // id itself stays on the stack
@@ -121,7 +136,7 @@ func (j *Joiner) ask(e *end, ep *Endpoint, now int64) (*identity, bool) {
 	return shared, pending
 }
 
-func (r *RTT) add(v uint64) { r.merge(RTT{Sum: v, Count: 1, Min: v, Max: v}) }
+func (r *RTT) add(v, jitter uint64) { r.merge(RTT{Sum: v, Count: 1, Min: v, Max: v, Jitter: jitter}) }
 
 func (r *RTT) merge(o RTT) {
 	if o.Count == 0 {
@@ -132,5 +147,6 @@ func (r *RTT) merge(o RTT) {
 	}
 	r.Max = max(r.Max, o.Max)
 	r.Sum += o.Sum
+	r.Jitter += o.Jitter
 	r.Count += o.Count
 }

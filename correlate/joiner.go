@@ -14,8 +14,9 @@ import (
 // and no NAT changes; the tuple, when exactly one connection of that time had it;
 // the tuple after a translation conntrack told of.
 type Joiner struct {
-	cfg    Config
-	enrich Enricher
+	cfg     Config
+	enrich  Enricher
+	tunnels []Tunnel
 
 	conns   []*conn
 	sockets map[uint64]sockRef // TCP, by cookie
@@ -23,12 +24,18 @@ type Joiner struct {
 	tuples  map[flows.Key]*ref // canonical tuple → connections that have or had it
 	pairs   map[pairKey]*conn  // by both initial sequence numbers
 	nats    map[flows.Key]*natEntry
-	listens map[listenKey]int64 // when last seen
+	listens map[listenKey]int64         // when last seen
+	kernels map[listenKey]kprobes.Owner // ports of the kernel's own, which no socket event tells of
 	spill   map[flows.Proto]*conn
-	holders map[kprobes.Owner]*holder
-	known   map[identity]*identity
-	ticks   uint32
-	census  uint32
+	// listeners by cookie, for what they drop.
+	listeners map[uint64]*listening
+	ghosts    ghosts
+	fresh     []*conn // datagram flows whose other end has not been looked for
+	asOf      int64   // when all datagram sockets told last, unix ns; 0: they do not
+	holders   map[kprobes.Owner]*holder
+	known     map[identity]*identity
+	ticks     uint32
+	census    uint32
 
 	record Record
 	asking Endpoint
@@ -64,18 +71,12 @@ type ref struct {
 	next *ref
 }
 
-// natEntry is one translation, indexed under both its tuples.
-type natEntry struct {
-	orig, reply flows.Key
-	time        int64
-}
-
 // New returns an empty Joiner. cfg's zero fields mean the defaults.
 func New(cfg Config, enrich Enricher) *Joiner {
 	return &Joiner{
 		cfg: cfg.withDefaults(), enrich: enrich,
 		sockets: map[uint64]sockRef{}, peers: map[peerKey]*peer{}, tuples: map[flows.Key]*ref{},
-		pairs: map[pairKey]*conn{}, nats: map[flows.Key]*natEntry{}, listens: map[listenKey]int64{},
+		pairs: map[pairKey]*conn{}, nats: map[flows.Key]*natEntry{}, listens: map[listenKey]int64{}, kernels: map[listenKey]kprobes.Owner{},
 		spill: map[flows.Proto]*conn{}, holders: map[kprobes.Owner]*holder{}, known: map[identity]*identity{},
 	}
 }
@@ -99,11 +100,22 @@ func (j *Joiner) Stats() Stats {
 func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 	j.stats.Sockets++
 	if ev.Role == kprobes.RoleListener {
-		j.listens[listenKey{ev.Key.NetNS, ev.Key.SrcPort, ev.Key.Proto}] = ev.Time
+		k := listenKey{ev.Key.NetNS, ev.Key.SrcPort, ev.Key.Proto}
+		j.listens[k] = ev.Time
+		if ev.Key.Proto == flows.TCP {
+			j.listensTo(ev)
+		}
+		if k.proto == flows.UDP && ev.Owner.IsKernel() && len(j.kernels) < maxKernels {
+			j.kernels[k] = ev.Owner
+		}
 		return
 	}
 	if ev.Key.Dst.IsZero() || ev.Key.DstPort == 0 {
 		return // never connected anywhere: no flow, no edge
+	}
+	if ev.NoSYN {
+		j.attempt(ev)
+		return
 	}
 	r, known := j.sockets[ev.Cookie]
 	if !known {
@@ -113,10 +125,15 @@ func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 		}
 		r = j.placeSocket(ev)
 	}
+	if e := r.c.ends[r.s]; known && e.role == kprobes.RoleUnknown && ev.Role != kprobes.RoleUnknown {
+		r = j.turn(r, ev)
+	}
 	e := r.c.ends[r.s]
-	e.update(ev)
+	if e.update(ev); ev.Time >= e.toldAt {
+		e.toldAt = ev.Time
+		e.owner, e.opener = j.hold(e.owner, &ev.Owner), j.hold(e.opener, &ev.Opener)
+	}
 	e.census = j.census
-	e.owner, e.opener = j.hold(e.owner, &ev.Owner), j.hold(e.opener, &ev.Opener)
 	r.c.touch(ev.Time)
 	for _, t := range [...]int64{ev.Opened, ev.SYN, ev.Established} {
 		r.c.touch(t)
@@ -124,40 +141,58 @@ func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 	if ev.HasBase && !e.hasBase {
 		j.pair(r.c, r.s, ev)
 	}
+	if !known { // after the numbers: what they say is more than a translation
+		j.index(j.sockets[ev.Cookie].c, ev.Key)
+	}
 }
 
+// update takes an event. Those of one socket may come out of order: what only
+// grows is the largest, what changes is the latest's.
 func (e *end) update(ev *kprobes.SocketEvent) {
-	e.state, e.baseline, e.self = ev.State, ev.Baseline, e.self || ev.Self
-	e.role = ev.Role
-	e.syn, e.established = ev.SYN, ev.Established
+	e.self, e.redirected = e.self || ev.Self, e.redirected || ev.Redirected
 	e.sent, e.rcvd = max(e.sent, ev.Sent), max(e.rcvd, ev.Received)
 	e.retransmits = max(e.retransmits, ev.Retransmits)
+	e.outOfOrder, e.duplicates = max(e.outOfOrder, ev.OutOfOrder), max(e.duplicates, ev.Duplicates)
+	e.noteSYNs(ev)
 	e.last = max(e.last, ev.Time)
+	if ev.Kind == kprobes.SocketClosed {
+		e.closed, e.closedAt, e.errno, e.reset = true, ev.Time, ev.Errno, ev.Reset
+	}
+	if ev.Time < e.toldAt {
+		return
+	}
+	e.state, e.baseline, e.role = ev.State, ev.Baseline, ev.Role
+	e.syn, e.established = ev.SYN, ev.Established
+	e.learnt = learnt{ev.OwnerAt, ev.OpenerAt, ev.Accepted, ev.Switches, ev.Acceptor, ev.OwnerHook}
 	if ev.SRTT != 0 {
-		e.srtt, e.fresh = ev.SRTT, true
+		e.srtt, e.jitter, e.fresh = ev.SRTT, ev.Jitter, true
 	}
 	if ev.MinRTT != 0 && ev.MinRTT != ^uint32(0) {
 		e.minRTT = ev.MinRTT
-	}
-	if ev.Kind == kprobes.SocketClosed {
-		e.closed, e.closedAt, e.errno = true, ev.Time, ev.Errno
 	}
 }
 
 // placeSocket finds or makes the connection of a new socket.
 func (j *Joiner) placeSocket(ev *kprobes.SocketEvent) sockRef {
-	s := j.sideOf(ev)
+	s, how := j.sideOf(ev)
 	e := j.newEnd()
-	e.cookie, e.key, e.role = ev.Cookie, ev.Key, ev.Role
+	e.cookie, e.key, e.role, e.baseline = ev.Cookie, ev.Key, ev.Role, ev.Baseline
 	j.bury(ev)
 	start := firstTime(ev.SYN, ev.Opened, ev.Established, ev.Time)
-	c := j.adopt(ev.Key, start)
+	if ev.Baseline {
+		start = ev.Time - int64(j.cfg.Hold)
+	}
+	c := j.adopt(e, s, start, ev.Role == kprobes.RoleClient && !ev.Baseline)
 	if c == nil {
 		c = j.newConn(ev.Time)
+	} else if c.initiator > how {
+		s = c.sideWith(ev.Key) // its packets tell more than the socket
 	}
 	c.ends[s] = e
-	c.setKey(s, ev.Key, ev.Role != kprobes.RoleUnknown)
-	j.index(c, ev.Key)
+	c.setKey(s, ev.Key, how)
+	if len(c.slots) > 0 {
+		j.matched(c, c.adoptedBy(e))
+	}
 	r := sockRef{c, s}
 	j.sockets[ev.Cookie] = r
 	return r
@@ -195,77 +230,36 @@ func (j *Joiner) Census(tell func() error) error {
 	return nil
 }
 
-// sideOf says which end a socket is. A socket from before the probe has no
-// known role: it is the server if somebody listens on its port, else by the port.
-func (j *Joiner) sideOf(ev *kprobes.SocketEvent) side {
-	switch ev.Role {
-	case kprobes.RoleClient:
-		return client
-	case kprobes.RoleServer:
-		return server
-	}
-	if j.Listens(ev.Key.NetNS, ev.Key.SrcPort, ev.Key.Proto) {
-		return server
-	}
-	if !j.Listens(ev.Key.NetNS, ev.Key.DstPort, ev.Key.Proto) && likelyServer(ev.Key.SrcPort, ev.Key.DstPort) {
-		return server
-	}
-	return client
-}
-
-// likelyServer says whether port a looks more like a service than port b: the
-// registered range below the ephemeral one.
-func likelyServer(a, b uint16) bool {
-	const ephemeral = 32768 // net.ipv4.ip_local_port_range default
-	if (a < ephemeral) != (b < ephemeral) {
-		return a < ephemeral
-	}
-	return (a < 1024) && (b >= 1024)
-}
-
 // Listens says whether a socket was seen listening there.
 func (j *Joiner) Listens(netns uint32, port uint16, proto flows.Proto) bool {
 	_, ok := j.listens[listenKey{netns, port, proto}]
 	return ok
 }
 
-// setKey takes the client's own view as the connection's key as soon as there is one.
-func (c *conn) setKey(s side, local flows.Key, sure bool) {
-	if s == server {
-		local = local.Reverse()
-		if c.ends[client] != nil {
-			return
-		}
-	}
-	if c.oriented && !sure {
-		return
-	}
-	if bare(local) == bare(c.key) && local.Src == c.key.Dst && local.SrcPort == c.key.DstPort {
-		r := &c.reported // the guess was the wrong way round
-		r.ToServer, r.ToClient = r.ToClient, r.ToServer
-	}
-	c.key, c.oriented = local, sure || c.oriented
-}
-
 // Flow takes what packets showed of one flow.
 func (j *Joiner) Flow(rec *flows.Record) {
 	j.stats.Flows++
-	if rec.Key.NetNS == 0 {
+	lo := rec.Key.NetNS != 0
+	if !lo {
 		rec.Key.NetNS = j.cfg.HostNetNS
 	}
-	c := j.matchFlow(rec)
+	c := j.matchFlow(rec, lo)
 	if c == nil {
+		if rec.Dir[flows.Forward].Packets+rec.Dir[flows.Reverse].Packets == 0 {
+			return // the end of a flow whose connection was told, packets and all, and forgotten
+		}
 		if len(j.conns) >= j.cfg.MaxConnections {
 			j.spillFlow(rec)
 			return
 		}
 		c = j.newConn(rec.Start)
-		c.key, c.oriented = orientFlow(rec, j), rec.Initiator != flows.InitiatorUnknown && !rec.Guessed
+		c.key, c.initiator = orientFlow(rec)
+		c.slotOf(rec)
+		c.touch(rec.Start)
 		j.index(c, rec.Key)
 	}
-	k := rec.Key
-	k.NetNS = 0 // canonical already, see flows.Record
-	s := c.slotFor(k)
+	c.signature = c.signature || rec.Cookie != [2]uint64{}
+	s := c.slotOf(rec)
 	if s.by == 0 {
 		c.signed(s, rec.Cookie)
 	}
@@ -285,19 +279,18 @@ func (j *Joiner) Flow(rec *flows.Record) {
 	}
 }
 
-// orientFlow turns a canonical key so that Src is the client.
-func orientFlow(rec *flows.Record, j *Joiner) flows.Key {
+// slotOf is the slot that a record is counted in.
+func (c *conn) slotOf(rec *flows.Record) *slot {
 	k := rec.Key
-	switch rec.Initiator {
-	case flows.InitiatorDst:
-		return k.Reverse()
-	case flows.InitiatorSrc:
-		return k
+	k.NetNS = 0 // canonical already, see flows.Record
+	s := c.slotFor(k)
+	s.start = rec.Start
+	for d, cookie := range rec.Cookie {
+		if cookie != 0 {
+			s.cookie[d] = cookie
+		}
 	}
-	if likelyServer(k.SrcPort, k.DstPort) {
-		return k.Reverse()
-	}
-	return k
+	return s
 }
 
 // Process and Cgroup make the Joiner a kprobes.Handler; identity is the

@@ -289,7 +289,8 @@ func TestCaseF_Outcomes(t *testing.T) {
 		{"F3 timeout", kprobes.TCPSynSent, syscall.ETIMEDOUT, false, CloseConnectTimeout, func(m Measures) bool { return m.Failed[FailTimeout] == 1 }},
 		{"F4 unreachable", kprobes.TCPSynSent, syscall.EHOSTUNREACH, false, CloseUnreachable, func(m Measures) bool { return m.Failed[FailUnreachable] == 1 }},
 		{"F5 aborted", kprobes.TCPSynSent, 0, false, CloseAborted, func(m Measures) bool { return m.Aborted == 1 && m.FailedTotal() == 0 }},
-		{"F6 local", kprobes.TCPSynSent, syscall.EACCES, false, CloseLocal, func(m Measures) bool { return m.Failed[FailLocal] == 1 }},
+		{"F4 prohibited by a router, v6", kprobes.TCPSynSent, syscall.EACCES, false, CloseUnreachable, func(m Measures) bool { return m.Failed[FailUnreachable] == 1 }},
+		{"F6 no port left", kprobes.TCPSynSent, syscall.EADDRNOTAVAIL, false, CloseLocal, func(m Measures) bool { return m.Failed[FailLocal] == 1 }},
 		{"F7 reset by peer", kprobes.TCPEstablished, syscall.ECONNRESET, true, CloseResetByServer, func(m Measures) bool { return m.Opened == 1 && m.ResetByServer == 1 }},
 		{"F8 reset by us", kprobes.TCPEstablished, 0, true, CloseResetByClient, func(m Measures) bool { return m.ResetByClient == 1 }},
 		{"F10 vanished", kprobes.TCPEstablished, syscall.ETIMEDOUT, true, CloseTimeout, func(m Measures) bool { return m.TimeoutEstablished == 1 }},
@@ -400,6 +401,11 @@ func TestTableFullKeepsTotals(t *testing.T) {
 	if sum != 1000 || j.Stats().Overflow != 90 {
 		t.Errorf("sum %d overflow %d", sum, j.Stats().Overflow)
 	}
+	for _, r := range tick(j, t0+6*sec, Running) {
+		if r.Client.Kind == KindOther {
+			t.Errorf("told again without anything new: %+v", r)
+		}
+	}
 }
 
 func TestClosedConnectionsAreForgotten(t *testing.T) {
@@ -407,13 +413,15 @@ func TestClosedConnectionsAreForgotten(t *testing.T) {
 	t0 := 100 * sec
 	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 80, 1)
 	j.Socket(bases(sock(7, k, kprobes.RoleClient, 10, "c", t0), 1, 2))
-	j.NAT(&flows.NAT{Time: t0, Orig: k, Reply: tcpKey("10.0.0.2", 80, "10.0.0.9", 1, 0)})
+	j.NAT(&flows.NAT{Time: t0, Orig: k, Reply: tcpKey("10.0.0.2", 80, "10.0.0.9", 1, k.NetNS)})
 	tick(j, t0+2*sec, Running)
 	tick(j, t0+60*sec, Running)
 	if len(j.conns)+len(j.sockets)+len(j.tuples)+len(j.pairs) != 0 {
 		t.Errorf("left: %d conns %d sockets %d tuples %d pairs", len(j.conns), len(j.sockets), len(j.tuples), len(j.pairs))
 	}
-	tick(j, t0+3600*sec, Running)
+	for range unused {
+		tick(j, t0+3600*sec, Running)
+	}
 	if len(j.nats) != 0 {
 		t.Errorf("%d translations left", len(j.nats))
 	}
@@ -558,5 +566,25 @@ func TestUDPPortReuseSharesTheServer(t *testing.T) {
 		if len(j.conns) != 0 || len(j.peers) != 0 {
 			t.Errorf("order %v: %d flows and %d peers left", order, len(j.conns), len(j.peers))
 		}
+	}
+}
+
+// The end of a flow comes when its connection has been told and forgotten, after
+// a long interval on a busy machine: it is not another connection.
+func TestEmptyEndOfForgottenFlow(t *testing.T) {
+	j := newTest()
+	t0 := 100 * sec
+	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 80, 1)
+	end := flow(k, t0, t0+sec, 0, 0)
+	end.Dir, end.EndReason = [2]flows.Counters{}, flows.EndOfFlow
+	j.Flow(end)
+	if rs := tick(j, t0+60*sec, Draining); len(rs) != 0 || j.Stats().Connections != 0 {
+		t.Errorf("a connection was made of nothing: %+v", rs)
+	}
+	late := flow(k, t0, t0+sec, 54, 54)
+	late.EndReason = flows.EndOfFlow
+	j.Flow(late)
+	if rs := tick(j, t0+60*sec, Draining); len(rs) != 1 || rs[0].Total.ToServer.WireOctets != 54 {
+		t.Errorf("packets of a forgotten connection are not told: %+v", rs)
 	}
 }

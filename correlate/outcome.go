@@ -1,7 +1,9 @@
 package correlate
 
 import (
+	"math"
 	"syscall"
+	"time"
 
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/kprobes"
@@ -34,10 +36,10 @@ func (c *conn) outcome(t *Measures) {
 	case cause == CloseAborted, cause == CloseHandshakeIncomplete:
 		t.Aborted = 1
 	}
+	if e := c.ends[client]; e != nil && !baseline {
+		t.SYNRetransmits = e.synsAgain
+	}
 	if !established && !baseline {
-		if e := c.ends[client]; e != nil {
-			t.SYNRetransmits = e.retransmits
-		}
 		return
 	}
 	if c.closed() {
@@ -53,10 +55,50 @@ func (c *conn) outcome(t *Measures) {
 	}
 }
 
+// noteSYNs takes how many SYNs a connecting socket has sent again. Until the
+// handshake is complete nothing else can be: the kernel's count is exact. After it
+// that count has data in it, too; but a SYN waits a second for its answer, so that
+// what was sent again in the handshake is no more than its whole seconds.
+func (e *end) noteSYNs(ev *kprobes.SocketEvent) {
+	switch {
+	case ev.Role != kprobes.RoleClient:
+	case ev.Established == 0:
+		e.synsAgain = max(e.synsAgain, ev.Retransmits)
+	default:
+		n := uint32(0)
+		if ev.SYN != 0 && ev.Established > ev.SYN {
+			n = min(ev.Retransmits, uint32(min((ev.Established-ev.SYN)/int64(synTimeout), math.MaxUint32)))
+		}
+		if e.established != 0 {
+			n = min(n, e.synsAgain) // the count of the earlier event had less data in it
+		}
+		e.synsAgain = n
+	}
+}
+
+// synTimeout is the kernel's first retransmission timeout (TCP_TIMEOUT_INIT,
+// RFC 6298); the following ones are not shorter.
+const synTimeout = time.Second
+
+// refused says whether nobody was at the other end of a datagram flow: a port
+// unreachable came back and no datagram did. What it once was told to be it stays:
+// a flow that was opened in an earlier interval is no failed attempt in a later one.
+func (c *conn) refused() bool {
+	e := c.ends[client]
+	if e == nil || !e.refused || c.ends[server] != nil {
+		return false
+	}
+	return c.reported.Failed[FailRefused] > 0 || e.rcvd == 0 && c.reported.Opened == 0
+}
+
 // outcomeOfPackets counts datagram flows, and TCP of which only packets were
 // seen: a handshake's flags tell whether it was opened.
 func (c *conn) outcomeOfPackets(t *Measures) {
 	if c.key.Proto != flows.TCP {
+		if c.refused() {
+			t.Failed[FailRefused] = 1
+			return
+		}
 		t.Opened = 1
 		if c.ended() {
 			t.Closed = 1
@@ -164,6 +206,9 @@ func (c *conn) attemptCause() CloseCause {
 	if !e.closed {
 		return CloseNone
 	}
+	if e.noSYN {
+		return CloseLocal
+	}
 	switch syscall.Errno(e.errno) {
 	case 0:
 		return CloseAborted
@@ -171,7 +216,10 @@ func (c *conn) attemptCause() CloseCause {
 		return CloseRefused
 	case syscall.ETIMEDOUT:
 		return CloseConnectTimeout
-	case syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.ENONET, syscall.ENOPROTOOPT:
+	case syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.ENONET, syscall.ENOPROTOOPT,
+		// what this host refuses itself fails before there is a SYN: these are a
+		// router's words, too (ICMPv6 prohibited, source route failed, parameter problem)
+		syscall.EACCES, syscall.EOPNOTSUPP, syscall.EPROTO:
 		return CloseUnreachable
 	case syscall.ECONNABORTED:
 		return CloseAborted
@@ -184,6 +232,8 @@ func (c *conn) packetCloseCause() CloseCause {
 	switch {
 	case !c.ended():
 		return CloseNone
+	case c.key.Proto != flows.TCP && c.refused():
+		return CloseRefused
 	case c.key.Proto != flows.TCP || c.reason == flows.EndIdle:
 		return CloseIdle
 	case c.flags&flows.SYNOnly != 0 && c.flags&flows.SYNACK == 0 && c.flags&flows.RST != 0:

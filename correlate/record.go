@@ -18,9 +18,10 @@ const (
 	KindExternal
 	KindMulticast
 	KindOther
+	KindTunnel // this host's end of a tunnel, whose inner flows have rows of their own
 )
 
-var kindNames = [...]string{"unknown", "container", "pod", "process", "host", "service", "external", "multicast", "other"}
+var kindNames = [...]string{"unknown", "container", "pod", "process", "host", "service", "external", "multicast", "other", "tunnel"}
 
 // String returns the tag value.
 func (k Kind) String() string { return kindNames[k] }
@@ -43,6 +44,24 @@ var methodNames = [...]string{"none", "address", "listener", "bootstrap", "tuple
 
 // String returns the field value.
 func (m Method) String() string { return methodNames[m] }
+
+// InitiatorMethod says how it is known who opened a connection, from not at all
+// to certain; the field `initiator_method`. Up to InitiatorListener it is a guess.
+type InitiatorMethod uint8
+
+const (
+	InitiatorUnknown  InitiatorMethod = iota // nothing tells: the lower address, then port, stands as the client
+	InitiatorPort                            // one port is below the ephemeral range: the server's
+	InitiatorListener                        // somebody listens on one of the ports
+	InitiatorSequence                        // the sequence numbers of a connection older than the probe tell
+	InitiatorDatagram                        // sent the first datagram
+	InitiatorSYN                             // sent the SYN, or called connect
+)
+
+var initiatorNames = [...]string{"unknown", "port", "listener", "sequence", "datagram", "syn"}
+
+// String returns the field value.
+func (m InitiatorMethod) String() string { return initiatorNames[m] }
 
 // Attribution is the confidence in an owner (tag `attribution`).
 type Attribution uint8
@@ -91,28 +110,7 @@ type Process struct {
 	UID     uint32
 	PPID    uint32
 	Unit    string // systemd unit, empty outside one
-}
-
-// Container is immutable once published.
-type Container struct {
-	ID   string // 64 hex digits
-	Name string // as the runtime shows it, empty while unknown
-	// Image is the image reference as the user wrote it.
-	Image string
-	// Project, Service and Replica are the Compose labels, empty outside Compose.
-	Project, Service, Replica string
-}
-
-// DisplayName is the stable name of the container's end: Compose
-// project/service where there is one, else the container name.
-func (c *Container) DisplayName() string {
-	switch {
-	case c.Project != "" && c.Service != "":
-		return c.Project + "/" + c.Service
-	case c.Name != "":
-		return c.Name
-	}
-	return "container"
+	Source  ProcessSource
 }
 
 // Endpoint is one end of a connection.
@@ -125,13 +123,29 @@ type Endpoint struct {
 	NATPort uint16
 	Local   bool // lives on this host
 	Kind    Kind
-	Name    string     // display name: tags `client`, `server`
-	Process *Process   // nil when unknown
-	Creator *Process   // the process that opened the socket, where it is not Process
+	Name    string   // display name: tags `client`, `server`
+	Process *Process // who used the socket last, as the image that connected it; nil when unknown
+	// Creator is the process that opened the socket (accepted: that listened), where
+	// it is not Process or ran another image then.
+	Creator *Process
+	// Current is Process after it has executed another image that goes on with the
+	// connection; else nil.
+	Current *Process
 	Contain *Container // nil outside a container
 	NetNS   uint32
-	Cookie  uint64
-	Match   Match
+	// NetName is the name of NetNS, "" where it has none.
+	NetName string
+	// DNSName is what the other end's namespace had been told its address is called,
+	// Geo what databases say of it: of ends elsewhere.
+	DNSName string
+	Geo     Geo
+	// SeenNS is the namespace in which Addr means this end: its own, else that of
+	// the other end's socket, else that of the devices it was seen at. 0: not known.
+	SeenNS uint32
+	Cookie uint64
+	Match  Match
+	// Evidence is how the owner became known.
+	Evidence Evidence
 	// Listened is true when a socket is known to listen on Port, or a connection
 	// to it succeeded: the port is a service, not somebody's ephemeral one.
 	Listened bool
@@ -172,12 +186,19 @@ type Measures struct {
 	ResetByServer           uint32
 	TimeoutEstablished      uint32
 	SYNRetransmits          uint32
+	// AcceptQueueDrops counts the connections that a listener had no room for, in
+	// records of its own: of their clients nothing is known.
+	AcceptQueueDrops uint32
+	// OutOfOrder counts TCP segments that came before their turn, at either end that
+	// lives here; Duplicates those that an end here sent and the other had already.
+	OutOfOrder, Duplicates uint32
 	// RTT describes samples of the kernel's smoothed RTT, one per snapshot.
 	RTT RTT
 }
 
-// RTT summarises samples, in ns. Min and Max are valid iff Count > 0.
-type RTT struct{ Sum, Count, Min, Max uint64 }
+// RTT summarises samples, in ns; Jitter is the sum of the samples' mean deviations. Min
+// and Max are valid iff Count > 0.
+type RTT struct{ Sum, Count, Min, Max, Jitter uint64 }
 
 // FailedTotal is the sum over all causes.
 func (m *Measures) FailedTotal() uint32 {
@@ -223,6 +244,9 @@ type Record struct {
 	Attribution    Attribution // the weaker of the ends that live here
 	// HasPayload and HasWire say which of Traffic's numbers were measured.
 	HasPayload, HasWire bool
+	// Redirected says that some of the payload was passed from socket to socket by a
+	// BPF program: it was on no wire.
+	Redirected bool
 	// Delta is this interval, Total the life of the connection so far.
 	Delta, Total Measures
 	// Active is 1 for a connection that is open at the end of the interval.
@@ -231,15 +255,35 @@ type Record struct {
 	// it was established; 0 otherwise. ConnectTotal is the same in every record.
 	Connect, ConnectTotal int64
 	MinRTT                int64 // ns, 0 unknown
-	Flags                 flows.TCPFlags
+	// Resolve is the wait for the DNS answer that named the server's address, ns, in
+	// the record of Connect of the connection that waited for it; ResolveTotal is the
+	// same in every later record.
+	Resolve, ResolveTotal int64
+	// Accept is the time from established to accepted by the server's process in ns, in
+	// the interval in which that became known; AcceptTotal is the same in every later
+	// record.
+	Accept, AcceptTotal int64
+	Flags               flows.TCPFlags
 	// Final is true in the last record of the connection.
 	Final      bool
 	EndReason  flows.EndReason
 	CloseCause CloseCause
-	// Guessed is true when which end is the client was inferred from ports.
-	Guessed bool
+	// Reset says why the end that CloseCause names sent the RST, where that is known.
+	Reset ResetReason
+	// Initiator says how it is known which end is the client.
+	Initiator InitiatorMethod
+	// JoinedBy, PacketsBy, NATSource and Rivals are the evidence for the whole:
+	// how the ends found each other, how packets found the sockets (MethodNone
+	// when there were none, or no socket), how a translation is known, and which
+	// other connections had the tuple.
+	JoinedBy  JoinedBy
+	PacketsBy Method
+	NATSource NATSource
+	Rivals    Rivals
 	// Self is true for the probe's own connections: never written as rows.
 	Self bool
+	// Requests is what requests.Tracker adds from the payload; nil: nothing was seen.
+	Requests *Requests
 }
 
 // Histogram is the mergeable distribution type of latency rows.

@@ -41,7 +41,7 @@ func (j *Joiner) remove(c *conn) {
 		if r, ok := j.sockets[e.cookie]; ok && r.c == c && r.s == side(s) {
 			delete(j.sockets, e.cookie)
 		}
-		if p := j.peers[peerKey{e.cookie, e.key}]; p != nil && p.c == c {
+		if p := j.peers[peerOf(e.cookie, e.key)]; p != nil && p.c == c {
 			p.c = nil
 		}
 		j.movePairs(e, c, nil)
@@ -55,7 +55,8 @@ func (j *Joiner) remove(c *conn) {
 	j.conns[c.index].index = c.index
 	j.conns[last] = nil
 	j.conns = j.conns[:last]
-	*c = conn{slots: c.slots[:0], refs: c.refs[:0]}
+	clear(c.nats)
+	*c = conn{slots: c.slots[:0], refs: c.refs[:0], nats: c.nats[:0]}
 	if len(j.freeC) < maxFree {
 		j.freeC = append(j.freeC, c)
 	}
@@ -67,7 +68,7 @@ func (j *Joiner) spillOf(p flows.Proto) *conn {
 	j.stats.Overflow++
 	c := j.spill[p]
 	if c == nil {
-		c = &conn{key: flows.Key{Proto: p}, slots: make([]slot, 1)}
+		c = &conn{key: flows.Key{Proto: p}, slots: make([]slot, 1), spilled: true}
 		c.slots[0].key = bare(c.key)
 		other := &identity{kind: KindOther, name: "other"}
 		c.ids, c.asked = [2]*identity{other, other}, [2]asked{askedOnce, askedOnce}

@@ -1,0 +1,77 @@
+package correlate
+
+import (
+	"time"
+
+	"github.com/weir-probe/weir/kprobes"
+)
+
+// maxListeners bounds the listeners whose drops are remembered.
+const maxListeners = 16384
+
+// listening is a listening TCP socket and the connections it had no room for.
+type listening struct {
+	c           conn // of which it is the server
+	end         end
+	drops, told uint32
+}
+
+// listensTo takes the state of a listener. What it had dropped before it was known is
+// nobody's.
+func (j *Joiner) listensTo(ev *kprobes.SocketEvent) {
+	l := j.listeners[ev.Cookie]
+	if l == nil {
+		if len(j.listeners) >= maxListeners {
+			clear(j.listeners) // closed ones are among them; the others are told again when they drop
+		}
+		l = &listening{drops: ev.Drops, told: ev.Drops}
+		if j.listeners == nil {
+			j.listeners = map[uint64]*listening{}
+		}
+		j.listeners[ev.Cookie] = l
+	}
+	l.end = end{cookie: ev.Cookie, key: ev.Key, role: ev.Role, owner: j.hold(l.end.owner, &ev.Owner), opener: j.hold(l.end.opener, &ev.Opener), self: ev.Self}
+	l.drops = ev.Drops
+}
+
+// tellListeners emits a Record for each listener that dropped connections: of a
+// client that nobody knows, with nothing in it but that.
+func (j *Joiner) tellListeners(now time.Time, emit func(*Record)) {
+	t := now.UnixNano()
+	for _, l := range j.listeners {
+		n := l.drops - l.told
+		if n == 0 {
+			continue
+		}
+		l.told = l.drops
+		l.c = conn{key: l.end.key.Reverse(), start: t, last: t}
+		l.c.ends[server] = &l.end
+		r := &j.record
+		*r = Record{Proto: l.c.key.Proto, Start: t, End: t}
+		r.Delta.AcceptQueueDrops, r.Total.AcceptQueueDrops = n, n
+		j.fillEnds(&l.c, r, t)
+		r.Client = Endpoint{Kind: KindUnknown}
+		r.Server.Listened, r.Reporter, r.Attribution = true, ReporterServer, r.Server.Match.Confidence
+		j.stats.Records++
+		emit(r)
+	}
+}
+
+// attempt takes a connect() that failed before there was a SYN: a connection of its
+// own, which nothing else can belong to. The socket may be connected again.
+func (j *Joiner) attempt(ev *kprobes.SocketEvent) {
+	if len(j.conns) >= j.cfg.MaxConnections {
+		j.spillSocket(ev)
+		return
+	}
+	c, e := j.newConn(ev.Time), j.newEnd()
+	e.cookie, e.key, e.role = ev.Cookie, ev.Key, ev.Role
+	c.ends[client] = e
+	c.setKey(client, ev.Key, InitiatorSYN)
+	e.update(ev)
+	e.noSYN, e.toldAt = true, ev.Time
+	e.owner, e.opener = j.hold(nil, &ev.Owner), j.hold(nil, &ev.Opener)
+	e.syn, e.census = 0, j.census
+	c.touch(ev.Time)
+	c.touch(ev.SYN)
+}

@@ -1,0 +1,124 @@
+package requests
+
+import (
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/l7"
+)
+
+// Of one stream and interval: how many tallies have the name of their operation,
+// and how many at least their status.
+const (
+	maxOperations = 32
+	maxStatuses   = 48
+)
+
+// Other stands for operations and statuses of which there are too many.
+const Other = "other"
+
+// told takes a message of a stream's parser.
+func (t *Tracker) told(s *stream, m *l7.Message) {
+	tl := t.tally(s, m)
+	t.stats.Requests++
+	s.life.Requests++
+	tl.Requests++
+	tl.RequestOctets += m.RequestOctets
+	tl.ResponseOctets += m.ResponseOctets
+	s.life.Protocol = m.Protocol
+	if m.Failed {
+		t.stats.Errors++
+		s.errors++
+		s.life.Errors++
+		tl.Errors++
+	}
+	switch m.Outcome {
+	case l7.Unanswered:
+		t.stats.Unanswered++
+		tl.Unanswered++
+	case l7.Lost:
+		t.stats.Lost++
+		tl.Lost++
+	}
+	if m.Overlapped {
+		tl.Overlapped++
+	}
+	if m.Streaming {
+		tl.Streaming++
+	}
+	if ns, ok := m.ResponseTime(); ok {
+		t.time(&tl.Response, ns)
+		if s.proto != flows.TCP {
+			f := s.answer()
+			f.responses++
+			f.responseSum += uint64(ns)
+			t.time(&f.response, ns)
+		}
+	}
+}
+
+// tally finds or makes the counts of a message's operation and status.
+func (t *Tracker) tally(s *stream, m *l7.Message) *correlate.Tally {
+	op, status := m.Operation[:min(len(m.Operation), l7.MaxOperation)], m.Status[:min(len(m.Status), l7.MaxStatus)]
+	if tl := s.find(m.Protocol, op, status); tl != nil {
+		return tl
+	}
+	n := len(s.tallies)
+	if n >= maxOperations {
+		if op = other; n >= maxStatuses {
+			status = other
+		}
+		t.stats.Folded++
+		if tl := s.find(m.Protocol, op, status); tl != nil {
+			return tl
+		}
+	}
+	if n >= maxStatuses+8 || len(t.tallies) == 0 && t.made >= t.cfg.MaxTallies {
+		if n < maxOperations {
+			t.stats.Folded++
+		}
+		switch r := &s.rest; {
+		case r.Requests == 0:
+			*r = correlate.Tally{Protocol: m.Protocol, Operation: Other, Status: Other}
+		case r.Protocol != m.Protocol:
+			r.Protocol = l7.Unknown
+		}
+		return &s.rest
+	}
+	tl := t.newTally()
+	tl.Protocol, tl.Operation, tl.Status = m.Protocol, t.name(op), t.name(status)
+	s.tallies = append(s.tallies, tl)
+	return tl
+}
+
+var other = []byte(Other)
+
+func (s *stream) find(p l7.Protocol, op, status []byte) *correlate.Tally {
+	for _, tl := range s.tallies {
+		if tl.Protocol == p && tl.Operation == string(op) && tl.Status == string(status) {
+			return tl
+		}
+	}
+	return nil
+}
+
+func (t *Tracker) newTally() *correlate.Tally {
+	if n := len(t.tallies); n > 0 {
+		tl := t.tallies[n-1]
+		t.tallies = t.tallies[:n-1]
+		return tl
+	}
+	t.made++
+	return new(correlate.Tally)
+}
+
+// name returns b as a string that is made once.
+func (t *Tracker) name(b []byte) string {
+	if s, ok := t.names[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(t.names) < maxNames {
+		t.names[s] = s
+	}
+	return s
+}
