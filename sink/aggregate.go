@@ -12,6 +12,8 @@ import (
 type AggregatorStats struct {
 	Records    uint64 // taken
 	OwnRecords uint64 // of the probe's own connections: never rows
+	WireOctets uint64 // on the wire, in rows
+	OwnOctets  uint64 // on the wire, in OwnRecords
 	Rows       uint64
 	Series     uint64 // held against the budget now
 	Admitted   uint64
@@ -26,11 +28,14 @@ type AggregatorStats struct {
 	PortsEphemeral  uint64 // records
 	PortsOther      uint64 // records
 	PortsScanned    uint64 // ports
-	Encoder         lineproto.Stats
+	// L7Series are held against their budget now. OperationsOther are requests past
+	// the limit of their server, L7Folded those in a coarser series than their own.
+	L7Series, OperationsOther, L7Folded uint64
+	Encoder                             lineproto.Stats
 }
 
 // Aggregator merges the records of an interval per edge, under the series
-// budget, and encodes the rows of flow, flow_latency and flow_error. Records go
+// budget, and encodes the rows of flow, flow_latency, flow_error and l7. Records go
 // in with Add, Flush ends the interval. Not safe for concurrent use: one
 // goroutine owns it.
 type Aggregator struct {
@@ -47,6 +52,7 @@ type Aggregator struct {
 	now     int64 // time of the last Flush, unix ns: the interval being gathered
 	swept   int64 // when expired edges were last looked for
 	spare   []*dist.Histogram
+	l7      l7Table
 	stats   AggregatorStats
 }
 
@@ -70,13 +76,14 @@ func NewAggregator(cfg Config) *Aggregator {
 		budget: newBudget(cfg.SeriesBudget),
 		ports:  newPorts(cfg.SeriesBudget, int64(cfg.SeriesExpiry)),
 		rows:   rows{stream: Main},
+		l7:     newL7Table(cfg),
 	}
 }
 
 // Stats returns the counts.
 func (a *Aggregator) Stats() AggregatorStats {
 	s := a.stats
-	s.Series = uint64(len(a.edges))
+	s.Series, s.L7Series = uint64(len(a.edges)), uint64(len(a.l7.series))
 	s.PortsEphemeral, s.PortsOther, s.PortsScanned = a.ports.stats.Ephemeral, a.ports.stats.Other, a.ports.stats.Scanned
 	s.Encoder = a.rows.enc.Stats()
 	s.Encoder.Cleaned += a.names.cleaned
@@ -88,18 +95,26 @@ func (a *Aggregator) Stats() AggregatorStats {
 func (a *Aggregator) Add(r *correlate.Record) {
 	a.begin()
 	a.stats.Records++
+	wire := r.Delta.ToServer.WireOctets + r.Delta.ToClient.WireOctets
 	if r.Self {
 		a.stats.OwnRecords++
+		a.stats.OwnOctets += wire
 		return
 	}
+	a.stats.WireOctets += wire
 	e := a.find(r)
 	if !e.inUse {
 		e.inUse = true
 		a.used = append(a.used, e)
 	}
 	e.sum.add(r)
-	if r.Connect > 0 {
-		a.histogram(e).Add(r.Connect)
+	for i, ns := range [...]int64{r.Resolve, r.Connect, r.Accept} {
+		if ns > 0 {
+			a.borrow(&e.sum.opening[i]).Add(ns)
+		}
+	}
+	if r.Requests != nil {
+		a.addRequests(e, r)
 	}
 }
 
@@ -113,32 +128,21 @@ func (a *Aggregator) begin() {
 		a.clear(e)
 	}
 	a.used = a.used[:0]
+	a.clearL7()
 }
 
 func (a *Aggregator) clear(e *edge) {
-	if h := e.sum.connect; h != nil {
-		h.Reset()
-		a.spare = append(a.spare, h)
+	a.clearRequests(&e.sum.requests)
+	for i := range e.sum.opening {
+		a.giveBack(&e.sum.opening[i])
 	}
 	e.sum, e.inUse = sums{}, false
-}
-
-func (a *Aggregator) histogram(e *edge) *dist.Histogram {
-	if e.sum.connect == nil {
-		if n := len(a.spare); n > 0 {
-			e.sum.connect = a.spare[n-1]
-			a.spare = a.spare[:n-1]
-		} else {
-			e.sum.connect = new(dist.Histogram)
-		}
-	}
-	return e.sum.connect
 }
 
 // find returns the finest edge that the budget has for a record.
 func (a *Aggregator) find(r *correlate.Record) *edge {
 	port, table := a.ports.classify(r, a.now)
-	start := a.cfg.Granularity.level()
+	start := a.cfg.Granularity.level(r)
 	n := namesOf(r, port)
 	for l := levelContainer; l <= start; l++ {
 		n.coarsen(l, r)
@@ -263,6 +267,7 @@ func (a *Aggregator) Flush(t time.Time) []*Batch {
 		e.fresh, e.ports = false, nil
 		a.write(e, now)
 	}
+	a.writeL7(now)
 	a.flushed = true
 	a.now = now
 	a.ports.interval++
@@ -301,7 +306,7 @@ func (a *Aggregator) foldPort(e *edge) *edge {
 	to := a.edges[k]
 	if to == nil {
 		for i := range k.end {
-			for _, id := range [...]uint32{k.end[i].name, k.end[i].process, k.end[i].container} {
+			for _, id := range k.end[i].ids() {
 				a.names.refs[id]++
 			}
 		}
@@ -311,9 +316,12 @@ func (a *Aggregator) foldPort(e *edge) *edge {
 		a.budget.used++ // remove gives it back
 	}
 	to.sum.merge(&e.sum)
-	if h := e.sum.connect; h != nil {
-		a.histogram(to).Merge(h)
+	for i, h := range e.sum.opening {
+		if h != nil {
+			a.borrow(&to.sum.opening[i]).Merge(h)
+		}
 	}
+	a.mergeRequests(&to.sum.requests, &e.sum.requests)
 	a.clear(e)
 	a.remove(e)
 	return to
@@ -335,6 +343,7 @@ func (a *Aggregator) sweep(now int64) {
 			a.stats.Expired++
 		}
 	}
+	a.sweepL7(now)
 	a.ports.expire(now)
 	a.budget.expire(now - min(expiry, int64(time.Hour)))
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/weir-probe/weir/correlate"
 )
 
 // Granularity is how fine the identities in the tags are before the series
@@ -11,7 +13,7 @@ import (
 type Granularity string
 
 const (
-	GranularityAuto      Granularity = "auto"      // process on a Docker host, workload on Kubernetes
+	GranularityAuto      Granularity = "auto"      // workload for edges of pods, process for all others
 	GranularityProcess   Granularity = "process"   // process and container tags
 	GranularityContainer Granularity = "container" // no process tags
 	GranularityWorkload  Granularity = "workload"  // nor container tags: Compose service, workload
@@ -32,6 +34,9 @@ type Config struct {
 	// SeriesExpiry is how long a series may lie unused before its place in the
 	// budget is free again.
 	SeriesExpiry time.Duration `yaml:"series_expiry"`
+	// Operations is how many operations of one server and application protocol have
+	// rows of their own; the rest is `other`.
+	Operations int `yaml:"operations"`
 	// Histograms also writes distributions as cumulative bucket fields.
 	Histograms bool `yaml:"histograms"`
 	// FlowLogRate is how many rows of flow_log may be written per second, with a
@@ -47,6 +52,7 @@ func DefaultConfig() Config {
 		Granularity:  GranularityAuto,
 		SeriesBudget: 20000,
 		SeriesExpiry: 6 * time.Hour,
+		Operations:   64,
 		FlowLogRate:  1000,
 		LogHeartbeat: 5 * time.Minute,
 	}
@@ -69,15 +75,28 @@ func (c *Config) Validate() error {
 	if c.SeriesExpiry < time.Minute {
 		errs = append(errs, fmt.Errorf("series_expiry %v: want at least 1m", c.SeriesExpiry))
 	}
+	if c.Operations < 1 {
+		errs = append(errs, fmt.Errorf("operations %d: want at least 1", c.Operations))
+	}
 	if c.LogHeartbeat < time.Second {
 		errs = append(errs, fmt.Errorf("log_heartbeat %v: want at least 1s", c.LogHeartbeat))
 	}
 	return errors.Join(errs...)
 }
 
-// level returns where coarsening starts.
-func (g Granularity) level() level {
+// level returns where coarsening starts for a record. Pods come and go by the
+// hundred, and what they run is what their workload runs.
+func (g Granularity) level(r *correlate.Record) level {
+	return max(g.levelOf(r.Client.Kind), g.levelOf(r.Server.Kind))
+}
+
+// levelOf is level for one end.
+func (g Granularity) levelOf(k correlate.Kind) level {
 	switch g {
+	case GranularityAuto:
+		if k == correlate.KindPod {
+			return levelWorkload
+		}
 	case GranularityContainer:
 		return levelContainer
 	case GranularityWorkload:

@@ -61,7 +61,7 @@ func (a *Aggregator) describe(v *Edge, e *edge) {
 		RetransmitsToServer: s.toServer.Retransmits, RetransmitsToClient: s.toClient.Retransmits,
 		Opened: s.opened, Closed: s.closed, Failed: s.failedTotal(), Aborted: s.aborted, Active: s.active,
 		ResetByClient: s.resetByClient, ResetByServer: s.resetByServer,
-		Connect: s.connect,
+		Connect: s.opening[1],
 	}
 	if s.rttCount > 0 {
 		v.RTTAvg = float64(s.rttSum) / float64(s.rttCount) / 1e9

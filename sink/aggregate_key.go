@@ -16,8 +16,13 @@ const protoOther flows.Proto = 255
 
 // endKey is one end's tags.
 type endKey struct {
-	name, process, container uint32
-	kind                     correlate.Kind
+	name, process, container, namespace, workload uint32
+	kind                                          correlate.Kind
+}
+
+// ids are the interned strings of a key.
+func (k *endKey) ids() [5]uint32 {
+	return [...]uint32{k.name, k.process, k.container, k.namespace, k.workload}
 }
 
 // edgeKey is the tag set of an edge: equal keys are equal tag sets. It holds no
@@ -32,8 +37,8 @@ type edgeKey struct {
 
 // endNames is an endKey whose strings need not be interned.
 type endNames struct {
-	name, process, container string
-	kind                     correlate.Kind
+	name, process, container, namespace, workload string
+	kind                                          correlate.Kind
 }
 
 // edgeNames is an edgeKey whose strings need not be interned.
@@ -68,6 +73,7 @@ func endNamesOf(e *correlate.Endpoint) endNames {
 	}
 	if e.Contain != nil {
 		n.container = e.Contain.Name
+		n.namespace, n.workload = e.Contain.Pod.Namespace, e.Contain.Pod.Controller
 	}
 	return n
 }
@@ -103,7 +109,7 @@ func (n *edgeNames) coarsen(to level, r *correlate.Record) {
 }
 
 func (n *endNames) fold(e *correlate.Endpoint) {
-	n.container = ""
+	n.container = "" // namespace and workload stay: they say what the name says
 	if e.Contain != nil {
 		n.name = workloadName(e)
 	}
@@ -111,12 +117,12 @@ func (n *endNames) fold(e *correlate.Endpoint) {
 
 func (n *endNames) other() { *n = endNames{name: Other, kind: correlate.KindOther} }
 
-// workloadName is what a container is one instance of: its Compose service;
-// else, for a name that Docker made up (happy_turing), its image; else its name
+// workloadName is what a container is one instance of: its pod's workload, its
+// Compose service; else, for a name that Docker made up (happy_turing), its image; else its name
 // without the random or counting suffix that whoever started it has added.
 func workloadName(e *correlate.Endpoint) string {
 	c := e.Contain
-	if c.Project != "" && c.Service != "" {
+	if c.Pod.UID != "" || c.Project != "" && c.Service != "" {
 		return displayName(e)
 	}
 	name := displayName(e)
@@ -186,7 +192,7 @@ func (n *edgeNames) hash() uint64 {
 	d.Reset()
 	for i := range n.end {
 		e := &n.end[i]
-		for _, s := range [...]string{e.name, e.process, e.container} {
+		for _, s := range [...]string{e.name, e.process, e.container, e.namespace, e.workload} {
 			_, _ = d.WriteString(s) // never fails
 			_, _ = d.WriteString("\x00")
 		}
@@ -205,7 +211,7 @@ func (in *interner) key(n *edgeNames) edgeKey {
 	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution}
 	for i := range n.end {
 		e := &n.end[i]
-		k.end[i] = endKey{in.lookup(e.name), in.lookup(e.process), in.lookup(e.container), e.kind}
+		k.end[i] = endKey{in.lookup(e.name), in.lookup(e.process), in.lookup(e.container), in.lookup(e.namespace), in.lookup(e.workload), e.kind}
 	}
 	return k
 }
@@ -215,15 +221,15 @@ func (in *interner) acquireKey(n *edgeNames) edgeKey {
 	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution}
 	for i := range n.end {
 		e := &n.end[i]
-		k.end[i] = endKey{in.acquire(e.name), in.acquire(e.process), in.acquire(e.container), e.kind}
+		k.end[i] = endKey{in.acquire(e.name), in.acquire(e.process), in.acquire(e.container), in.acquire(e.namespace), in.acquire(e.workload), e.kind}
 	}
 	return k
 }
 
 func (in *interner) releaseKey(k *edgeKey) {
 	for i := range k.end {
-		in.release(k.end[i].name)
-		in.release(k.end[i].process)
-		in.release(k.end[i].container)
+		for _, id := range k.end[i].ids() {
+			in.release(id)
+		}
 	}
 }

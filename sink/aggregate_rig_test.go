@@ -192,13 +192,13 @@ func record(client, server correlate.Endpoint) *correlate.Record {
 	m := correlate.Measures{
 		ToServer: correlate.Traffic{Payload: 100, WireOctets: 400, WirePackets: 4},
 		ToClient: correlate.Traffic{Payload: 2000, WireOctets: 2300, WirePackets: 5, Retransmits: 1},
-		Opened:   1, Closed: 1, RTT: correlate.RTT{Sum: 300e3, Count: 2, Min: 100e3, Max: 200e3},
+		Opened:   1, Closed: 1, RTT: correlate.RTT{Sum: 300e3, Count: 2, Min: 100e3, Max: 200e3, Jitter: 80e3},
 	}
 	return &correlate.Record{
 		Proto: flows.TCP, Start: at(0).UnixNano() + 1, End: at(0).UnixNano() + 5e9,
 		Client: client, Server: server, Reporter: correlate.ReporterBoth, Attribution: correlate.AttributionExact,
 		HasPayload: true, HasWire: true, Delta: m, Total: m, Connect: 1500e3, ConnectTotal: 1500e3, MinRTT: 90e3,
-		Flags: flows.SYN | flows.ACK | flows.SYNOnly, Final: true, EndReason: flows.EndOfFlow, CloseCause: correlate.CloseNormal,
+		Flags: flows.SYN | flows.ACK | flows.SYNOnly, Final: true, EndReason: flows.EndOfFlow, CloseCause: correlate.CloseNormal, Initiator: correlate.InitiatorSYN,
 	}
 }
 

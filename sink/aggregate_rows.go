@@ -67,6 +67,10 @@ func (w *rows) finish() []*Batch {
 	return w.out
 }
 
+// openings are the distributions of what comes before the first request, in the
+// order of sums.opening.
+var openings = [...]*Distribution{&Resolve, &Connect, &Accept}
+
 // sums is what was gathered of an edge in one interval.
 type sums struct {
 	toServer, toClient      correlate.Traffic
@@ -76,11 +80,14 @@ type sums struct {
 	resetByServer           uint64
 	timeoutEstablished      uint64
 	synRetransmits          uint64
+	acceptQueueDrops        uint64
+	outOfOrder, duplicates  uint64
 	active                  uint64
 	rttSum, rttCount        uint64
-	rttMax, rttMin          uint64
+	rttMax, rttMin, jitter  uint64
 	hasPayload, hasWire     bool
-	connect                 *dist.Histogram // nil when nothing was timed
+	opening                 [len(openings)]*dist.Histogram // nil when nothing was timed
+	requests                requestSums
 }
 
 func addTraffic(to *correlate.Traffic, t *correlate.Traffic) {
@@ -106,9 +113,13 @@ func (s *sums) add(r *correlate.Record) {
 	s.resetByServer += uint64(d.ResetByServer)
 	s.timeoutEstablished += uint64(d.TimeoutEstablished)
 	s.synRetransmits += uint64(d.SYNRetransmits)
+	s.acceptQueueDrops += uint64(d.AcceptQueueDrops)
+	s.outOfOrder += uint64(d.OutOfOrder)
+	s.duplicates += uint64(d.Duplicates)
 	s.active += uint64(r.Active)
 	if d.RTT.Count > 0 {
 		s.rtt(d.RTT.Sum, d.RTT.Count, d.RTT.Max, rttMin(r))
+		s.jitter += d.RTT.Jitter
 	}
 }
 
@@ -145,6 +156,10 @@ func (s *sums) merge(o *sums) {
 	s.resetByServer += o.resetByServer
 	s.timeoutEstablished += o.timeoutEstablished
 	s.synRetransmits += o.synRetransmits
+	s.acceptQueueDrops += o.acceptQueueDrops
+	s.outOfOrder += o.outOfOrder
+	s.duplicates += o.duplicates
+	s.jitter += o.jitter
 	s.active += o.active
 	if o.rttCount > 0 {
 		s.rtt(o.rttSum, o.rttCount, o.rttMax, o.rttMin)
@@ -162,12 +177,13 @@ func (s *sums) failedTotal() uint64 {
 // idle says whether there is nothing to write.
 func (s *sums) idle() bool {
 	return s.active == 0 && s.toServer == (correlate.Traffic{}) && s.toClient == (correlate.Traffic{}) &&
-		s.opened+s.closed+s.failedTotal()+s.rttCount == 0 && !s.wrong()
+		s.opened+s.closed+s.failedTotal()+s.rttCount == 0 && !s.wrong() && !s.requests.timed()
 }
 
 // wrong says whether flow_error has something to say.
 func (s *sums) wrong() bool {
-	return s.failedTotal()+s.aborted+s.resetByClient+s.resetByServer+s.timeoutEstablished+s.synRetransmits > 0
+	return s.failedTotal()+s.aborted+s.resetByClient+s.resetByServer+s.timeoutEstablished+s.synRetransmits+s.acceptQueueDrops+
+		s.outOfOrder+s.duplicates+s.requests.errors > 0
 }
 
 func seconds(ns uint64) float64 { return float64(ns) / 1e9 }
@@ -182,13 +198,16 @@ func (a *Aggregator) write(e *edge, now int64) {
 	enc.Begin(MeasurementFlow, e.tags)
 	writeFlow(enc, s, e.key.proto)
 	a.rows.end(now)
-	if s.connect != nil || s.rttCount > 0 {
+	if s.opening != ([len(openings)]*dist.Histogram{}) || s.rttCount > 0 || s.requests.timed() {
 		enc.Begin(MeasurementFlowLatency, e.tags)
-		if s.connect != nil {
-			writeDistribution(enc, &Connect, s.connect, a.cfg.Histograms)
+		for i, h := range s.opening {
+			if h != nil {
+				writeDistribution(enc, openings[i], h, a.cfg.Histograms)
+			}
 		}
+		writeTimes(enc, &s.requests, a.cfg.Histograms)
 		if s.rttCount > 0 {
-			enc.Float(FieldRTTMin, seconds(s.rttMin))
+			writeRTT(enc, s)
 		}
 		a.rows.end(now)
 	}
@@ -197,6 +216,12 @@ func (a *Aggregator) write(e *edge, now int64) {
 		writeErrors(enc, s)
 		a.rows.end(now)
 	}
+}
+
+// writeRTT writes what flow_latency has of the RTT; there is a sample.
+func writeRTT(enc *lineproto.Encoder, s *sums) {
+	enc.Float(FieldRTTMin, seconds(s.rttMin))
+	enc.Float(FieldJitter, float64(s.jitter)/float64(s.rttCount)/1e9)
 }
 
 // writeFlow writes the fields of flow; flow_log has them under the same names.
@@ -236,6 +261,10 @@ func writeErrors(enc *lineproto.Encoder, s *sums) {
 	nonZero(enc, FieldResetByServer, s.resetByServer)
 	nonZero(enc, FieldTimeoutEstablished, s.timeoutEstablished)
 	nonZero(enc, FieldSYNRetransmits, s.synRetransmits)
+	nonZero(enc, FieldAcceptQueueDrops, s.acceptQueueDrops)
+	nonZero(enc, FieldOutOfOrder, s.outOfOrder)
+	nonZero(enc, FieldDuplicates, s.duplicates)
+	nonZero(enc, FieldRequestErrors, s.requests.errors)
 }
 
 func nonZero(enc *lineproto.Encoder, name string, n uint64) {
@@ -263,21 +292,27 @@ func writeDistribution(enc *lineproto.Encoder, d *Distribution, h *dist.Histogra
 
 // appendTags appends the tag set of an edge.
 func (a *Aggregator) appendTags(dst []byte, k *edgeKey) []byte {
-	tags := append(make([]lineproto.Tag, 0, 16),
+	return a.rows.enc.AppendTags(dst, append(a.edgeTags(k), lineproto.Tag{Key: TagAttribution, Value: k.attribution.String()}))
+}
+
+// edgeTags are the tags of an edge but for the attribution.
+func (a *Aggregator) edgeTags(k *edgeKey) []lineproto.Tag {
+	tags := append(make([]lineproto.Tag, 0, 20),
 		lineproto.Tag{Key: TagHost, Value: a.cfg.Host},
 		lineproto.Tag{Key: TagReporter, Value: k.reporter.String()},
 		lineproto.Tag{Key: TagProto, Value: protoName(k)},
-		lineproto.Tag{Key: TagServerPort, Value: portName(k.port)},
-		lineproto.Tag{Key: TagAttribution, Value: k.attribution.String()})
+		lineproto.Tag{Key: TagServerPort, Value: portName(k.port)})
 	for i := range k.end {
 		e := &k.end[i]
 		tags = append(tags,
 			lineproto.Tag{Key: TagName[i], Value: a.names.names[e.name]},
 			lineproto.Tag{Key: TagKind[i], Value: e.kind.String()},
 			lineproto.Tag{Key: TagProcess[i], Value: a.names.names[e.process]},
-			lineproto.Tag{Key: TagContainer[i], Value: a.names.names[e.container]})
+			lineproto.Tag{Key: TagContainer[i], Value: a.names.names[e.container]},
+			lineproto.Tag{Key: TagNamespace[i], Value: a.names.names[e.namespace]},
+			lineproto.Tag{Key: TagWorkload[i], Value: a.names.names[e.workload]})
 	}
-	return a.rows.enc.AppendTags(dst, tags)
+	return tags
 }
 
 func protoName(k *edgeKey) string {

@@ -13,7 +13,7 @@ import (
 type Stream uint8
 
 const (
-	Main    Stream = iota // flow, flow_latency, flow_error, event, weir_*
+	Main    Stream = iota // flow, flow_latency, flow_error, l7, container, event, weir_*
 	Log                   // flow_log
 	Streams               // how many there are
 )

@@ -104,6 +104,9 @@ func (l *FlowLog) Add(r *correlate.Record, t time.Time) {
 	l.write(r, now)
 }
 
+// Tell writes the row of one connection as it is now, due or not, whatever the rate.
+func (l *FlowLog) Tell(r *correlate.Record, t time.Time) { l.write(r, t.UnixNano()) }
+
 // heartbeat says whether the age of a living connection passes a multiple of
 // the heartbeat in the interval that ends now: that needs no memory of it.
 func (l *FlowLog) heartbeat(r *correlate.Record, now int64) bool {

@@ -43,9 +43,15 @@ func (l *FlowLog) write(r *correlate.Record, now int64) {
 	if r.Proto == flows.TCP {
 		enc.Int(LogTCPFlags, int64(r.Flags&0xff))
 	}
+	enc.String(LogInitiator, r.Initiator.String())
 	if c := r.CloseCause.String(); c != "" {
 		enc.String(LogCloseCause, c)
 	}
+	known(enc, LogReset, r.Reset.String())
+	if r.Redirected {
+		enc.Int(LogRedirected, 1)
+	}
+	writeEvidence(enc, r)
 	writeLife(enc, r)
 	l.rows.end(l.times.unique(at))
 }
@@ -60,12 +66,18 @@ func writeLife(enc *lineproto.Encoder, r *correlate.Record) {
 	var s sums
 	s.add(&life)
 	writeFlow(enc, &s, r.Proto)
-	if r.ConnectTotal > 0 {
-		enc.Int(Connect.Count, 1)
-		enc.Float(Connect.Sum, float64(r.ConnectTotal)/1e9)
+	for i, ns := range [...]int64{r.ResolveTotal, r.ConnectTotal, r.AcceptTotal} {
+		if ns > 0 {
+			enc.Int(openings[i].Count, 1)
+			enc.Float(openings[i].Sum, float64(ns)/1e9)
+		}
 	}
 	if s.rttCount > 0 {
-		enc.Float(FieldRTTMin, seconds(s.rttMin))
+		writeRTT(enc, &s)
+	}
+	if r.Requests != nil {
+		s.requests.errors = r.Requests.Life.Errors
+		writeRequestsLife(enc, &r.Requests.Life)
 	}
 	writeErrors(enc, &s)
 }
@@ -88,20 +100,36 @@ func writeEnd(enc *lineproto.Encoder, e *correlate.Endpoint, end int) {
 	}
 	if p := e.Creator; p != nil && p != e.Process {
 		enc.Int(LogCreatorPID[end], int64(p.PID))
+		enc.Int(LogCreatorStart[end], p.Start)
 		known(enc, LogCreatorProcess[end], p.Name)
 	}
+	if p := e.Current; p != nil {
+		known(enc, LogCurrentProcess[end], p.Name)
+		known(enc, LogCurrentCmdline[end], p.Cmdline)
+	}
 	if c := e.Contain; c != nil {
-		known(enc, LogContainerID[end], c.ID)
+		if !c.Sandbox { // which of the pod's containers it was is not known
+			known(enc, LogContainerID[end], c.ID)
+		}
 		known(enc, LogContainer[end], c.Name)
 		known(enc, LogImage[end], c.Image)
+		known(enc, LogPod[end], c.Pod.Name)
 	}
 	if e.NetNS != 0 {
 		enc.Int(LogNetNS[end], int64(e.NetNS))
+		known(enc, LogNetNSName[end], e.NetName)
 	}
 	if e.Cookie != 0 {
 		enc.Uint(LogCookie[end], e.Cookie)
 	}
+	known(enc, LogDNSName[end], e.DNSName)
+	if e.Geo.ASN != 0 {
+		enc.Int(LogASN[end], int64(e.Geo.ASN))
+	}
+	known(enc, LogASOrg[end], e.Geo.Org)
+	known(enc, LogCountry[end], e.Geo.Country)
 	enc.String(LogMethod[end], e.Match.Method.String())
+	writeEndEvidence(enc, e, end)
 }
 
 func known(enc *lineproto.Encoder, name, value string) {

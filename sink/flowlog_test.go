@@ -8,13 +8,27 @@ import (
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/kprobes"
 )
 
 func TestFlowLogRow(t *testing.T) {
 	l := NewFlowLog(testConfig())
 	r := record(web, db)
 	r.Client.NATAddr, r.Client.NATPort = addr(203, 0, 113, 9), 61000
-	r.Client.Creator = &correlate.Process{PID: 7, Name: "sh"}
+	r.Client.Creator = &correlate.Process{PID: 7, Name: "sh", Start: 8}
+	r.Client.Evidence = correlate.Evidence{
+		Owner: kprobes.OwnerIO, Hook: kprobes.IOSent, OwnedAt: 12, Switches: 1, Creator: kprobes.OwnerConnect, CreatedAt: 11,
+		Group: "/docker/c0ffee", Legacy: true,
+	}
+	r.Server.Evidence = correlate.Evidence{Owner: kprobes.OwnerBootstrap, OwnedAt: 9, Creator: kprobes.OwnerBootstrap, CreatedAt: 9, Accepted: 10, Acceptor: 41, Baseline: true, Group: "/b"}
+	r.Server.Evidence.Creator, r.Server.Evidence.CreatedAt = kprobes.OwnerCreate, 8
+	server := *r.Server.Process
+	server.Source = correlate.SourceProc
+	r.Server.Process = &server
+	r.Server.Current = &correlate.Process{PID: 42, Name: "pg", Cmdline: "pg -y"}
+	r.JoinedBy, r.PacketsBy, r.NATSource = correlate.JoinSequence, correlate.MethodCookie, correlate.NATConntrack
+	r.Rivals = correlate.Rivals{correlate.RivalNetNS: 2}
+	r.Redirected = true
 	r.Delta = correlate.Measures{} // the row is about the whole life
 	r.Total.Failed[correlate.FailTimeout] = 1
 	l.Add(r, at(1))
@@ -31,16 +45,22 @@ func TestFlowLogRow(t *testing.T) {
 		"client_pid": int64(42), "client_start": int64(1789999999e9), "client_process": "nginx", "client_cmdline": "nginx -x",
 		"client_user": "app", "client_ppid": int64(1), "client_container_id": "c0ffee", "client_container": "shop-web-1", "client_image": "img:1",
 		"client_netns": int64(4026531840), "client_cookie": int64(77), "client_method": "cookie",
-		"client_creator_pid": int64(7), "client_creator_process": "sh",
+		"client_creator_pid": int64(7), "client_creator_process": "sh", "client_creator_start": int64(8),
+		"client_owner_event": "sent", "client_owner_time": int64(12), "client_switches": int64(1),
+		"client_creator_time": int64(11), "client_cgroup": "/docker/c0ffee", "client_cgroup_version": int64(1),
+		"server_owner_event": "bootstrap", "server_creator_event": "create", "server_creator_time": int64(8), "server_owner_time": int64(9), "server_accept_time": int64(10), "server_accept_pid": int64(41),
+		"server_baseline": int64(1), "server_cgroup": "/b", "server_process_source": "proc",
+		"server_current_process": "pg", "server_current_cmdline": "pg -y",
+		"joined_by": "sequence", "packets_by": "cookie", "nat_source": "conntrack", "rivals_netns": int64(2), "redirected": int64(1),
 		"server_address": "172.18.0.2", "server_port": int64(5432),
 		"server_pid": int64(42), "server_start": int64(1789999999e9), "server_process": "postgres", "server_cmdline": "postgres -x",
 		"server_user": "app", "server_ppid": int64(1), "server_container_id": "c0ffee", "server_container": "shop-db-1", "server_image": "img:1",
 		"server_netns": int64(4026531840), "server_cookie": int64(77), "server_method": "cookie",
-		"start": at(0).UnixNano() + 1, "duration_seconds": 4.999999999, "tcp_flags": int64(0x12), "close_cause": "normal",
+		"start": at(0).UnixNano() + 1, "duration_seconds": 4.999999999, "tcp_flags": int64(0x12), "close_cause": "normal", "initiator_method": "syn",
 		"to_server_bytes": int64(100), "to_client_bytes": int64(2000), "to_server_wire_bytes": int64(400), "to_client_wire_bytes": int64(2300),
 		"to_server_packets": int64(4), "to_client_packets": int64(5), "attempts": int64(2), "opened": int64(1), "closed": int64(1), "failed": int64(1),
 		"active": int64(0), "retransmits_to_server": int64(0), "retransmits_to_client": int64(1),
-		"rtt_avg_seconds": 0.00015, "rtt_max_seconds": 0.0002, "rtt_min_seconds": 0.00009,
+		"rtt_avg_seconds": 0.00015, "rtt_max_seconds": 0.0002, "rtt_min_seconds": 0.00009, "jitter_seconds": 0.00004,
 		"connect_count": int64(1), "connect_sum_seconds": 0.0015, "failed_timeout": int64(1),
 	}
 	if diff := cmp.Diff(want, p.fields); diff != "" {
@@ -48,6 +68,35 @@ func TestFlowLogRow(t *testing.T) {
 	}
 	if p.time != r.End {
 		t.Errorf("time %d, want the connection's end %d", p.time, r.End)
+	}
+}
+
+// What told the opener is left out only where a reader can tell it.
+func TestCreatorEvent(t *testing.T) {
+	const io, boot = kprobes.OwnerIO, kprobes.OwnerBootstrap
+	for _, c := range []struct {
+		creator, owner     kprobes.OwnerHow
+		created, owned     int64
+		atClient, atServer any
+	}{
+		{kprobes.OwnerConnect, io, 1, 2, nil, "connect"},
+		{kprobes.OwnerListener, io, 1, 2, "listener", nil},
+		{kprobes.OwnerListener, kprobes.OwnerListener, 1, 2, "listener", nil},
+		{kprobes.OwnerCreate, kprobes.OwnerCreate, 2, 2, nil, nil},
+		{boot, boot, 1, 2, nil, nil},
+		{boot, io, 1, 2, "bootstrap", "bootstrap"},
+		{io, io, 1, 2, "io", "io"}, // older than the probe, and used by two processes since
+		{io, io, 2, 2, nil, nil},
+	} {
+		l := NewFlowLog(testConfig())
+		r := record(web, db)
+		e := correlate.Evidence{Owner: c.owner, Creator: c.creator, CreatedAt: c.created, OwnedAt: c.owned}
+		r.Client.Evidence, r.Server.Evidence = e, e
+		l.Add(r, at(1))
+		got := points(t, l.Flush(at(1)))[0].fields
+		if got["client_creator_event"] != c.atClient || got["server_creator_event"] != c.atServer {
+			t.Errorf("%+v: client %v, server %v", c, got["client_creator_event"], got["server_creator_event"])
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ const (
 	MeasurementFlow        = "flow"
 	MeasurementFlowLatency = "flow_latency"
 	MeasurementFlowError   = "flow_error"
+	MeasurementL7          = "l7"
 	MeasurementFlowLog     = "flow_log"
 	MeasurementSelf        = "weir_self"
 	MeasurementInfo        = "weir_info"
@@ -73,10 +74,17 @@ const (
 )
 
 // Fields of flow_latency, beside the distribution Connect.
-const FieldRTTMin = "rtt_min_seconds"
+const (
+	FieldRTTMin = "rtt_min_seconds"
+	FieldJitter = "jitter_seconds"
+)
 
-// Connect is the distribution of the time from SYN to established.
-var Connect = distribution("connect")
+// Connect is the distribution of the time from SYN to established, Accept of that from
+// established to accepted by the process.
+var (
+	Connect = distribution("connect")
+	Accept  = distribution("accept")
+)
 
 // Fields of flow_error. FieldFailedBy is indexed by correlate.FailCause.
 var FieldFailedBy = [4]string{"failed_refused", "failed_timeout", "failed_unreachable", "failed_local"}
@@ -88,6 +96,10 @@ const (
 	FieldResetByServer      = "reset_by_server"
 	FieldTimeoutEstablished = "timeout_established"
 	FieldSYNRetransmits     = "syn_retransmits"
+	FieldAcceptQueueDrops   = "accept_queue_drops"
+	FieldOutOfOrder         = "out_of_order"
+	FieldDuplicates         = "duplicates"
+	FieldRequestErrors      = "request_errors"
 )
 
 // Fields of flow_log, of each end.
@@ -105,11 +117,27 @@ var (
 	LogContainerID    = perEnd("container_id")
 	LogContainer      = perEnd("container")
 	LogImage          = perEnd("image")
+	LogPod            = perEnd("pod")
 	LogNetNS          = perEnd("netns")
+	LogNetNSName      = perEnd("netns_name")
 	LogCookie         = perEnd("cookie")
 	LogMethod         = perEnd("method")
 	LogCreatorPID     = perEnd("creator_pid")
+	LogCreatorStart   = perEnd("creator_start")
 	LogCreatorProcess = perEnd("creator_process")
+	LogCreatorEvent   = perEnd("creator_event")
+	LogCreatorTime    = perEnd("creator_time")
+	LogCurrentProcess = perEnd("current_process")
+	LogCurrentCmdline = perEnd("current_cmdline")
+	LogOwnerEvent     = perEnd("owner_event")
+	LogOwnerTime      = perEnd("owner_time")
+	LogSwitches       = perEnd("switches")
+	LogAcceptTime     = perEnd("accept_time")
+	LogAcceptPID      = perEnd("accept_pid")
+	LogBaseline       = perEnd("baseline")
+	LogCgroup         = perEnd("cgroup")
+	LogCgroupVersion  = perEnd("cgroup_version")
+	LogProcessSource  = perEnd("process_source")
 )
 
 // Fields of flow_log, of the connection.
@@ -117,8 +145,18 @@ const (
 	LogStart      = "start"
 	LogDuration   = "duration_seconds"
 	LogTCPFlags   = "tcp_flags"
+	LogInitiator  = "initiator_method"
 	LogCloseCause = "close_cause"
+	LogReset      = "reset_reason"
+	LogRedirected = "redirected"
+	LogL7         = "l7"
+	LogJoinedBy   = "joined_by"
+	LogPacketsBy  = "packets_by"
+	LogNATSource  = "nat_source"
 )
+
+// LogRivals is indexed by correlate.RivalCause.
+var LogRivals = [5]string{"rivals_earlier", "rivals_later", "rivals_netns", "rivals_socket", "rivals_ambiguous"}
 
 // Fields of weir_info.
 const (
@@ -128,6 +166,7 @@ const (
 	InfoHooksAttached = "hooks_attached"
 	InfoHooksFallback = "hooks_fallback"
 	InfoHooksMissing  = "hooks_missing"
+	InfoOutOfSight    = "out_of_sight"
 )
 
 // Stage is a value of the tag `stage` of weir_self.
@@ -135,19 +174,21 @@ type Stage string
 
 // The stages, in the order of the data path.
 const (
-	StageKernel   Stage = "kernel"   // hooks, maps, ring buffer
-	StageFlows    Stage = "flows"    // the packet path
-	StageJoin     Stage = "join"     // sockets and flows to connections
-	StageEnrich   Stage = "enrich"   // processes, containers
-	StageSink     Stage = "sink"     // rows and the series budget
-	StageJournal  Stage = "journal"  // the log on disk
-	StageDelivery Stage = "delivery" // to the database
-	StageProcess  Stage = "process"  // the probe's own process
+	StageKernel    Stage = "kernel"    // hooks, maps, ring buffer
+	StageFlows     Stage = "flows"     // the packet path
+	StageConntrack Stage = "conntrack" // translations told by netlink
+	StageL7        Stage = "l7"        // payload to requests
+	StageJoin      Stage = "join"      // sockets and flows to connections
+	StageEnrich    Stage = "enrich"    // processes, containers
+	StageSink      Stage = "sink"      // rows and the series budget
+	StageJournal   Stage = "journal"   // the log on disk
+	StageDelivery  Stage = "delivery"  // to the database
+	StageProcess   Stage = "process"   // the probe's own process
 )
 
 // Stages returns every stage in the order of the data path.
 func Stages() []Stage {
-	return []Stage{StageKernel, StageFlows, StageJoin, StageEnrich, StageSink, StageJournal, StageDelivery, StageProcess}
+	return []Stage{StageKernel, StageFlows, StageConntrack, StageL7, StageJoin, StageEnrich, StageNames, StageResources, StageSink, StageJournal, StageDelivery, StageProcess}
 }
 
 // SelfInt and SelfFloat are the fields of weir_self. The Go type of a name is
@@ -180,6 +221,19 @@ const (
 	SelfLostDropped     SelfInt = "lost_kernel_drop"
 	SelfNonFlowBytes    SelfInt = "non_flow_bytes"
 	SelfFragments       SelfInt = "fragments"
+	SelfFragmentBytes   SelfInt = "fragment_bytes"
+	SelfFlowBytes       SelfInt = "flow_bytes"
+	SelfDuplicateBytes  SelfInt = "duplicate_bytes"
+	SelfDeviceBytes     SelfInt = "device_bytes"
+	SelfDevicePackets   SelfInt = "device_packets"
+	SelfDevices         SelfInt = "devices"
+	SelfAttachGaps      SelfInt = "attach_gaps"
+	SelfAttachGapBytes  SelfInt = "attach_gap_bytes"
+	SelfAttachGapPacket SelfInt = "attach_gap_packets"
+	SelfTakeovers       SelfInt = "takeovers"
+	SelfWireBytes       SelfInt = "wire_bytes"
+	SelfRepeatedBytes   SelfInt = "repeated_bytes"
+	SelfOwnBytes        SelfInt = "own_bytes"
 	SelfMapEntries      SelfInt = "map_entries"
 	SelfMapCapacity     SelfInt = "map_capacity"
 	SelfHooksAttached   SelfInt = "hooks_attached"
@@ -197,6 +251,8 @@ const (
 	SelfMisses          SelfInt = "misses"
 	SelfErrors          SelfInt = "errors"
 	SelfEvicted         SelfInt = "evicted"
+	SelfReused          SelfInt = "reused"
+	SelfReuseMerged     SelfInt = "reuse_merged"
 	SelfSeries          SelfInt = "series"
 	SelfLogSeries       SelfInt = "log_series"
 	SelfSeriesAdmitted  SelfInt = "series_admitted"
@@ -237,6 +293,10 @@ const (
 	SelfLostReleased    SelfInt = "lost_released"
 	SelfLostProcess     SelfInt = "lost_process"
 	SelfLostCgroup      SelfInt = "lost_cgroup"
+	SelfLostNAT         SelfInt = "lost_nat"
+	SelfNATs            SelfInt = "nats"
+	SelfDumps           SelfInt = "dumps"
+	SelfNamespaces      SelfInt = "namespaces"
 	SelfNoStorage       SelfInt = "no_storage"
 	SelfNoContext       SelfInt = "close_without_context"
 	SelfOverflowPackets SelfInt = "overflow_packets"
@@ -247,8 +307,10 @@ const (
 	SelfOwnerBusy       SelfInt = "owner_busy"
 	SelfProgramMisses   SelfInt = "program_misses"
 	SelfTruncated       SelfInt = "truncated"
+	SelfOtherNetwork    SelfInt = "other_network"
 	SelfAdopted         SelfInt = "adopted"
 	SelfBuried          SelfInt = "buried"
+	SelfLate            SelfInt = "late"
 	SelfNATOverflow     SelfInt = "nat_overflow"
 	SelfLookups         SelfInt = "lookups"
 	SelfResolved        SelfInt = "resolved"

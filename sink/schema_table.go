@@ -25,11 +25,11 @@ func edgeTags() []Tag {
 	for end, who := range []string{"client (who opened the connection)", "server"} {
 		tags = append(tags,
 			Tag{TagName[end], "stable display name of the " + who},
-			Tag{TagKind[end], "what it is: container, pod, process, host, service, external, multicast, other, unknown"},
+			Tag{TagKind[end], "what it is: container, pod, process, host, service, external, multicast, other, unknown; tunnel: this host's end of a tunnel, whose row repeats octets of the rows of the flows inside"},
 			Tag{TagProcess[end], "executable name"},
-			Tag{TagContainer[end], "container name"},
+			Tag{TagContainer[end], "container name; in a pod the one of its spec"},
 			Tag{TagNamespace[end], "Kubernetes namespace"},
-			Tag{TagWorkload[end], "Kubernetes workload"},
+			Tag{TagWorkload[end], "Kubernetes workload with its kind (deployment/api), where the pod's labels tell it"},
 			Tag{TagService[end], "Kubernetes service"},
 			Tag{TagNode[end], "the other host, when it is known"})
 	}
@@ -80,8 +80,11 @@ func (d *Distribution) fields(what string) []Field {
 }
 
 func latencyFields() []Field {
-	return append(Connect.fields("SYN to established"),
-		Field{Name: FieldRTTMin, Type: Float, Unit: Seconds, Semantics: Min, Meaning: "smallest RTT (the kernel's windowed minimum)"})
+	fs := append(Resolve.fields("the wait for the DNS answer that named the server, before the connect that used it"), Connect.fields("SYN to established")...)
+	fs = append(fs, Accept.fields("established to accepted by the server's process; where that was not seen, to its first read or write")...)
+	return append(append(fs, requestLatencyFields()...),
+		Field{Name: FieldRTTMin, Type: Float, Unit: Seconds, Semantics: Min, Meaning: "smallest RTT (the kernel's windowed minimum); a delayed acknowledgement is not in it"},
+		Field{Name: FieldJitter, Type: Float, Unit: Seconds, Semantics: Mean, Meaning: "average of the kernel's mean deviation of the RTT; like rtt_avg_seconds it has delayed acknowledgements in it"})
 }
 
 func errorFields() []Field {
@@ -95,6 +98,10 @@ func errorFields() []Field {
 		delta(FieldResetByServer, Count, "established connections reset by the server"),
 		delta(FieldTimeoutEstablished, Count, "established connections whose peer vanished"),
 		delta(FieldSYNRetransmits, Count, "SYNs sent again"),
+		delta(FieldAcceptQueueDrops, Count, "connections that the server's listener had no room for (its accept queue or the queue of half-open ones was full); the client is unknown"),
+		delta(FieldOutOfOrder, Count, "TCP segments that came before their turn, at the ends that live here"),
+		delta(FieldDuplicates, Count, "TCP segments sent by the ends that live here that the other end had already (by its DSACK): sent again for nothing"),
+		delta(FieldRequestErrors, Count, "requests that failed, by the application protocol where it is known"),
 	}
 }
 
@@ -117,39 +124,70 @@ func number(name, meaning string) Field {
 	return Field{Name: name, Type: Int, Semantics: Label, Meaning: meaning}
 }
 
+func nanos(name, meaning string) Field {
+	f := number(name, meaning)
+	f.Unit = Nanos
+	return f
+}
+
 func logEndFields(end int) []Field {
-	start := number(LogProcessStart[end], "start of that process")
-	start.Unit = Nanos
 	return []Field{
 		label(LogAddress[end], "address as this end's own socket sees it"),
 		number(LogPort[end], "port as this end's own socket sees it"),
 		label(LogNATAddress[end], "address as the other side sees it, where NAT changed it"),
 		number(LogNATPort[end], "port as the other side sees it, where NAT changed it"),
 		number(LogPID[end], "process (TGID in the initial PID namespace)"),
-		start,
+		nanos(LogProcessStart[end], "start of that process"),
 		label(LogProcess[end], "executable name"),
 		label(LogCmdline[end], "command line, secrets redacted"),
 		label(LogUser[end], "user name, or its number"),
 		number(LogPPID[end], "parent process"),
 		label(LogContainerID[end], "container id"),
-		label(LogContainer[end], "container name"),
+		label(LogContainer[end], "container name; in a pod the one of its spec"),
+		label(LogPod[end], "pod name"),
 		label(LogImage[end], "image reference"),
 		number(LogNetNS[end], "inode of the network namespace"),
+		label(LogNetNSName[end], "its name, where it has one (ip netns)"),
 		number(LogCookie[end], "socket cookie"),
 		label(LogMethod[end], "how the owner was found: none, address, listener, bootstrap, tuple, nat, cookie"),
-		number(LogCreatorPID[end], "process that opened the socket, where another one uses it"),
+		number(LogCreatorPID[end], "process that opened the socket (of an accepted one: that listened), where another one uses it or the same one runs another program now"),
+		nanos(LogCreatorStart[end], "start of that process"),
 		label(LogCreatorProcess[end], "executable name of that process"),
+		label(LogCreatorEvent[end], "what told who opened the socket: bootstrap, listener (it came out of a listening socket), create, connect, accept, io; absent: what told the owner, or, with another time, a client's connect or a server's listener (of a bootstrap: that, too)"),
+		nanos(LogCreatorTime[end], "when that was learnt; of an accepted socket, when its listener was; absent: with the owner"),
+		label(LogOwnerEvent[end], "what told the owner: bootstrap (in its descriptors at the probe's start), listener (nobody read or wrote yet), create, connect, accept, or the first data: read, sent, received, sendmsg, recvmsg, io"),
+		nanos(LogOwnerTime[end], "when that was"),
+		number(LogSwitches[end], "how often another process went on reading or writing the socket; absent: never"),
+		nanos(LogAcceptTime[end], "when it was accepted, where that was seen"),
+		number(LogAcceptPID[end], "who accepted it, where that is not the owner"),
+		number(LogBaseline[end], "1: the socket is older than the probe; absent: it is not"),
+		label(LogCgroup[end], "path of the owner's control group; absent: the root, or unknown"),
+		number(LogCgroupVersion[end], "1: that path is of cgroup v1; absent: of v2"),
+		label(LogProcessSource[end], "where the process's names come from: proc (no event told of it), socket (only what its socket says); absent: its fork and exec, or the list of processes at the probe's start"),
+		label(LogCurrentProcess[end], "executable that the process runs by now, where it executed another one after it connected"),
+		label(LogCurrentCmdline[end], "its command line, secrets redacted"),
 	}
 }
 
 func logFields() []Field {
-	start := number(LogStart, "when the connection began, unix time")
-	start.Unit = Nanos
 	fs := append(logEndFields(ClientEnd), logEndFields(ServerEnd)...)
-	fs = append(fs, start,
+	fs = append(fs, logRequestFields()...)
+	fs = append(append(fs, logNameFields(ClientEnd)...), logNameFields(ServerEnd)...)
+	fs = append(fs, nanos(LogStart, "when the connection began, unix time"),
 		Field{Name: LogDuration, Type: Float, Unit: Seconds, Semantics: Total, Meaning: "from start to end, or to this heartbeat"},
 		number(LogTCPFlags, "OR of the TCP flags seen (IPFIX tcpControlBits)"),
-		label(LogCloseCause, "how it ended: normal, reset_by_client, reset_by_server, timeout, aborted, refused, connect_timeout, unreachable, local, idle, handshake_incomplete"))
+		label(LogInitiator, "how it is known which end is the client: syn, datagram (sent the first one), sequence (numbers of a connection older than the probe); guessed: listener, port, unknown (then the lower address and port stands as the client)"),
+		label(LogCloseCause, "how it ended: normal, reset_by_client, reset_by_server, timeout, aborted, refused, connect_timeout, unreachable, local, idle, handshake_incomplete"),
+		label(LogReset, "why the end that reset it did: unread_data (it closed over payload that nobody had read), linger (SO_LINGER with no time); absent: not known"),
+		number(LogRedirected, "1: a BPF program passed payload from socket to socket (sockmap): the socket counted it, no wire carried it; absent: none"),
+		label(LogJoinedBy, "how both ends, which live here, were found to be one connection: sequence (both know its initial sequence numbers), nat (after a translation), tuple"),
+		label(LogPacketsBy, "how packets found the sockets: cookie, nat, tuple; absent: no packets, or no socket"),
+		label(LogNATSource, "how the translation is known: conntrack (the packets' entry), sockets (both ends are here and call each other differently)"),
+		number(LogRivals[0], "other connections that had this tuple: over before this one began; absent, here and below: none"),
+		number(LogRivals[1], "… begun after this one"),
+		number(LogRivals[2], "… in another network namespace"),
+		number(LogRivals[3], "… another socket at the same time: a packet's cookie tells them apart"),
+		number(LogRivals[4], "… at the same time with nothing to tell them apart: packets were given to neither"))
 	for _, f := range append(append(flowFields(), logLatencyFields()...), errorFields()...) {
 		if f.Planned {
 			continue
@@ -167,7 +205,7 @@ func logLatencyFields() []Field {
 	var fs []Field
 	for _, f := range latencyFields() {
 		switch f.Name {
-		case Connect.Count, Connect.Sum, FieldRTTMin:
+		case Resolve.Count, Resolve.Sum, Connect.Count, Connect.Sum, Accept.Count, Accept.Sum, FieldRTTMin, FieldJitter, Response.Count, Response.Sum:
 			fs = append(fs, f)
 		}
 	}
@@ -182,5 +220,6 @@ func infoFields() []Field {
 		{Name: InfoHooksAttached, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks attached as wanted"},
 		{Name: InfoHooksFallback, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks replaced by a weaker one"},
 		{Name: InfoHooksMissing, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks this host does not have"},
+		label(InfoOutOfSight, "what of the host the probe's own namespaces hide; none: nothing"),
 	}
 }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/weir-probe/weir/sink/lineproto"
@@ -26,6 +27,9 @@ func (n SelfFloat) Is(v float64) SelfField { return SelfField{name: string(n), f
 type Info struct {
 	Version, Kernel                            string
 	HooksAttached, HooksFallback, HooksMissing int
+	// OutOfSight names what of the host the probe's own namespaces hide, "" for
+	// nothing.
+	OutOfSight string
 }
 
 // Self writes what the probe says about itself. Not safe for concurrent use.
@@ -92,6 +96,7 @@ func (s *Self) Info(t time.Time, i Info) {
 	enc.Int(InfoHooksAttached, int64(i.HooksAttached))
 	enc.Int(InfoHooksFallback, int64(i.HooksFallback))
 	enc.Int(InfoHooksMissing, int64(i.HooksMissing))
+	enc.String(InfoOutOfSight, cmp.Or(i.OutOfSight, "none"))
 	s.rows.end(t.UnixNano())
 }
 
@@ -100,7 +105,9 @@ func (s *Self) SinkStage(t time.Time, a AggregatorStats, l FlowLogStats) {
 	m := func(n SelfInt, total uint64) SelfField { return s.Meter(StageSink, n, total) }
 	s.Stage(t, StageSink,
 		m(SelfRecords, a.Records), m(SelfRows, a.Rows), m(SelfOwnRecords, a.OwnRecords),
-		SelfSeries.Is(a.Series), SelfLogSeries.Is(l.Series),
+		m(SelfWireBytes, a.WireOctets), m(SelfOwnBytes, a.OwnOctets),
+		SelfSeries.Is(a.Series), SelfLogSeries.Is(l.Series), SelfL7Series.Is(a.L7Series),
+		m(SelfOperationsOther, a.OperationsOther), m(SelfL7Folded, a.L7Folded),
 		m(SelfSeriesAdmitted, a.Admitted), m(SelfSeriesRefused, a.Refused), m(SelfSeriesExpired, a.Expired),
 		m(SelfFoldedProcess, a.FoldedProcess), m(SelfFoldedContainer, a.FoldedContainer),
 		m(SelfFoldedOneEnd, a.FoldedOneEnd), m(SelfFoldedOther, a.FoldedOther),

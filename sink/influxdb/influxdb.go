@@ -160,9 +160,7 @@ func (s *Sink) do(ctx context.Context, method, url, encoding string, payload []b
 		return nil, fmt.Errorf("make request to %s: %w", s.cfg.URL, err)
 	}
 	resp, err := s.service.DoHTTPRequestWithResponse(req, func(r *http.Request) {
-		if token := *s.token.Load(); token != "" {
-			r.Header.Set("Authorization", "Token "+token)
-		}
+		s.authorize(r)
 		r.Header.Set("Content-Type", "text/plain; charset=utf-8")
 		if encoding != "" {
 			r.Header.Set("Content-Encoding", encoding)
@@ -176,6 +174,12 @@ func (s *Sink) do(ctx context.Context, method, url, encoding string, payload []b
 	// An answer cut short is judged by its status and what there is of it.
 	a.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return a, nil
+}
+
+func (s *Sink) authorize(r *http.Request) {
+	if token := *s.token.Load(); token != "" {
+		r.Header.Set("Authorization", "Token "+token)
+	}
 }
 
 var errTimeout = errors.New("no answer in time")

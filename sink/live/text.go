@@ -37,6 +37,9 @@ func cutOff(s string, cells, width int) string {
 	return s + "…" + strings.Repeat(" ", width-1-cells)
 }
 
+// Safe makes s safe for a terminal, whatever a process calls itself.
+func Safe(s string) string { return strings.Map(harmless, s) }
+
 // harmless replaces what is not one visible character: controls, escape,
 // bidirectional and zero-width formatting, combining marks, private use.
 func harmless(r rune) rune {

@@ -1,0 +1,147 @@
+package sink
+
+import (
+	"time"
+
+	"github.com/weir-probe/weir/sink/lineproto"
+)
+
+// EventType is what kind of thing happened.
+type EventType string
+
+// The types there are.
+const (
+	EventOOM       EventType = "oom"       // processes were killed for want of memory
+	EventThrottled EventType = "throttled" // the CPU quota was used up most of the time
+)
+
+// Severity is how bad it is.
+type Severity string
+
+// From least to worst.
+const (
+	SeverityInfo    Severity = "info"
+	SeverityWarning Severity = "warning"
+	SeverityError   Severity = "error"
+)
+
+// Event is one thing that happened.
+type Event struct {
+	Type     EventType
+	Severity Severity
+	// Client and Server are the display names of an edge; what happened to one end
+	// has it as Server.
+	Client, Server string
+	// Message says it in words, Evidence in figures, key=value.
+	Message, Evidence string
+	// Expected is what was to be expected, or a limit; Seen what was seen.
+	Expected, Seen float64
+}
+
+const (
+	// eventRate is how many events may be written per second, with a burst of ten
+	// times that.
+	eventRate = 10
+	// maxEventSeries bounds the tag sets; past it events are of `other`.
+	maxEventSeries = 2000
+)
+
+// EventStats counts since the Events was made.
+type EventStats struct {
+	Rows, Suppressed, Folded uint64
+	Encoder                  lineproto.Stats
+}
+
+// Events encodes the rows of event. Not safe for concurrent use.
+type Events struct {
+	host    string
+	expiry  int64
+	rows    rows
+	tags    []byte
+	series  map[eventKey]int64 // when it was last used
+	bucket  bucket
+	last    int64 // time of the newest row
+	flushed bool
+	stats   EventStats
+}
+
+type eventKey struct {
+	kind           EventType
+	severity       Severity
+	client, server string
+}
+
+// NewEvents returns an Events; cfg has been validated.
+func NewEvents(cfg Config) *Events {
+	return &Events{host: cfg.Host, expiry: int64(cfg.SeriesExpiry), rows: rows{stream: Main}, series: map[eventKey]int64{}, bucket: bucket{rate: eventRate}}
+}
+
+// Stats returns the counts.
+func (s *Events) Stats() EventStats {
+	st := s.stats
+	st.Encoder = s.rows.enc.Stats()
+	st.Rows = st.Encoder.Rows
+	return st
+}
+
+// Add writes an event that happened at t; its row's time is unique on this host.
+func (s *Events) Add(t time.Time, e *Event) {
+	s.begin()
+	now := t.UnixNano()
+	if !s.bucket.take(now) {
+		s.stats.Suppressed++
+		return
+	}
+	k := s.admit(e, now)
+	s.tags = s.rows.enc.AppendTags(s.tags[:0], []lineproto.Tag{
+		{Key: TagHost, Value: s.host}, {Key: TagEventType, Value: string(k.kind)}, {Key: TagSeverity, Value: string(k.severity)},
+		{Key: TagName[ClientEnd], Value: k.client}, {Key: TagName[ServerEnd], Value: k.server},
+	})
+	enc := &s.rows.enc
+	enc.Begin(MeasurementEvent, s.tags)
+	enc.String(FieldMessage, e.Message)
+	enc.String(FieldEvidence, e.Evidence)
+	enc.Float(FieldExpected, e.Expected)
+	enc.Float(FieldSeen, e.Seen)
+	s.last = max(now, s.last+1)
+	s.rows.end(s.last)
+}
+
+// admit returns the tags an event may have.
+func (s *Events) admit(e *Event, now int64) eventKey {
+	k := eventKey{e.Type, e.Severity, lineproto.CleanTag(e.Client), lineproto.CleanTag(e.Server)}
+	if _, ok := s.series[k]; !ok && len(s.series) >= maxEventSeries {
+		for old, used := range s.series {
+			if now-used > s.expiry {
+				delete(s.series, old)
+			}
+		}
+		if len(s.series) >= maxEventSeries {
+			s.stats.Folded++
+			if k.client != "" {
+				k.client = Other
+			}
+			if k.server != "" {
+				k.server = Other
+			}
+			return k
+		}
+	}
+	s.series[k] = now
+	return k
+}
+
+func (s *Events) begin() {
+	if s.flushed {
+		s.flushed = false
+		s.rows.begin()
+	}
+}
+
+// Flush returns the rows written since the last Flush; valid until the next call of
+// any method.
+func (s *Events) Flush() []*Batch {
+	s.begin()
+	s.flushed = true
+	return s.rows.finish()
+}

@@ -1,0 +1,276 @@
+package sink
+
+import (
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/dist"
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/sink/lineproto"
+)
+
+// requestSums is what payload told of an edge in one interval.
+type requestSums struct {
+	response, request, sent *dist.Histogram // nil when nothing was timed
+	errors                  uint64
+}
+
+// timed says whether flow_latency has something to say.
+func (s *requestSums) timed() bool { return s.response != nil || s.request != nil || s.sent != nil }
+
+// l7Key is the tag set of a row of l7; equal keys are equal tag sets. The edge's
+// attribution is not part of it.
+type l7Key struct {
+	edge              edgeKey
+	operation, status uint32
+	protocol          l7.Protocol
+}
+
+// l7Series is one series of l7 and what was gathered of it in this interval.
+type l7Series struct {
+	key     l7Key
+	tags    []byte
+	inUse   bool // in l7Table.used
+	lastUse int64
+	sum     l7Sums
+}
+
+type l7Sums struct {
+	requests, errors, unanswered, lost, overlapped, streaming uint64
+	requestOctets, responseOctets                             uint64
+	response                                                  *dist.Histogram // nil when nothing was timed
+}
+
+// l7Table holds the series of l7: the part of an Aggregator that has a budget and
+// a key of its own.
+type l7Table struct {
+	series     map[l7Key]*l7Series
+	budget     *budget
+	operations operations
+	used       []*l7Series
+}
+
+func newL7Table(cfg Config) l7Table {
+	return l7Table{series: map[l7Key]*l7Series{}, budget: newBudget(cfg.SeriesBudget), operations: newOperations(cfg)}
+}
+
+// addRequests takes what payload told of a record, whose row of flow is e's.
+func (a *Aggregator) addRequests(e *edge, r *correlate.Record) {
+	q, s := r.Requests, &e.sum.requests
+	a.merge(&s.response, q.Response)
+	a.merge(&s.request, q.Request)
+	a.merge(&s.sent, q.Sent)
+	s.errors += q.Errors
+	for _, tl := range q.Messages {
+		x := a.findL7(e, r, tl)
+		if !x.inUse {
+			x.inUse = true
+			a.l7.used = append(a.l7.used, x)
+		}
+		t := &x.sum
+		t.requests += uint64(tl.Requests)
+		t.errors += uint64(tl.Errors)
+		t.unanswered += uint64(tl.Unanswered)
+		t.lost += uint64(tl.Lost)
+		t.overlapped += uint64(tl.Overlapped)
+		t.streaming += uint64(tl.Streaming)
+		t.requestOctets += tl.RequestOctets
+		t.responseOctets += tl.ResponseOctets
+		a.merge(&t.response, &tl.Response)
+	}
+}
+
+func (a *Aggregator) merge(to **dist.Histogram, s *dist.Small) {
+	if s.Count() > 0 {
+		s.AddTo(a.borrow(to))
+	}
+}
+
+// borrow gives to a histogram where it has none.
+func (a *Aggregator) borrow(to **dist.Histogram) *dist.Histogram {
+	if *to == nil {
+		if n := len(a.spare); n > 0 {
+			*to = a.spare[n-1]
+			a.spare = a.spare[:n-1]
+		} else {
+			*to = new(dist.Histogram)
+		}
+	}
+	return *to
+}
+
+func (a *Aggregator) giveBack(from **dist.Histogram) {
+	if h := *from; h != nil {
+		h.Reset()
+		a.spare = append(a.spare, h)
+		*from = nil
+	}
+}
+
+func (a *Aggregator) clearRequests(s *requestSums) {
+	a.giveBack(&s.response)
+	a.giveBack(&s.request)
+	a.giveBack(&s.sent)
+}
+
+func (a *Aggregator) mergeRequests(to, from *requestSums) {
+	for _, p := range [...][2]**dist.Histogram{{&to.response, &from.response}, {&to.request, &from.request}, {&to.sent, &from.sent}} {
+		if *p[1] != nil {
+			a.borrow(p[0]).Merge(*p[1])
+		}
+	}
+	to.errors += from.errors
+}
+
+// findL7 returns the finest series that the budget has for what one protocol told
+// of a record. It begins where the row of flow stands.
+func (a *Aggregator) findL7(e *edge, r *correlate.Record, tl *correlate.Tally) *l7Series {
+	op, status := tl.Operation, tl.Status
+	if !a.l7.operations.admit(&r.Server, tl.Protocol, op, a.now) {
+		a.stats.OperationsOther += uint64(tl.Requests)
+		op = Other
+	}
+	k := l7Key{edge: e.key, operation: a.names.lookup(op), status: a.names.lookup(status), protocol: tl.Protocol}
+	k.edge.attribution = 0
+	if x := a.l7.series[k]; x != nil {
+		return x
+	}
+	n := a.names.namesAt(&k.edge)
+	for l := levelProcess; ; l++ {
+		op, status = n.coarsenL7(l, r, op, status)
+		k = l7Key{a.names.key(&n), a.names.lookup(op), a.names.lookup(status), tl.Protocol}
+		x := a.l7.series[k]
+		if x == nil && a.l7.budget.admit(l, n.hash()^hashOf(op, status, tl.Protocol), a.now) {
+			x = a.createL7(&n, op, status, tl.Protocol)
+		}
+		if x != nil {
+			if l > levelProcess {
+				a.stats.L7Folded += uint64(tl.Requests)
+			}
+			return x
+		}
+	}
+}
+
+// coarsenL7 takes the names of one level to the next one: the operation goes before
+// an end does.
+func (n *edgeNames) coarsenL7(to level, r *correlate.Record, op, status string) (string, string) {
+	switch to {
+	case levelContainer:
+		n.coarsen(to, r)
+	case levelWorkload:
+		for i, e := range [...]*correlate.Endpoint{&r.Client, &r.Server} {
+			if n.end[i].kind != correlate.KindOther {
+				n.end[i].fold(e)
+			}
+		}
+	case levelOneEnd:
+		op = Other
+	case levelOther:
+		n.coarsen(to, r)
+		if n.port != 0 {
+			n.port = portOther
+		}
+	case levelLast:
+		n.coarsen(to, r)
+		status = Other
+	}
+	return op, status
+}
+
+func hashOf(op, status string, p l7.Protocol) uint64 {
+	return xxhash.Sum64String(op)*0x9e3779b97f4a7c15 + xxhash.Sum64String(status) + uint64(p)
+}
+
+// namesAt is the inverse of key.
+func (in *interner) namesAt(k *edgeKey) edgeNames {
+	n := edgeNames{port: k.port, proto: k.proto, reporter: k.reporter, attribution: k.attribution}
+	for i := range k.end {
+		e := &k.end[i]
+		n.end[i] = endNames{in.names[e.name], in.names[e.process], in.names[e.container], in.names[e.namespace], in.names[e.workload], e.kind}
+	}
+	return n
+}
+
+func (a *Aggregator) createL7(n *edgeNames, op, status string, p l7.Protocol) *l7Series {
+	k := l7Key{a.names.acquireKey(n), a.names.acquire(op), a.names.acquire(status), p}
+	x := &l7Series{key: k}
+	x.tags = a.rows.enc.AppendTags(nil, append(a.edgeTags(&k.edge),
+		lineproto.Tag{Key: TagL7, Value: p.String()},
+		lineproto.Tag{Key: TagOperation, Value: a.names.names[k.operation]},
+		lineproto.Tag{Key: TagStatus, Value: a.names.names[k.status]}))
+	a.l7.series[k] = x
+	return x
+}
+
+func (a *Aggregator) clearL7() {
+	for _, x := range a.l7.used {
+		a.giveBack(&x.sum.response)
+		x.sum, x.inUse = l7Sums{}, false
+	}
+	a.l7.used = a.l7.used[:0]
+}
+
+// writeL7 encodes the rows of the interval.
+func (a *Aggregator) writeL7(now int64) {
+	enc := &a.rows.enc
+	for _, x := range a.l7.used {
+		x.lastUse = now
+		s := &x.sum
+		enc.Begin(MeasurementL7, x.tags)
+		enc.Uint(FieldRequests, s.requests)
+		enc.Uint(FieldErrors, s.errors)
+		enc.Uint(FieldRequestBytes, s.requestOctets)
+		enc.Uint(FieldResponseBytes, s.responseOctets)
+		nonZero(enc, FieldUnanswered, s.unanswered)
+		nonZero(enc, FieldLost, s.lost)
+		nonZero(enc, FieldOverlapped, s.overlapped)
+		nonZero(enc, FieldStreaming, s.streaming)
+		if s.response != nil {
+			writeDistribution(enc, &Response, s.response, a.cfg.Histograms)
+		}
+		a.rows.end(now)
+	}
+	a.l7.operations.interval++
+}
+
+// sweepL7 gives up series that have not been used for the expiry time.
+func (a *Aggregator) sweepL7(now int64) {
+	expiry := int64(a.cfg.SeriesExpiry)
+	for k, x := range a.l7.series {
+		if !x.inUse && now-x.lastUse > expiry {
+			delete(a.l7.series, k)
+			a.names.releaseKey(&x.key.edge)
+			a.names.release(x.key.operation)
+			a.names.release(x.key.status)
+			a.l7.budget.used--
+		}
+	}
+	a.l7.budget.expire(now - min(expiry, int64(3600e9)))
+	a.l7.operations.expire(now)
+}
+
+// writeTimes writes the distributions that payload gave flow_latency.
+func writeTimes(enc *lineproto.Encoder, s *requestSums, buckets bool) {
+	if s.response != nil {
+		writeDistribution(enc, &Response, s.response, buckets)
+	}
+	if s.request != nil {
+		writeDistribution(enc, &Request, s.request, buckets)
+	}
+	if s.sent != nil {
+		writeDistribution(enc, &Sent, s.sent, buckets)
+	}
+}
+
+// writeRequestsLife writes what flow_log has to say of a connection's requests.
+func writeRequestsLife(enc *lineproto.Encoder, l *correlate.RequestsLife) {
+	if l.Responses > 0 {
+		enc.Uint(Response.Count, l.Responses)
+		enc.Float(Response.Sum, seconds(l.ResponseSum))
+	}
+	nonZero(enc, FieldRequests, l.Requests)
+	if l.Protocol != l7.Unknown {
+		enc.String(LogL7, l.Protocol.String())
+	}
+}

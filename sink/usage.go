@@ -1,0 +1,186 @@
+package sink
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/usage"
+	"github.com/weir-probe/weir/sink/lineproto"
+)
+
+// UsageStats counts since the Usage was made, except Series.
+type UsageStats struct {
+	Series  uint64 // held against the budget now
+	Folded  uint64 // groups in a coarser series than their own
+	Encoder lineproto.Stats
+}
+
+// Usage merges what control groups used in an interval by their tags, under a
+// series budget of its own, and encodes the rows of container. Not safe for
+// concurrent use.
+type Usage struct {
+	cfg     Config
+	series  map[endNames]*usageSeries
+	budget  *budget
+	rows    rows
+	used    []*usageSeries
+	flushed bool
+	now     int64 // time of the last Flush, unix ns
+	folded  uint64
+	cleaned uint64
+}
+
+type usageSeries struct {
+	tags    []byte
+	lastUse int64
+	groups  uint64 // in this interval
+	sum     usage.Reading
+}
+
+// NewUsage returns a Usage; cfg has been validated.
+func NewUsage(cfg Config) *Usage {
+	return &Usage{cfg: cfg, series: map[endNames]*usageSeries{}, budget: newBudget(cfg.SeriesBudget), rows: rows{stream: Main}}
+}
+
+// Stats returns the counts.
+func (u *Usage) Stats() UsageStats {
+	s := UsageStats{Series: uint64(len(u.series)), Folded: u.folded, Encoder: u.rows.enc.Stats()}
+	s.Encoder.Cleaned += u.cleaned
+	return s
+}
+
+// Add takes what a group of e's used; it keeps nothing of either but strings.
+func (u *Usage) Add(e *correlate.Endpoint, r *usage.Reading) {
+	u.begin()
+	x := u.find(e)
+	if x.groups == 0 {
+		u.used = append(u.used, x)
+		x.sum = *r
+	} else {
+		x.sum.Add(r)
+	}
+	x.groups++
+}
+
+func (u *Usage) begin() {
+	if u.flushed {
+		u.flushed = false
+		u.rows.begin()
+	}
+}
+
+// find returns the finest series that the budget has for e; it begins where the row
+// of flow stands.
+func (u *Usage) find(e *correlate.Endpoint) *usageSeries {
+	start := u.cfg.Granularity.levelOf(e.Kind)
+	n := endNamesOf(e)
+	n.process = "" // a group has many
+	for l := start; ; l++ {
+		switch l {
+		case levelWorkload:
+			n.fold(e)
+		case levelOneEnd, levelOther:
+			continue // there is but one end
+		case levelLast:
+			n.other()
+		}
+		cleaned := n.clean()
+		x := u.series[n]
+		if x == nil && u.budget.admit(l, n.hash(), u.now) {
+			x = u.create(&n)
+			u.cleaned += cleaned
+		}
+		if x != nil {
+			if l > start {
+				u.folded++
+			}
+			return x
+		}
+	}
+}
+
+func (u *Usage) create(n *endNames) *usageSeries {
+	x := &usageSeries{tags: u.rows.enc.AppendTags(nil, []lineproto.Tag{
+		{Key: TagHost, Value: u.cfg.Host}, {Key: TagEnd, Value: n.name}, {Key: TagEndKind, Value: n.kind.String()},
+		{Key: TagEndContainer, Value: n.container}, {Key: TagEndNamespace, Value: n.namespace}, {Key: TagEndWorkload, Value: n.workload},
+	})}
+	u.series[*n] = x
+	return x
+}
+
+// Flush ends the interval at t and returns its rows; what it returns is valid until
+// the next call of any method.
+func (u *Usage) Flush(t time.Time) []*Batch {
+	u.begin()
+	u.now = t.UnixNano()
+	for _, x := range u.used {
+		x.lastUse = u.now
+		u.write(x)
+		x.groups = 0
+	}
+	u.used = u.used[:0]
+	u.sweep()
+	u.flushed = true
+	return u.rows.finish()
+}
+
+func (u *Usage) write(x *usageSeries) {
+	enc := &u.rows.enc
+	enc.Begin(MeasurementContainer, x.tags)
+	enc.Uint(FieldGroups, x.groups)
+	for v := range columns {
+		c := &columns[v]
+		switch {
+		case !x.sum.Has(usage.Value(v)):
+		case c.per == 1:
+			enc.Uint(c.field.Name, x.sum.Get(usage.Value(v)))
+		default:
+			enc.Float(c.field.Name, float64(x.sum.Get(usage.Value(v)))/c.per)
+		}
+	}
+	u.rows.end(u.now)
+}
+
+// UsageField is the name of a value's field in container.
+func UsageField(v usage.Value) string { return columns[v].field.Name }
+
+// UsageValue is what is written there, for people.
+func UsageValue(v usage.Value, r *usage.Reading) string {
+	return strconv.FormatFloat(float64(r.Get(v))/columns[v].per, 'f', -1, 64)
+}
+
+// sweep gives up series that have not been used for the expiry time.
+func (u *Usage) sweep() {
+	expiry := int64(u.cfg.SeriesExpiry)
+	for n, x := range u.series {
+		if u.now-x.lastUse > expiry {
+			delete(u.series, n)
+			u.budget.used--
+		}
+	}
+	u.budget.expire(u.now - min(expiry, int64(time.Hour)))
+}
+
+// clean makes names what they are in the database, so that two that look alike there
+// are one, and returns how many it had to change.
+func (n *endNames) clean() (changed uint64) {
+	for _, s := range [...]*string{&n.name, &n.container, &n.namespace, &n.workload} {
+		if c := lineproto.CleanTag(*s); c != *s {
+			*s = c
+			changed++
+		}
+	}
+	return changed
+}
+
+// hash identifies a tag set.
+func (n *endNames) hash() uint64 {
+	h := uint64(n.kind)
+	for _, s := range [...]string{n.name, n.container, n.namespace, n.workload} {
+		h = h*0x9e3779b97f4a7c15 + xxhash.Sum64String(s)
+	}
+	return h
+}
