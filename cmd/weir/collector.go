@@ -23,6 +23,9 @@ const (
 	drainIdle  = 200 * time.Millisecond
 )
 
+// drainRecords is how many records are told between two looks at the rings.
+const drainRecords = 512
+
 // collector owns all state between the kernel and the encoded row, in one
 // goroutine. It does no I/O but BPF system calls, and never waits for a sink.
 type collector struct {
@@ -33,6 +36,9 @@ type collector struct {
 	delivery func(s *sink.Self, t time.Time) (live.Health, uint64)
 	info     sink.Info
 	start    time.Time
+	memory   *memoryGuard
+	// questions are answered between two drains: they may read what the collector owns.
+	questions chan func()
 
 	join0   correlate.Stats // at the last tick
 	cpu0    time.Duration
@@ -47,14 +53,35 @@ type collector struct {
 }
 
 // Socket, Peer, Process and Cgroup make the collector the handler of kernel events.
-func (c *collector) Socket(e *kprobes.SocketEvent) { c.join.Socket(e) }
-func (c *collector) Peer(e *kprobes.PeerEvent)     { c.join.Peer(e) }
+func (c *collector) Socket(e *kprobes.SocketEvent) {
+	c.nats.Seen(e.Key.NetNS, e.Owner.PID, e.Time)
+	c.join.Socket(e)
+	if c.asked != nil && e.Kind == kprobes.SocketClosed {
+		c.asked.Closed(e.Cookie)
+	}
+}
+
+func (c *collector) Peer(e *kprobes.PeerEvent) {
+	c.nats.Seen(e.Key.NetNS, e.Owner.PID, e.Last)
+	c.join.Peer(e)
+}
+
 func (c *collector) Process(e *kprobes.ProcessEvent) {
 	c.who.processes.Process(e)
 }
-func (c *collector) Cgroup(e *kprobes.CgroupEvent) { c.who.cgroups.Cgroup(e) }
+func (c *collector) Cgroup(e *kprobes.CgroupEvent) { c.who.resolver.Cgroup(e) }
 
-// Flow and NAT make it the handler of the packet path.
+// Payload makes it a handler of payload, too.
+func (c *collector) Payload(e *kprobes.PayloadEvent) {
+	if c.asked != nil {
+		c.asked.Payload(e)
+	}
+	if c.who.outside.dns != nil {
+		c.who.outside.dns.Payload(e)
+	}
+}
+
+// Flow makes it the handler of the packet path, NAT of whoever tells translations.
 func (c *collector) Flow(r *flows.Record) { c.join.Flow(r) }
 func (c *collector) NAT(n *flows.NAT)     { c.join.NAT(n) }
 
@@ -70,12 +97,18 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 		select {
 		case <-ctx.Done():
 			c.tick(time.Now(), last())
+			c.used.finish(ctx, c.who, c.out, c.cfg.Host)
 			return nil
+		case answer := <-c.questions:
+			answer()
+			continue
 		case <-drain.C:
 		}
 		if wait = min(2*wait, drainIdle); c.drain() > 0 {
 			wait = drainEvery
 		}
+		c.used.take(c.who, c.out, c.cfg.Host)
+		c.memory.adapt()
 		now := time.Now()
 		if !now.Before(next) {
 			c.tick(next, correlate.Running)
@@ -94,9 +127,13 @@ func gridAfter(t time.Time, interval time.Duration) time.Time {
 
 // drain empties the rings and returns how many kernel events there were.
 func (c *collector) drain() int {
+	if c.asked != nil {
+		c.asked.Settle()
+	}
 	events, err := c.sockets.Drain(c)
 	c.report("drain kernel events", err)
 	c.report("drain translations", c.packets.Drain(c))
+	c.nats.Drain(c)
 	return events
 }
 
@@ -109,14 +146,33 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	}
 	c.drain()
 	c.report("read open sockets", c.snapshot())
+	asked := time.Now().UnixNano()
 	c.report("read datagram peers", c.sockets.Peers(c))
 	c.drain()
+	c.join.Pair(asked)
 	c.report("read flows", c.packets.Collect(time.Now(), c, func() { c.drain() }))
 	c.who.tick(began.UnixNano())
-	c.join.Tick(time.Now(), phase, func(r *correlate.Record) {
+	c.used.take(c.who, c.out, c.cfg.Host)
+	c.used.ask(end, time.Now(), c.who.cgroups)
+	c.join.SetTunnels(c.who.addresses.Tunnels())
+	now := time.Now()
+	c.drain() // what ended before now is known, however long the reading took
+	told := 0
+	c.join.Tick(now, phase, func(r *correlate.Record) {
 		r.Self = r.Self && !c.cfg.ShowSelf
+		if c.asked != nil {
+			c.asked.Take(r)
+		}
 		c.out.add(r, end)
+		// Tens of thousands of connections take seconds on a busy machine; the
+		// rings hold less than that.
+		if told++; told%drainRecords == 0 && phase == correlate.Running {
+			c.drain()
+		}
 	})
+	if c.asked != nil {
+		c.asked.Tick(now)
+	}
 	h := c.self(end, began)
 	c.out.flush(end, c.interval, h)
 }
@@ -151,8 +207,11 @@ func (c *collector) self(t, began time.Time) live.Health {
 	s := c.out.self
 	lost := c.packets.Self(s, t)
 	lost += c.selfKernel(s, t)
+	lost += c.selfNATs(s, t)
+	lost += selfL7(s, t, c.asked, c.sockets.PayloadStats())
 	c.selfJoin(s, t)
 	c.who.self(s, t)
+	c.used.self(s, t, c.out)
 	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
 	h, lostLater := c.delivery(s, t)
 	lost += lostLater
@@ -174,7 +233,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
 	st := c.sockets.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageKernel, n, v) }
-	ring := st.LostClosed + st.LostListener + st.LostReleased + st.LostProcess + st.LostCgroup
+	ring := st.LostClosed + st.LostListener + st.LostReleased + st.LostProcess + st.LostCgroup + st.LostNAT
 	lost := ring + st.NoStorage + st.PeerLostPackets + st.DecodeErrors + st.UnparsedPackets +
 		st.CloseWithoutContext + st.IterTruncated + st.PeersTruncated + st.ProgramMisses
 	j := c.join.Stats()
@@ -183,7 +242,7 @@ func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
 		m(sink.SelfLost, lost), m(sink.SelfLostRingFull, ring), m(sink.SelfLostMapFull, st.NoStorage+st.PeerLostPackets),
 		m(sink.SelfLostDecode, st.DecodeErrors+st.UnparsedPackets),
 		m(sink.SelfLostClosed, st.LostClosed), m(sink.SelfLostListener, st.LostListener), m(sink.SelfLostReleased, st.LostReleased),
-		m(sink.SelfLostProcess, st.LostProcess), m(sink.SelfLostCgroup, st.LostCgroup),
+		m(sink.SelfLostProcess, st.LostProcess), m(sink.SelfLostCgroup, st.LostCgroup), m(sink.SelfLostNAT, st.LostNAT), m(sink.SelfNATs, st.NATs),
 		m(sink.SelfNoStorage, st.NoStorage), m(sink.SelfNoContext, st.CloseWithoutContext),
 		m(sink.SelfOverflowPackets, st.OverflowPackets), m(sink.SelfOverflowBytes, st.OverflowBytes),
 		m(sink.SelfLostPackets, st.PeerLostPackets), m(sink.SelfLostBytes, st.PeerLostBytes),
@@ -204,9 +263,10 @@ func (c *collector) selfJoin(s *sink.Self, t time.Time) {
 		sink.SelfConnections.Is(uint64(st.Connections)),
 		m(sink.SelfMatchedCookie, st.ByCookie), m(sink.SelfMatchedTuple, st.ByTuple), m(sink.SelfMatchedNAT, st.ByNAT),
 		m(sink.SelfUnmatched, st.Unmatched), m(sink.SelfAmbiguous, st.Ambiguous), m(sink.SelfPaired, st.Paired),
-		m(sink.SelfAdopted, st.Adopted), m(sink.SelfBuried, st.Buried),
+		m(sink.SelfAdopted, st.Adopted), m(sink.SelfBuried, st.Buried), m(sink.SelfLate, st.Late), m(sink.SelfEvicted, st.Evicted),
 		m(sink.SelfOverflow, st.Overflow), m(sink.SelfNATOverflow, st.NATOverflow), m(sink.SelfLostTableFull, st.NATOverflow),
 		m(sink.SelfLocalBytes, st.LocalOctets), m(sink.SelfAttributedBytes, st.AttributedOctets),
 		m(sink.SelfPacketOnlyBytes, st.PacketOnlyOctets),
+		m(sink.SelfWireBytes, st.WireOctets), m(sink.SelfRepeatedBytes, st.RepeatedOctets),
 		sink.Coverage(st.AttributedOctets-c.join0.AttributedOctets, st.LocalOctets-c.join0.LocalOctets))
 }

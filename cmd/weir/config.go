@@ -14,12 +14,15 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/enrich/container/docker"
+	"github.com/weir-probe/weir/correlate/enrich/container/runtimes"
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/influxdb"
 )
 
 // env is what a command may touch outside its arguments.
 type env struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
 }
@@ -40,9 +43,14 @@ type Config struct {
 	FlowLogRate int               `yaml:"flow_log_rate"`
 	Rows        sink.Config       `yaml:"rows"`
 	Join        correlate.Config  `yaml:"join"`
-	Cmdline     string            `yaml:"cmdline"` // redact, full or off
-	Docker      string            `yaml:"docker"`  // Engine API socket
-	Subnets     map[string]string `yaml:"subnets"` // CIDR → display name
+	Cmdline     string            `yaml:"cmdline"`   // redact, full or off
+	Docker      string            `yaml:"docker"`    // Engine API socket
+	Runtimes    []string          `yaml:"runtimes"`  // auto, none, docker:PATH, podman:PATH, cri:PATH
+	Subnets     map[string]string `yaml:"subnets"`   // CIDR → display name
+	L7          string            `yaml:"l7"`        // on, turns or off
+	L7Octets    int               `yaml:"l7_octets"` // copied of a turn, at most
+	Resources   string            `yaml:"resources"` // on or off
+	Names       NamesConfig       `yaml:"names"`
 	ShowSelf    bool              `yaml:"show_self"`
 	LogLevel    string            `yaml:"log_level"`
 	LogFormat   string            `yaml:"log_format"`
@@ -102,7 +110,7 @@ func defaultConfig() Config {
 		Host: host, Interval: 10 * time.Second, Packets: "auto", MaxFlows: 131072,
 		Journal: JournalConfig{Dir: defaultJournal, MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour},
 		Listen:  "127.0.0.1:8380", FlowLogRate: 1000, Rows: sink.DefaultConfig(), Join: correlate.DefaultConfig(),
-		Cmdline: "redact", Docker: "/var/run/docker.sock",
+		Names: defaultNames(), L7: l7On, L7Octets: maxL7Octets, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -130,8 +138,11 @@ var settings = []setting{
 	{"listen", "address of the local API; empty for none", false, func(c *Config, v string) error { c.Listen = v; return nil }},
 	{"duration", "stop after this time", false, func(c *Config, v string) error { return duration(&c.Duration, v) }},
 	{"flow-log-rate", "rows/s of flow_log, with a burst of ten times that; 0 = off", false, func(c *Config, v string) error { return integer(&c.FlowLogRate, v) }},
+	{"l7", "payload: on (application protocols and response times), turns (response times only) or off", false, func(c *Config, v string) error { c.L7 = v; return nil }},
+	{"resources", "what containers and services use: on or off", false, func(c *Config, v string) error { c.Resources = v; return nil }},
 	{"host", "value of the host tag", false, func(c *Config, v string) error { c.Host = v; return nil }},
 	{"docker", "Docker Engine API socket", false, func(c *Config, v string) error { c.Docker = v; return nil }},
+	{"runtime", "container runtime: auto, none, docker:PATH, podman:PATH or cri:PATH; repeatable", true, appendRuntime},
 	{"log-level", "debug, info, warn or error", false, func(c *Config, v string) error { c.LogLevel = v; return nil }},
 	{"log-format", "text or json", false, func(c *Config, v string) error { c.LogFormat = v; return nil }},
 }
@@ -219,6 +230,8 @@ func (c *Config) apply(values []given, source string) error {
 			c.Sinks = nil
 		case "interface":
 			c.Interfaces = nil
+		case "runtime":
+			c.Runtimes = nil
 		}
 	}
 	for _, g := range values {
@@ -287,6 +300,12 @@ func (c *Config) Validate() error {
 	if err := oneOf("packets", c.Packets, "auto", "off", "tcx", "tc", "afpacket"); err != nil {
 		return err
 	}
+	if err := c.validateL7(); err != nil {
+		return err
+	}
+	if err := oneOf("resources", c.Resources, resourcesOn, resourcesOff); err != nil {
+		return err
+	}
 	if err := oneOf("cmdline", c.Cmdline, "redact", "full", "off"); err != nil {
 		return err
 	}
@@ -304,6 +323,9 @@ func (c *Config) Validate() error {
 	if err := c.validateListen(); err != nil {
 		return err
 	}
+	if err := c.runtimes(nil).Validate(); err != nil {
+		return err
+	}
 	for cidr := range c.Subnets {
 		if _, err := netip.ParsePrefix(cidr); err != nil {
 			return fmt.Errorf("subnets: %q is not a network like 10.0.0.0/8", cidr)
@@ -313,7 +335,7 @@ func (c *Config) Validate() error {
 		return errors.New("host: the host name is empty; set it with --host")
 	}
 	c.Rows.Host, c.Rows.FlowLogRate = c.Host, c.FlowLogRate
-	return errors.Join(c.validateSinks(), c.Join.Validate(), c.Rows.Validate())
+	return errors.Join(c.validateSinks(), c.Names.validate(), c.Join.Validate(), c.Rows.Validate())
 }
 
 func (c *Config) validateSinks() error {

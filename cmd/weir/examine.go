@@ -22,9 +22,10 @@ import (
 // examine looks at everything weir run needs, in the order of the data path.
 func examine(ctx context.Context, cfg *Config, e env) []check {
 	checks := examineHost()
-	checks = append(checks, examineHooks()...)
-	checks = append(checks, examinePackets(ctx, cfg)...)
-	checks = append(checks, examineCgroups()...)
+	hooks, err := kprobes.Probe(payloadConfig(kprobes.Config{}, cfg))
+	checks = append(checks, examineHooks(hooks, err)...)
+	checks = append(checks, examinePackets(ctx, cfg, hooks)...)
+	checks = append(append(checks, examineCgroups()...), examineResources(cfg))
 	checks = append(checks, examineRuntimes(ctx, cfg)...)
 	checks = append(checks, examineJournal(cfg))
 	checks = append(checks, examineSinks(ctx, cfg)...)
@@ -37,10 +38,10 @@ func examineHost() []check {
 		btf.State, btf.Detail = bad, "the kernel does not describe its types"
 		btf.Remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y; without it only weir replay works"
 	}
-	return []check{
+	return append([]check{
 		{Area: "host", Name: "kernel", State: plain, Detail: kernelRelease()},
-		btf, examinePrivileges(), examinePIDNamespace(),
-	}
+		btf, examinePrivileges(),
+	}, examineNamespaces("/proc")...)
 }
 
 // needed are the capabilities product.md promises to be enough.
@@ -88,21 +89,7 @@ func effectiveCaps() (uint64, error) {
 	return 0, errors.New("read own capabilities: no CapEff in /proc/self/status")
 }
 
-// examinePIDNamespace: the initial PID namespace has a fixed inode
-// (PROC_PID_INIT_INO, include/linux/proc_ns.h). In another one /proc shows
-// other numbers than the kernel's events.
-func examinePIDNamespace() check {
-	const initial = "pid:[4026531836]"
-	c := check{Area: "host", Name: "PID namespace", State: good, Detail: "the host's"}
-	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initial {
-		c.State, c.Detail = limited, "not the host's: executables and users of existing processes are unknown"
-		c.Remedy = "run the container with --pid=host"
-	}
-	return c
-}
-
-func examineHooks() []check {
-	status, err := kprobes.Probe(kprobes.Config{})
+func examineHooks(status []kprobes.Status, err error) []check {
 	var out []check
 	for _, s := range status {
 		c := check{Area: "socket path", Name: s.Probe, Detail: string(s.State)}
@@ -130,10 +117,10 @@ func examineHooks() []check {
 	return out
 }
 
-func examinePackets(ctx context.Context, cfg *Config) []check {
+func examinePackets(ctx context.Context, cfg *Config, hooks []kprobes.Status) []check {
 	const area = "packet path"
 	if cfg.Packets == "off" {
-		return []check{{Area: area, Name: "packets", State: plain, Detail: "off by configuration"}}
+		return []check{{Area: area, Name: "packets", State: plain, Detail: "off by configuration"}, examineNAT(noPackets{}, hooks)}
 	}
 	p, err := openPackets(ctx, cfg, telemetry.NewLog(discard{}, "error", "text"))
 	if err != nil {
@@ -148,11 +135,7 @@ func examinePackets(ctx context.Context, cfg *Config) []check {
 	case "afpacket":
 		mode.State, mode.Remedy = limited, "packets are read in user space, which costs ten times more; tcx needs Linux ≥ 6.6, tc needs the module sch_ingress"
 	}
-	nat := check{Area: area, Name: "NAT", State: good, Detail: st.NAT}
-	if strings.HasPrefix(st.NAT, "unavailable") {
-		nat.State = limited
-	}
-	out := []check{mode, nat}
+	out := []check{mode, examineNAT(p, hooks)}
 	for _, d := range st.Devices {
 		c := check{Area: area, Name: d.Name, State: good, Detail: string(d.State)}
 		switch d.State {
@@ -173,14 +156,25 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func examineCgroups() []check {
 	const area = "containers"
-	mounts, err := cgroup.Mounts("/proc/self/mountinfo", "memory")
+	mounts, err := cgroup.Find("/proc", "memory")
 	if err != nil || len(mounts) == 0 {
-		return []check{{Area: area, Name: "cgroups", State: limited, Detail: "no hierarchy is mounted",
-			Remedy: "mount -t cgroup2 none /sys/fs/cgroup; without it containers are unknown"}}
+		return []check{{Area: area, Name: "cgroups", State: limited, Detail: "no hierarchy of the host is mounted",
+			Remedy: "mount -t cgroup2 none /sys/fs/cgroup (in a container: --pid=host or --cgroupns=host); without it containers older than the probe are unknown"}}
 	}
 	var out []check
 	for _, m := range mounts {
-		out = append(out, check{Area: area, Name: "cgroup " + m.Hierarchy.String(), State: good, Detail: m.Dir})
+		c := check{Area: area, Name: "cgroup " + m.Hierarchy.String(), State: good, Detail: m.Dir}
+		switch m.View {
+		case cgroup.Whole:
+		case cgroup.Part:
+			c.State, c.Detail = limited, fmt.Sprintf("%s begins at %s", m.Dir, m.Prefix)
+		default:
+			c.State, c.Detail = limited, fmt.Sprintf("%s shows only what is below the probe's own group", m.Dir)
+		}
+		if c.State == limited {
+			c.Remedy = "run the container with --pid=host or --cgroupns=host, or mount the host's /sys/fs/cgroup; without it containers older than the probe are unknown"
+		}
+		out = append(out, c)
 	}
 	return out
 }

@@ -24,6 +24,11 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Interfaces) == 0 {
 			c.Interfaces = nil
 		}
+		for _, files := range []*[]string{&c.Names.Ranges, &c.Names.GeoIP} {
+			if len(*files) == 0 {
+				*files = nil
+			}
+		}
 		if len(c.Subnets) == 0 {
 			c.Subnets = nil
 		}

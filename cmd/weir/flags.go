@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,13 +16,16 @@ type flagSet struct {
 	values []given
 }
 
-// bindFlags gives cmd --config and a flag for every setting.
-func bindFlags(cmd *cobra.Command) *flagSet {
+// bindFlags gives cmd --config and a flag for every setting, or for those named.
+func bindFlags(cmd *cobra.Command, names ...string) *flagSet {
 	f := &flagSet{}
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&f.file, "config", "", "YAML file (default "+defaultConfigFile+", if it is there)")
 	for _, s := range settings {
+		if len(names) > 0 && !slices.Contains(names, s.name) {
+			continue
+		}
 		fs.Var(&flagValue{f, s.name}, s.name, s.usage)
 	}
 	return f

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/requests"
+	"github.com/weir-probe/weir/flows/conntrack"
 	"github.com/weir-probe/weir/kprobes"
 	"github.com/weir-probe/weir/sink"
 )
@@ -21,10 +24,13 @@ type kernelSide struct {
 	cfg     *Config
 	sockets socketPath
 	packets packetPath
+	nats    *conntrack.Watcher // translations that packets do not tell
 	who     *identities
 	join    *correlate.Joiner
-	self    *sink.Self // remembers what was told of the counters above
-	known   bool       // what existed before the probe has been told
+	asked   *requests.Tracker // nil: payload is not looked at
+	used    *resources        // nil: nobody asks what containers use
+	self    *sink.Self        // remembers what was told of the counters above
+	known   bool              // what existed before the probe has been told
 }
 
 // openKernelSide loads and attaches everything.
@@ -36,27 +42,37 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 			k = nil
 		}
 	}()
+	warnVantage(log)
 	if k.packets, err = openPackets(ctx, cfg, log); err != nil {
 		return k, err
 	}
-	if k.sockets, err = openSockets(kprobes.Config{Log: log}); err != nil {
+	if k.sockets, err = openSockets(payloadConfig(kprobes.Config{Log: log}, cfg)); err != nil {
 		if k.packets.Status().Mode == "off" {
 			return k, fmt.Errorf("socket path: %w", err)
 		}
 		log.Error("no socket path: rows have no processes, only packets and what addresses tell; weir doctor says more", "err", err)
-		status, _ := kprobes.Probe(kprobes.Config{}) // err has been said
+		status, _ := kprobes.Probe(payloadConfig(kprobes.Config{}, cfg)) // err has been said
 		k.sockets = noSockets{status}
 	}
 	if k.who, err = newIdentities(cfg, log); err != nil {
 		return k, err
 	}
-	k.join = correlate.New(joinConfig(cfg), k.who.chain)
+	k.nats = openNATs(k.packets, k.sockets, log)
+	k.join = correlate.New(joinConfig(cfg, k.nats, k.who), k.who.chain)
+	k.asked = newTracker(cfg, payloadSelector{k.sockets})
+	k.used = newResources(cfg, log)
 	return k, nil
 }
 
-func joinConfig(cfg *Config) correlate.Config {
+func joinConfig(cfg *Config, nats *conntrack.Watcher, who *identities) correlate.Config {
 	jc := cfg.Join
 	jc.HostNetNS = hostNetNS()
+	jc.Waited = who.outside.waited
+	if nats.Active() {
+		if jc.LateNAT = jc.Hold; jc.LateNAT == 0 {
+			jc.LateNAT = correlate.DefaultConfig().Hold
+		}
+	}
 	return jc
 }
 
@@ -70,7 +86,7 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 			return err
 		}
 	}
-	if cfg.Docker != old.Docker || cfg.Cmdline != old.Cmdline || cfg.Host != old.Host || !maps.Equal(cfg.Subnets, old.Subnets) {
+	if cfg.Docker != old.Docker || !slices.Equal(cfg.Runtimes, old.Runtimes) || cfg.Cmdline != old.Cmdline || !reflect.DeepEqual(cfg.Names, old.Names) || cfg.Host != old.Host || !maps.Equal(cfg.Subnets, old.Subnets) {
 		if who, err = newIdentities(cfg, log); err != nil {
 			if packets != k.packets {
 				err = errors.Join(err, packets.Close())
@@ -87,8 +103,18 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 	if cfg.Host != old.Host {
 		k.self = sink.NewSelf(cfg.Rows)
 	}
+	if packets != k.packets {
+		k.nats = openNATs(packets, k.sockets, log)
+	}
+	if cfg.L7 != old.L7 {
+		k.asked = newTracker(cfg, payloadSelector{k.sockets})
+		log.Warn("l7: what the kernel copies stays as it was until weir starts again", "was", old.L7, "is", cfg.L7)
+	}
+	if cfg.Resources != old.Resources {
+		k.used = newResources(cfg, log)
+	}
 	k.cfg, k.packets, k.who = cfg, packets, who
-	k.join.Reconfigure(joinConfig(cfg), who.chain)
+	k.join.Reconfigure(joinConfig(cfg, k.nats, k.who), who.chain)
 	return nil
 }
 

@@ -12,16 +12,37 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-probe/weir/cmd/weir/internal/selftest"
 )
 
 func main() {
+	if selftest.IsWorker(os.Args) {
+		os.Exit(selftest.Work())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], env{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}))
+	os.Exit(run(ctx, os.Args[1:], env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}))
 }
 
-// errQuiet makes the exit status 1 when everything has been said already.
+// errQuiet is an exit status when everything has been said already.
 var errQuiet = errors.New("")
+
+// statusError is an error with an exit status of its own; that of others is 1.
+type statusError struct {
+	status int
+	error
+}
+
+func (e *statusError) Unwrap() error { return e.error }
+
+// withStatus returns nil for a nil error.
+func withStatus(status int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &statusError{status, err}
+}
 
 func run(ctx context.Context, args []string, e env) int {
 	root := newRoot(e)
@@ -33,9 +54,17 @@ func run(ctx context.Context, args []string, e env) int {
 				fmt.Fprintln(e.stderr, "see `weir --help`")
 			}
 		}
-		return 1
+		return statusOf(err)
 	}
 	return 0
+}
+
+// statusOf is the exit status of an error.
+func statusOf(err error) int {
+	if s, ok := errors.AsType[*statusError](err); ok {
+		return s.status
+	}
+	return 1
 }
 
 func newRoot(e env) *cobra.Command {
@@ -51,6 +80,6 @@ func newRoot(e env) *cobra.Command {
 		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(e), replayCommand(e), doctorCommand(e), healthCommand(e), versionCommand(e))
+	root.AddCommand(runCommand(e), replayCommand(e), explainCommand(e), doctorCommand(e), selftestCommand(e), healthCommand(e), versionCommand(e))
 	return root
 }

@@ -42,6 +42,9 @@ type packetStatus struct {
 	Devices []tcx.DeviceStatus `json:"devices,omitempty"`
 }
 
+// natAvailable is packetStatus.NAT where packets show their conntrack entries.
+const natAvailable = "available"
+
 // openPackets attaches the packet path that cfg asks for; auto tries tcx, then
 // tc, then AF_PACKET.
 func openPackets(ctx context.Context, cfg *Config, log *slog.Logger) (packetPath, error) {
@@ -85,7 +88,7 @@ func (p kernelPath) Collect(now time.Time, h flowHandler, between func()) error 
 
 func (p kernelPath) Status() packetStatus {
 	st := p.m.Status()
-	s := packetStatus{Mode: "tcx", NAT: "available", Devices: st.Devices}
+	s := packetStatus{Mode: "tcx", NAT: natAvailable, Devices: st.Devices}
 	if !st.NAT.Available {
 		s.NAT = "unavailable: " + st.NAT.Reason
 	}
@@ -103,12 +106,21 @@ func (p kernelPath) Self(s *sink.Self, t time.Time) uint64 {
 		return 0
 	}
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageFlows, n, v) }
-	lost := st.Overflow.Packets + st.NATsLost + st.InstancesOrphaned + st.BadEvents
+	l := &st.Total
+	lost := l.Overflow.Packets + st.NATsLost + st.InstancesOrphaned + st.BadEvents
 	s.Stage(t, sink.StageFlows,
 		m(sink.SelfSeen, st.Records), m(sink.SelfRecords, st.Records), m(sink.SelfFlows, st.FlowsSeen), m(sink.SelfLost, lost),
-		m(sink.SelfLostMapFull, st.Overflow.Packets), m(sink.SelfLostRingFull, st.NATsLost+st.InstancesOrphaned),
-		m(sink.SelfLostDecode, st.Malformed.Packets+st.BadEvents), m(sink.SelfNonFlowBytes, st.NonFlow.Octets),
-		m(sink.SelfFragments, st.FragUnknown.Packets), m(sink.SelfEvicted, st.Evicted),
+		m(sink.SelfLostMapFull, l.Overflow.Packets), m(sink.SelfLostRingFull, st.NATsLost+st.InstancesOrphaned),
+		m(sink.SelfLostDecode, l.Malformed.Packets+st.BadEvents),
+		m(sink.SelfPackets, l.Seen.Packets), m(sink.SelfBytes, l.Seen.Octets),
+		m(sink.SelfFlowBytes, l.Flow.Octets), m(sink.SelfDuplicateBytes, l.Dup.Octets),
+		m(sink.SelfNonFlowBytes, l.NonFlow.Octets+l.FragUnknown.Octets),
+		m(sink.SelfFragments, l.FragUnknown.Packets), m(sink.SelfFragmentBytes, l.FragUnknown.Octets),
+		m(sink.SelfLostPackets, l.Overflow.Packets+l.Malformed.Packets), m(sink.SelfLostBytes, l.Overflow.Octets+l.Malformed.Octets),
+		m(sink.SelfDevicePackets, st.Carried.Packets), m(sink.SelfDeviceBytes, st.Carried.Octets), sink.SelfDevices.Is(st.Devices),
+		m(sink.SelfAttachGaps, st.AttachGaps), m(sink.SelfAttachGapPacket, st.Gap.Packets), m(sink.SelfAttachGapBytes, st.Gap.Octets),
+		m(sink.SelfTakeovers, st.Takeovers), m(sink.SelfEvicted, st.Evicted),
+		m(sink.SelfReused, st.Reused), m(sink.SelfReuseMerged, st.ReusedMerged), m(sink.SelfNATs, st.NATs),
 		sink.SelfMapEntries.Is(st.Flows), sink.SelfMapCapacity.Is(st.Capacity))
 	return lost
 }
@@ -149,11 +161,20 @@ func (p livePath) Self(s *sink.Self, t time.Time) uint64 {
 	st := p.m.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageFlows, n, v) }
 	lost := st.Source.Dropped + st.Meter.LostPackets
+	unreadPackets := st.MalformedPackets + st.TruncatedPackets + st.UnsupportedPackets
+	unread := st.MalformedOctets + st.TruncatedOctets + st.UnsupportedOctets
+	nonFlow := st.NonIPOctets + st.Meter.UnknownFragmentOctets
 	s.Stage(t, sink.StageFlows,
-		m(sink.SelfSeen, st.Packets), m(sink.SelfPackets, st.Packets), m(sink.SelfBytes, st.Octets), m(sink.SelfRecords, st.Meter.Records),
+		m(sink.SelfSeen, st.Packets), m(sink.SelfRecords, st.Meter.Records),
+		m(sink.SelfDevicePackets, st.Packets), m(sink.SelfDeviceBytes, st.Octets),
+		m(sink.SelfPackets, st.Meter.Packets+st.NonIPPackets+st.LoopbackPackets+unreadPackets),
+		m(sink.SelfBytes, st.Meter.Octets+st.NonIPOctets+st.LoopbackOctets+unread),
 		m(sink.SelfFlows, st.Meter.FlowsCreated), m(sink.SelfLost, lost), m(sink.SelfLostDropped, st.Source.Dropped),
-		m(sink.SelfLostDecode, st.MalformedPackets+st.TruncatedPackets+st.UnsupportedPackets),
-		m(sink.SelfNonFlowBytes, st.NonIPOctets), m(sink.SelfFragments, st.Meter.UnknownFragmentPackets),
+		m(sink.SelfLostDecode, unreadPackets),
+		m(sink.SelfFlowBytes, st.Meter.Octets-st.Meter.DuplicateOctets-st.Meter.UnknownFragmentOctets-st.Meter.LostOctets),
+		m(sink.SelfDuplicateBytes, st.Meter.DuplicateOctets+st.LoopbackOctets),
+		m(sink.SelfNonFlowBytes, nonFlow), m(sink.SelfLostBytes, st.Meter.LostOctets+unread),
+		m(sink.SelfFragments, st.Meter.UnknownFragmentPackets), m(sink.SelfFragmentBytes, st.Meter.UnknownFragmentOctets),
 		m(sink.SelfEvicted, st.Meter.FlowsEvicted))
 	return lost
 }

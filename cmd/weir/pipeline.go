@@ -57,6 +57,7 @@ func newPipeline(ctx context.Context, cfg *Config, e env, log *slog.Logger, kern
 
 func (p *pipeline) open(ctx context.Context, e env) (err error) {
 	cfg, log := p.cfg, p.log
+	memory := newMemoryGuard() // before what the kernel side needs to start
 	if cfg.Listen != "" {
 		if p.api, err = p.openAPI(); err != nil {
 			return err
@@ -75,7 +76,7 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 	}
 	p.col = &collector{
 		interval: cfg.Interval, log: log, kernelSide: p.kernel, out: newOutput(cfg.Rows, p.kernel.self, p.queue),
-		delivery: p.delivery.self, info: p.info(), start: time.Now(),
+		delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
 	}
 	return nil
 }
@@ -95,20 +96,17 @@ func (p *pipeline) openAPI() (*api.Server, error) {
 			return nil
 		},
 		Status: func() any { return p.status() },
+		Connections: func(ctx context.Context, terms []string) ([]byte, error) {
+			if !p.ready.Load() {
+				return nil, errors.New("starting: no connection is known yet")
+			}
+			return p.col.describe(ctx, terms)
+		},
 	}, p.log)
 }
 
-// hostNetNS is the inode of the namespace whose devices are metered.
-func hostNetNS() uint32 {
-	var st unix.Stat_t
-	if unix.Stat("/proc/self/ns/net", &st) != nil {
-		return 0
-	}
-	return uint32(st.Ino)
-}
-
 func (p *pipeline) info() sink.Info {
-	i := sink.Info{Version: version, Kernel: kernelRelease()}
+	i := sink.Info{Version: version, Kernel: kernelRelease(), OutOfSight: vantageNames()}
 	for _, s := range p.kernel.sockets.Status() {
 		switch s.State {
 		case kprobes.StateAttached:
@@ -137,7 +135,7 @@ func (p *pipeline) status() any {
 	}
 	return map[string]any{
 		"ready": true, "version": version, "kernel": kernelRelease(), "hooks": p.kernel.sockets.Status(),
-		"packets": p.kernel.packets.Status(), "runtimes": p.kernel.who.status(), "health": p.col.out.view.Snapshot().Health,
+		"packets": p.kernel.packets.Status(), "nat": p.kernel.nat(), "runtimes": p.kernel.who.status(), "health": p.col.out.view.Snapshot().Health,
 	}
 }
 
@@ -149,7 +147,9 @@ func (p *pipeline) run(ctx context.Context) error {
 	defer stopBack()
 	g, back := errgroup.WithContext(back)
 	g.Go(func() error { return p.kernel.packets.Run(back) })
+	g.Go(func() error { return p.kernel.nats.Run(back) })
 	p.kernel.who.start(back, g)
+	g.Go(func() error { return p.kernel.used.run(back) })
 	if p.api != nil {
 		g.Go(func() error { return p.api.Run(back) })
 	}
@@ -159,7 +159,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	p.col.drain()
 	stopDelivery := p.delivery.start(ctx, p.queue)
 	p.ready.Store(true)
-	p.log.Info("ready", "hooks", p.col.info.HooksAttached, "missing", p.col.info.HooksMissing, "packets", p.kernel.packets.Status().Mode, "interval", p.cfg.Interval.String())
+	p.log.Info("ready", "hooks", p.col.info.HooksAttached, "missing", p.col.info.HooksMissing, "packets", p.kernel.packets.Status().Mode, "nat", p.kernel.nat(), "interval", p.cfg.Interval.String())
 	p.tell("READY=1")
 
 	collect, stopCollect := context.WithCancel(ctx)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/enrich"
+	"github.com/weir-probe/weir/correlate/requests"
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/flows/capture"
 	"github.com/weir-probe/weir/sink"
@@ -47,6 +48,7 @@ func replayCommand(e env) *cobra.Command {
 // replayer joins the flows of files and writes them out, one interval at a time.
 type replayer struct {
 	join     *correlate.Joiner
+	requests *requests.Tracker // nil: payload is not looked at
 	out      *output
 	interval time.Duration
 	flows    uint64
@@ -61,11 +63,17 @@ func (r *replayer) NAT(n *flows.NAT)     { r.join.NAT(n) }
 func (r *replayer) tick(now int64, phase correlate.Phase) {
 	t := time.Unix(0, now)
 	r.join.Tick(t, phase, func(rec *correlate.Record) {
+		if r.requests != nil {
+			r.requests.Take(rec)
+		}
 		r.records++
 		r.octets += rec.Delta.ToServer.WireOctets + rec.Delta.ToClient.WireOctets
 		r.failed += uint64(rec.Delta.FailedTotal())
 		r.out.add(rec, t)
 	})
+	if r.requests != nil {
+		r.requests.Tick(t)
+	}
 	r.out.flush(t, r.interval, live.Health{Sink: "replay"})
 }
 
@@ -81,12 +89,17 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 	q.wait = true // a file can wait for a slow sink
 	// A file knows neither sockets nor this host's addresses: multicast, named
 	// networks, and the outside.
-	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Subnets: cfg.subnets()})
+	elsewhere, err := newOutside(&cfg.Names)
+	if err != nil {
+		return errors.Join(err, d.close())
+	}
+	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Subnets: cfg.subnets(), Ranges: elsewhere.ranges})
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
 	r := &replayer{
 		join:     correlate.New(cfg.Join, who),
+		requests: newTracker(cfg, nil),
 		out:      newOutput(cfg.Rows, sink.NewSelf(cfg.Rows), q),
 		interval: cfg.Interval,
 	}
@@ -132,7 +145,11 @@ func (r *replayer) file(ctx context.Context, cfg *Config, path string, last *int
 	if err != nil {
 		return err
 	}
-	m := capture.NewMetered(src, capture.MeteredConfig{Meter: flows.MeterConfig{MaxFlows: cfg.MaxFlows}})
+	mc := capture.MeteredConfig{Meter: flows.MeterConfig{MaxFlows: cfg.MaxFlows}}
+	if r.requests != nil {
+		mc.Payload = r.requests.Packet
+	}
+	m := capture.NewMetered(src, mc)
 	defer m.Close()
 	err = m.Replay(ctx, cfg.Interval, r, func(now int64) error {
 		*last = now

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -42,9 +41,6 @@ func runProbe(ctx context.Context, flags *flagSet, e env) error {
 	cfg, err := flags.load(e)
 	if err != nil {
 		return err
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(128 << 20) // the collector works harder before the probe grows
 	}
 	if cfg.Duration > 0 {
 		var cancel context.CancelFunc
@@ -139,9 +135,8 @@ func runOnce(parent context.Context, p *pipeline, e env, hup <-chan os.Signal, r
 	err = p.run(ctx)
 	cancel()
 	wg.Wait()
-	if parent.Err() != nil {
-		next = nil
-	}
+	// Told to end in the middle of a reload: the next pipeline has nothing to do
+	// but to tell what is still open, which this one left to it.
 	return next, err
 }
 

@@ -3,19 +3,26 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/journal"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"weir": func() {
-			os.Exit(run(context.Background(), os.Args[1:], env{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}))
+			os.Exit(run(context.Background(), os.Args[1:], env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}))
 		},
 	})
 }
@@ -40,6 +47,8 @@ func TestScripts(t *testing.T) {
 			"sorted":   sorted,
 			"jsonhas":  jsonHas,
 			"truncate": truncate,
+			"journal":  writeJournal,
+			"status":   status,
 		},
 	})
 }
@@ -56,6 +65,40 @@ func truncate(ts *testscript.TestScript, _ bool, args []string) {
 	b, err := os.ReadFile(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b[:len(b)-20], 0o600))
+}
+
+// journal DIR FILE makes a journal of the lines of a file, flow_log in its own stream.
+func writeJournal(ts *testscript.TestScript, _ bool, args []string) {
+	j, err := journal.Open(journal.Config{Dir: ts.MkAbs(args[0]), Now: func() time.Time { return time.Unix(1795383900, 0) }})
+	ts.Check(err)
+	at := int64(1)
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		fields := strings.Fields(line)
+		if t, err := strconv.ParseInt(fields[len(fields)-1], 10, 64); err == nil {
+			at = t
+		}
+		b := &sink.Batch{Stream: sink.Main, Rows: 1, Time: at, Lines: []byte(line)}
+		if strings.HasPrefix(line, sink.MeasurementFlowLog) {
+			b.Stream = sink.Log
+		}
+		ts.Check(j.Append(b))
+	}
+	ts.Check(j.Close())
+}
+
+// status N COMMAND… wants exit status N.
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	var e *exec.ExitError
+	code := 0
+	if errors.As(err, &e) {
+		code = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("%v: status %d, want %s", args[1:], code, args[0])
+	}
 }
 
 // jsonhas FILE checks the shape of weir doctor --json.

@@ -13,6 +13,8 @@ type socketPath interface {
 	Peers(kprobes.Handler) error
 	Status() []kprobes.Status
 	Stats() kprobes.Stats
+	SetPayload(cookie uint64, want kprobes.PayloadWant) error
+	PayloadStats() kprobes.PayloadStats
 	Close() error
 }
 
@@ -35,11 +37,13 @@ func openSockets(cfg kprobes.Config) (socketPath, error) {
 // best. It keeps what doctor would say of the hooks.
 type noSockets struct{ status []kprobes.Status }
 
-func (noSockets) Bootstrap(kprobes.Handler) error    { return nil }
-func (noSockets) Drain(kprobes.Handler) (int, error) { return 0, nil }
-func (noSockets) Snapshot(kprobes.Handler) error     { return nil }
-func (noSockets) SnapshotAll(kprobes.Handler) error  { return nil }
-func (noSockets) Peers(kprobes.Handler) error        { return nil }
-func (n noSockets) Status() []kprobes.Status         { return n.status }
-func (noSockets) Stats() kprobes.Stats               { return kprobes.Stats{} }
-func (noSockets) Close() error                       { return nil }
+func (noSockets) Bootstrap(kprobes.Handler) error              { return nil }
+func (noSockets) Drain(kprobes.Handler) (int, error)           { return 0, nil }
+func (noSockets) Snapshot(kprobes.Handler) error               { return nil }
+func (noSockets) SnapshotAll(kprobes.Handler) error            { return nil }
+func (noSockets) Peers(kprobes.Handler) error                  { return nil }
+func (n noSockets) Status() []kprobes.Status                   { return n.status }
+func (noSockets) Stats() kprobes.Stats                         { return kprobes.Stats{} }
+func (noSockets) PayloadStats() kprobes.PayloadStats           { return kprobes.PayloadStats{} }
+func (noSockets) SetPayload(uint64, kprobes.PayloadWant) error { return nil }
+func (noSockets) Close() error                                 { return nil }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -15,7 +14,8 @@ import (
 	"github.com/weir-probe/weir/correlate/enrich/address"
 	"github.com/weir-probe/weir/correlate/enrich/container"
 	"github.com/weir-probe/weir/correlate/enrich/container/cgroup"
-	"github.com/weir-probe/weir/correlate/enrich/container/docker"
+	"github.com/weir-probe/weir/correlate/enrich/container/runtimes"
+	"github.com/weir-probe/weir/correlate/enrich/netns"
 	"github.com/weir-probe/weir/correlate/enrich/process"
 	"github.com/weir-probe/weir/sink"
 )
@@ -27,8 +27,10 @@ type identities struct {
 	processes *process.Table
 	cgroups   *cgroup.Table
 	resolver  *container.Resolver
-	docker    *docker.Client
+	runtimes  *runtimes.Set
 	addresses *address.Table
+	networks  *netns.Table
+	outside   outside
 	chain     *enrich.Chain
 }
 
@@ -37,18 +39,29 @@ var _ correlate.Enricher = (*enrich.Chain)(nil)
 func newIdentities(cfg *Config, log *slog.Logger) (*identities, error) {
 	w := &identities{
 		cgroups:   cgroup.New(cgroup.Config{Logger: log}),
-		docker:    docker.New(docker.Config{Host: cfg.Docker, Logger: log}),
 		addresses: address.New(address.Config{}),
+		networks:  netns.New(netns.Config{Logger: log}),
 	}
-	w.resolver = container.New(w.cgroups, w.docker)
+	var err error
+	if w.runtimes, err = runtimes.New(cfg.runtimes(log)); err != nil {
+		return nil, err
+	}
+	w.resolver = container.New(w.cgroups, w.runtimes)
 	w.processes = process.New(process.Config{
 		Cmdline: process.RedactorConfig{Mode: process.CmdlineMode(cfg.Cmdline)}, Unit: w.resolver.Unit, Logger: log,
 	})
-	var err error
-	w.chain, err = enrich.New(enrich.Config{
-		Processes: w.processes, Containers: w.resolver, Addresses: []enrich.Addresses{w.docker}, Host: w.addresses,
-		Hostname: cfg.Host, Subnets: cfg.subnets(),
-	})
+	if w.outside, err = newOutside(&cfg.Names); err != nil {
+		return nil, err
+	}
+	ec := enrich.Config{
+		Processes: w.processes, Containers: w.resolver, Groups: w.resolver, Addresses: []enrich.Addresses{w.runtimes}, Host: w.addresses, Networks: w.networks,
+		Hostname: cfg.Host, HostNetNS: knownHostNetNS(), Subnets: cfg.subnets(),
+		Ranges: w.outside.ranges,
+	}
+	if w.outside.dns != nil {
+		ec.Names = w.outside.dns
+	}
+	w.chain, err = enrich.New(ec)
 	return w, err
 }
 
@@ -65,13 +78,14 @@ func (c *Config) subnets() []enrich.Subnet {
 
 // start runs what works in the background.
 func (w *identities) start(ctx context.Context, g *errgroup.Group) {
-	for _, run := range []func(context.Context) error{w.processes.Run, w.cgroups.Run, w.docker.Run, w.addresses.Run} {
+	for _, run := range []func(context.Context) error{w.processes.Run, w.cgroups.Run, w.runtimes.Run, w.addresses.Run, w.networks.Run} {
 		g.Go(func() error { return run(ctx) })
 	}
 }
 
 // bootstrap learns what exists; the hooks are attached already.
 func (w *identities) bootstrap(ctx context.Context) error {
+	w.networks.Reread()
 	return errors.Join(w.cgroups.Bootstrap(ctx), w.addresses.Bootstrap())
 }
 
@@ -79,6 +93,7 @@ func (w *identities) tick(now int64) {
 	w.cgroups.Tick(now)
 	w.resolver.Tick(now)
 	w.processes.Tick(now)
+	w.outside.tick(now)
 }
 
 // resync compares the tables with the host after events were lost.
@@ -87,52 +102,16 @@ func (w *identities) resync() {
 	w.cgroups.Resync()
 }
 
-// runtimeStatus is what the API says of a container runtime.
-type runtimeStatus struct {
-	Name      string `json:"name"`
-	Socket    string `json:"socket"`
-	Connected bool   `json:"connected"`
-	Version   string `json:"version,omitempty"`
-	Error     string `json:"error,omitempty"`
-}
-
-func (w *identities) status() any {
-	s := w.docker.Status()
-	return []runtimeStatus{{"docker", s.Socket, s.Connected, s.Version, s.Error}}
-}
-
 // self writes the row of stage enrich.
 func (w *identities) self(s *sink.Self, t time.Time) {
-	p, g, d, r := w.processes.Stats(), w.cgroups.Stats(), w.docker.Stats(), w.resolver.Stats()
+	p, g, d, r := w.processes.Stats(), w.cgroups.Stats(), w.runtimes.Stats(), w.resolver.Stats()
+	n := w.networks.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageEnrich, n, v) }
 	s.Stage(t, sink.StageEnrich,
 		sink.SelfProcesses.Is(uint64(p.Processes)), sink.SelfContainers.Is(uint64(d.Containers)),
 		m(sink.SelfLookups, r.Lookups), m(sink.SelfResolved, r.Named), m(sink.SelfMisses, r.ByID+r.NoGroup),
-		m(sink.SelfErrors, d.Failures+d.BadEvents+d.InspectsFailed+g.WalkErrors),
-		m(sink.SelfEvicted, d.Evicted+g.Evicted+r.Evicted), m(sink.SelfLost, d.Refused+g.Refused+d.InspectsDropped))
-}
-
-// examineRuntimes asks the runtimes whether they answer.
-func examineRuntimes(ctx context.Context, cfg *Config) []check {
-	c := check{Area: "containers", Name: "docker", State: good}
-	d := docker.New(docker.Config{Host: cfg.Docker})
-	ask, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	go d.Run(ask) //nolint: it ends with ask
-	for {
-		s := d.Status()
-		switch {
-		case s.Connected:
-			c.Detail = fmt.Sprintf("Docker %s at %s", s.Version, s.Socket)
-			return []check{c}
-		case s.Error != "" || ask.Err() != nil:
-			c.State, c.Detail = limited, oneLine(s.Error)
-			c.Remedy = "containers will have an id but no name; mount the socket or name another with --docker"
-			return []check{c}
-		}
-		select {
-		case <-ask.Done():
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		m(sink.SelfErrors, d.Failures+d.BadEvents+d.InspectsFailed+g.WalkErrors+n.Errors),
+		m(sink.SelfEvicted, d.Evicted+g.Evicted+r.Evicted), m(sink.SelfLost, d.Refused+g.Refused+d.InspectsDropped+n.Refused),
+		m(sink.SelfTruncated, g.Truncated), m(sink.SelfOtherNetwork, w.chain.Stats().OtherNetwork))
+	w.outside.self(s, t)
 }

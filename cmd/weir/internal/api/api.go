@@ -23,6 +23,9 @@ type Source struct {
 	Edges func() any
 	// Status returns hooks, devices, runtimes and counters.
 	Status func() any
+	// Connections returns, as line protocol, what the log would say now of open
+	// connections; terms are those of weir explain.
+	Connections func(ctx context.Context, terms []string) ([]byte, error)
 }
 
 // Server serves a Source.
@@ -74,6 +77,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /api/edges", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.src.Edges()) })
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.src.Status()) })
+	mux.HandleFunc("GET /api/connections", s.connections)
 	return sameHost(mux)
 }
 
@@ -100,6 +104,21 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ok")
+}
+
+// patience is how long a question may wait for the collector.
+const patience = 5 * time.Second
+
+func (s *Server) connections(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	lines, err := s.src.Connections(ctx, r.URL.Query()["end"])
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write(lines) // the client is gone
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

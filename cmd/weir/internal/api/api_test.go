@@ -16,6 +16,12 @@ func TestAPI(t *testing.T) {
 		Ready:  func() error { return notReady },
 		Edges:  func() any { return []string{"<script>"} },
 		Status: func() any { return map[string]int{"hooks": 3} },
+		Connections: func(ctx context.Context, terms []string) ([]byte, error) {
+			if _, bounded := ctx.Deadline(); !bounded || len(terms) != 2 {
+				return nil, errors.New("not the two ends asked for, or no deadline")
+			}
+			return []byte(terms[0] + "," + terms[1]), nil
+		},
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +52,12 @@ func TestAPI(t *testing.T) {
 	}
 	if code, body := get("/api/edges", ""); code != 200 || strings.Contains(body, "<script>") {
 		t.Errorf("edges: %d %q", code, body)
+	}
+	if code, body := get("/api/connections?end=10.0.0.1:80&end=443", ""); code != 200 || body != "10.0.0.1:80,443" {
+		t.Errorf("connections: %d %q", code, body)
+	}
+	if code, body := get("/api/connections", ""); code != 503 || !strings.Contains(body, "not the two ends") {
+		t.Errorf("connections that can't be told: %d %q", code, body)
 	}
 	if code, _ := get("/api/status", "evil.example:80"); code != 403 {
 		t.Errorf("foreign host header: %d", code)
