@@ -31,7 +31,7 @@ func container() *dashboard.DashboardBuilder {
 	containers := tagValues(sink.MeasurementFlow, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd])
 	const flow = sink.MeasurementFlow
 	process := [2]string{sink.TagProcess[sink.ClientEnd], sink.TagProcess[sink.ServerEnd]}
-	return page(containerUID, "Weir / Container", "One container: whom it talks to, how much, how fast, and what fails.").
+	d := page(containerUID, "Weir / Container", "One container: whom it talks to, how much, how fast, and what fails.").
 		WithVariable(lookup(containerVariable, "Container", containers)).
 		WithRow(dashboard.NewRowBuilder("$" + containerVariable)).
 		WithPanel(stacked("In, by peer", "Payload received.", "Bps",
@@ -61,8 +61,10 @@ func container() *dashboard.DashboardBuilder {
 		WithPanel(graph("Round-trip time by peer", "The kernel's smoothed RTT, average over the peer's edges.", "s",
 			overBy(flow, isServer, as("mean("+ident(sink.FieldRTTAvg)+")", "rtt"), "client $tag_"+clientTag, clientTag),
 			overBy(flow, isClient, as("mean("+ident(sink.FieldRTTAvg)+")", "rtt"), "server $tag_"+serverTag, serverTag))).
-		WithPanel(connectLatency(isEither)).
-		WithRow(dashboard.NewRowBuilder("Connections")).
+		WithPanel(connectLatency(isEither))
+	resources(d, []string{either(matches(sink.TagEndContainer, containerVariable), matches(sink.TagEnd, containerVariable))})
+	return d.WithRow(dashboard.NewRowBuilder("Connections")).
+		WithPanel(events("Events", "What happened to this container: out of memory, throttled, failures.", logEnds(containerVariable))).
 		WithPanel(recentConnections())
 }
 

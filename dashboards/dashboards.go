@@ -28,6 +28,7 @@ func Pages() ([]Page, error) {
 		build func() *dashboard.DashboardBuilder
 	}{
 		{"overview", overview},
+		{"service", service},
 		{"container", container},
 		{"health", health},
 	} {

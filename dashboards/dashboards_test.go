@@ -62,7 +62,7 @@ var (
 	measurementName = regexp.MustCompile(`FROM "([^"]+)"`)
 	newName         = regexp.MustCompile(`AS "([^"]+)"`)
 	quotedName      = regexp.MustCompile(`"([^"]+)"`)
-	legendTag       = regexp.MustCompile(`\$tag_([a-z_]+)`)
+	legendTag       = regexp.MustCompile(`\$tag_([a-z0-9_]+)`)
 )
 
 // TestNamesAreInTheSchema: every measurement, tag and field of a query is one

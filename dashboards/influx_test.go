@@ -20,16 +20,18 @@ var sampleValues = Values{
 	TimeFilter: fmt.Sprintf("time >= %dms and time <= %dms", sampleTime.UnixMilli(), sampleTime.Add(sampleIntervals*10*time.Second).UnixMilli()),
 	Interval:   10 * time.Second,
 	// as Grafana escapes it
-	Variables: map[string]string{containerVariable: `shop\/web`},
+	Variables: map[string]string{containerVariable: `shop\/web`, serviceVariable: `shop\/web`},
 }
 
 // sampleEdges are tags of two edges of one Compose project: the container is the
 // server of the first, and the client of the second.
 var sampleEdges = []map[string]string{
 	{"client": "curl", "client_kind": "process", "client_process": "curl", "server": "shop/web", "server_kind": "container",
-		"server_container": "shop-web-1", "server_process": "nginx", "server_port": "80", "proto": "tcp", "reporter": "both", "attribution": "exact"},
+		"server_container": "shop-web-1", "server_process": "nginx", "server_port": "80", "proto": "tcp", "reporter": "both", "attribution": "exact",
+		"l7": "http", "operation": "GET /cart/{id}", "status": "200", "name": "shop/web", "kind": "container", "container": "shop-web-1", "type": "throttled", "severity": "warning"},
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "server": "shop/db",
-		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "both", "attribution": "inferred"},
+		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "both", "attribution": "inferred",
+		"l7": "dns", "operation": "AAAA", "status": "NXDOMAIN", "name": "shop/db", "kind": "container", "container": "shop-db-1", "type": "oom", "severity": "error"},
 }
 
 // sampleLines is one row per edge (or stage) and interval with every field of
@@ -129,6 +131,14 @@ func checkAnswers(t *testing.T, s *server) {
 		{"container", "In, by peer", "in", 10},
 		{"container", "Out, by peer", "out", 10},
 		{"container", "Connections per second", "accepted", 10},
+		// served: the first edge; 100 requests in 10 s, 0.25 s for each 100
+		{"service", "Requests per second", "requests", 10},
+		{"service", "Response time", "mean", 0.0025},
+		{"service", "Per connection", "accept queue", 0.0025},
+		{"service", "Callers with failed attempts", "ratio", 1},
+		{"service", "Callers", "callers", 1},
+		{"service", "Throttled periods", "throttled", 1},
+		{"service", "Memory", "memory_working_set_bytes", 100},
 		{"health", "CPU", "cpu", 0.025},
 	} {
 		t.Run(c.dashboard+" "+c.panel, func(t *testing.T) {

@@ -167,3 +167,6 @@ func either(conditions ...string) string { return "(" + strings.Join(conditions,
 // oncePerConnection leaves out the server's row where the client's host reports
 // too (schema.md: reporter).
 var oncePerConnection = either(not(sink.TagReporter, "server"), equals(sink.TagKind[sink.ClientEnd], "external"))
+
+// withoutTunnels leaves out the packets around flows that have rows of their own.
+var withoutTunnels = not(sink.TagKind[sink.ClientEnd], "tunnel") + " AND " + not(sink.TagKind[sink.ServerEnd], "tunnel")

@@ -25,7 +25,7 @@ var edgeFilter = []string{
 	matches(sink.TagProto, protoVariable),
 	matches(clientTag, clientVariable),
 	matches(serverTag, serverVariable),
-	oncePerConnection,
+	oncePerConnection, withoutTunnels,
 }
 
 func overview() *dashboard.DashboardBuilder {

@@ -15,6 +15,7 @@ import (
 const (
 	overviewUID  = "weir-overview"
 	containerUID = "weir-container"
+	serviceUID   = "weir-service"
 	healthUID    = "weir-health"
 )
 
@@ -116,14 +117,20 @@ func hidden(p *table.PanelBuilder, columns ...string) *table.PanelBuilder {
 	return p
 }
 
-// linked makes the cells of columns lead to the container page of what they
-// name, with the same time range.
+// linked makes the cells of columns lead to the pages of what they name, with the
+// same time range.
 func linked(p *table.PanelBuilder, columns ...string) *table.PanelBuilder {
+	var links []map[string]any
+	for _, to := range []struct{ title, uid, variable string }{
+		{"Service page", serviceUID, serviceVariable}, {"Container page", containerUID, containerVariable},
+	} {
+		links = append(links, map[string]any{
+			"title": to.title + " of ${__value.text}",
+			"url":   fmt.Sprintf("/d/%s?var-%s=${__value.raw:percentencode}&${__url_time_range}", to.uid, to.variable),
+		})
+	}
 	for _, c := range columns {
-		p.OverrideByName(c, []dashboard.DynamicConfigValue{{Id: "links", Value: []map[string]any{{
-			"title": "Container page of ${__value.text}",
-			"url":   fmt.Sprintf("/d/%s?var-%s=${__value.raw:percentencode}&${__url_time_range}", containerUID, containerVariable),
-		}}}})
+		p.OverrideByName(c, []dashboard.DynamicConfigValue{{Id: "links", Value: links}})
 	}
 	return p
 }

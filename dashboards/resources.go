@@ -1,0 +1,45 @@
+package dashboards
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/weir-probe/weir/correlate/usage"
+	"github.com/weir-probe/weir/sink"
+)
+
+// resources is a row about what an end uses, beside its latency: slow because
+// throttled, because it waits for the disk, or not because of either.
+func resources(d *dashboard.DashboardBuilder, filter []string) {
+	f := sink.ContainerField
+	const m = sink.MeasurementContainer
+	rate := func(v usage.Value, name string) string { return perSecond(f(v), name) }
+	d.WithRow(dashboard.NewRowBuilder("Resources")).
+		WithPanel(graph("CPU", "Cores in use, what the quota allows to each replica, and cores' worth of time in which the quota kept it from running.", "short",
+			over(m, filter,
+				as("(sum("+ident(f(usage.CPUUser))+") + sum("+ident(f(usage.CPUSystem))+")) * 1000 / $__interval_ms", "used"),
+				rate(usage.Throttled, "throttled"), as("max("+ident(f(usage.Quota))+")", "quota")))).
+		WithPanel(graph("Throttled periods", "Share of the quota's periods in which it was used up.", "percentunit",
+			over(m, filter, as(ratio(f(usage.ThrottledPeriods), f(usage.Periods)), "throttled"))).Max(1)).
+		WithPanel(graph("Memory", "What is in use (without file pages that were not touched lately), and the limits, of all replicas; processes killed for want of it.", "bytes",
+			lastSum(m, filter, f(usage.WorkingSet)), lastSum(m, filter, f(usage.MemoryLimit)),
+			over(m, filter, as("sum("+ident(f(usage.OOMKills))+")", "killed"))).
+			OverrideByName("killed", []dashboard.DynamicConfigValue{{Id: "unit", Value: "short"}, {Id: "custom.axisPlacement", Value: "right"}})).
+		WithPanel(graph("Stalled", "Share of the time in which something waited for a CPU, for memory, for block I/O (PSI some).", "percentunit",
+			over(m, filter, rate(usage.CPUSome, "cpu"), rate(usage.MemorySome, "memory"), rate(usage.IOSome, "io")))).
+		WithPanel(graph("Block I/O", "Read from and written to block devices.", "Bps",
+			over(m, filter, rate(usage.ReadOctets, "read"), rate(usage.WriteOctets, "written")))).
+		WithPanel(graph("Processes and threads", "At the end of each interval.", "short", lastSum(m, filter, f(usage.PIDs))))
+}
+
+// logEnds chooses rows of event and flow_log by the name of either end.
+func logEnds(variable string) []string {
+	return []string{either(matches(clientTag, variable), matches(serverTag, variable))}
+}
+
+// events is a table of what happened, the newest first.
+func events(title, description string, where []string) cogPanel {
+	s := stmt{
+		fields: []string{names(sink.TagEventType, sink.TagSeverity, clientTag, serverTag, sink.FieldMessage, sink.FieldExpected, sink.FieldSeen, sink.FieldEvidence)},
+		from:   sink.MeasurementEvent, where: where, order: "time DESC", limit: 100,
+	}
+	return linked(tabular(title, description, mainDB, query{text: s.String()}, "Time", 100), clientTag, serverTag)
+}
