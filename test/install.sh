@@ -8,11 +8,14 @@ cd "$(dirname "$0")/.."
 # compilers: BPF objects, race detector
 PACKAGES=(git make gcc libc6-dev clang-19 llvm-19 libbpf-dev)
 # network namespaces, address translation, a second opinion on packets
-PACKAGES+=(iproute2 iptables conntrack ethtool tcpdump tshark)
+PACKAGES+=(iproute2 iputils-ping iptables nftables slirp4netns conntrack ethtool tcpdump tshark)
 # containers
-PACKAGES+=(docker.io docker-compose)
-# emulated kernels
-PACKAGES+=(qemu-system-x86 busybox-static cpio kmod xz-utils zstd debian-archive-keyring)
+PACKAGES+=(docker.io docker-compose containerd runc containernetworking-plugins podman conmon uidmap lxc)
+# servers whose requests are watched, and what their clients are written with
+PACKAGES+=(nginx wrk postgresql mariadb-server redis-server memcached nats-server rabbitmq-server unbound)
+PACKAGES+=(python3-psycopg2 python3-pymysql python3-redis python3-pika python3-dnspython)
+# emulated kernels, one of them with systemd
+PACKAGES+=(qemu-system-x86 busybox-static cpio kmod xz-utils zstd debian-archive-keyring debootstrap e2fsprogs)
 
 missing=()
 for p in "${PACKAGES[@]}"; do
@@ -28,6 +31,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 		start=$SECONDS
 		# tcpdump and tshark ask about capture rights
 		export DEBIAN_FRONTEND=noninteractive
+		# The servers are for the tests to start: none of them runs on the machine itself.
+		if [ ! -e /usr/sbin/policy-rc.d ]; then
+			printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" install -m 755 /dev/stdin /usr/sbin/policy-rc.d
+			trap '"${sudo[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+		fi
 		"${sudo[@]}" apt-get -qq update
 		# One by one where together fails: a package that this release does not
 		# have (clang-19 before Debian 12) must not take the others along.

@@ -126,6 +126,8 @@ var homes = []struct {
 	{"github.com/lmittmann/tint", []string{"cmd/..."}, "packages take a *slog.Logger"},
 	{"golang.org/x/term", []string{"cmd/..."}, "only the command line has a terminal"},
 	{"github.com/grafana/grafana-foundation-sdk/go", []string{"dashboards/..."}, "generation only, never part of the program"},
+	{"k8s.io/cri-api", []string{"correlate/enrich/container/cri/...", "test/..."}, "the runtime's protocol has one client"},
+	{"google.golang.org/grpc", []string{"correlate/enrich/container/cri/...", "test/..."}, "gRPC is spoken with container runtimes only"},
 	{"k8s.io/client-go", []string{"correlate/enrich/kube/..."}, "520 packages have one door"},
 }
 

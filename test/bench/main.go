@@ -1,6 +1,6 @@
 // Command bench measures what Weir costs. It builds the program, makes its own
 // network (a bridge and two namespaces, names wb-*, 10.77.0.0/16) and prints a
-// table; it needs root and about five minutes.
+// table; it needs root and about six minutes.
 //
 //	idle   nothing happens
 //	held   100 000 flows that all change in each interval, then idle TCP sockets
@@ -10,6 +10,8 @@
 //	       what the kernel does for it. "off" against "off" is the noise. One
 //	       thread holding both ends is the least that a message can cost, two
 //	       threads switch as two programs do.
+//	http   nginx and wrk over kept connections, all protocols parsed; CPU time of
+//	       both, the kernel and Weir per request
 //
 // Weir's own CPU is what its process used, apart from the work's.
 package main
@@ -68,7 +70,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.weir, "weir", "", "binary to measure (default: build ./cmd/weir)")
 	flag.StringVar(&o.flags, "flags", "", "more flags for weir run, e.g. \"--packets off\" to see one path's share")
-	flag.StringVar(&o.only, "only", "idle,held,conns,pairs", "what to measure")
+	flag.StringVar(&o.only, "only", "idle,held,conns,pairs,http", "what to measure")
 	flag.StringVar(&o.json, "json", "", "write the results to this file, too")
 	flag.IntVar(&o.rounds, "rounds", 8, "pairs: rounds of off, on, off")
 	flag.DurationVar(&o.phase, "phase", time.Second, "pairs: length of one workload of one phase, about")
@@ -116,12 +118,12 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer r.close()
 	parts := map[string]func(context.Context, *rig) error{
-		"pairs": b.pairs, "conns": b.conns, "held": b.held, "idle": b.idle,
+		"pairs": b.pairs, "conns": b.conns, "held": b.held, "idle": b.idle, "http": b.http,
 	}
 	for _, name := range strings.Split(o.only, ",") {
 		part := parts[name]
 		if part == nil {
-			return fmt.Errorf("-only %q: must be some of idle,held,conns,pairs", name)
+			return fmt.Errorf("-only %q: must be some of idle,held,conns,pairs,http", name)
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s …\n", name)
 		if err := part(ctx, r); err != nil {

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/weir-probe/weir/test/probe"
 )
 
 func freeAddress(t *testing.T) string {
@@ -75,7 +77,7 @@ func TestLocalAPI(t *testing.T) {
 	if err := json.Unmarshal(body, &st); code != 200 || err != nil || !st.Ready || st.Version == "" || len(st.Hooks) < 10 || st.Packets.Mode != "off" {
 		t.Errorf("/api/status: %d, %v: %.500s", code, err, body)
 	}
-	p.stop()
+	p.Stop(t)
 	if res, err := http.Get("http://" + addr + "/health"); err == nil {
 		res.Body.Close()
 		t.Error("the API answers after the end")
@@ -89,17 +91,17 @@ func TestCaseI10_TwoProbes(t *testing.T) {
 	addr := freeAddress(t)
 	a := run(t, "--journal", t.TempDir(), "--listen", addr, "--sink", "stdout", "--packets", "auto", "--interface", "lo")
 	b := run(t, "--journal", t.TempDir(), "--listen", freeAddress(t), "--sink", "stdout", "--packets", "auto", "--interface", "lo")
-	c := spawn(t, command("--journal", "", "--listen", addr))
-	if st := c.status(); st != 1 || !strings.Contains(c.stderr.String(), "--listen") {
-		t.Errorf("a third one at the first's address: exit status %d, %s", st, c.stderr)
+	c := probe.Spawn(t, command("--journal", "", "--listen", addr))
+	if st := c.Status(t); st != 1 || !strings.Contains(c.Stderr.String(), "--listen") {
+		t.Errorf("a third one at the first's address: exit status %d, %s", st, c.Stderr)
 	}
 	ports := s.connect(t, 50)
-	b.stop()
+	b.Stop(t)
 	more := s.connect(t, 50)
-	a.stop()
-	s.exactlyOnce(t, a.stdout.String(), append(ports, more...))
-	s.exactlyOnce(t, b.stdout.String(), ports)
-	for line := range strings.Lines(a.stdout.String()) {
+	a.Stop(t)
+	s.exactlyOnce(t, a.Stdout.String(), append(ports, more...))
+	s.exactlyOnce(t, b.Stdout.String(), ports)
+	for line := range strings.Lines(a.Stdout.String()) {
 		if strings.HasPrefix(line, "flow_log,") && field(line, "server_port") == s.port && (field(line, "to_server_bytes") != 10 || field(line, "to_server_wire_bytes") < 10) {
 			t.Errorf("wrong octets: %s", line)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // I11: no capabilities at all.
@@ -16,11 +18,11 @@ func TestCaseI11_NoPermission(t *testing.T) {
 	cmd := command("--journal", "", "--listen", "")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	cmd.Dir = "/"
-	p := spawn(t, cmd)
-	if st := p.status(); st != 1 {
+	p := probe.Spawn(t, cmd)
+	if st := p.Status(t); st != 1 {
 		t.Errorf("exit status %d", st)
 	}
-	log := p.stderr.String()
+	log := p.Stderr.String()
 	if !strings.Contains(log, "CAP_BPF") || !strings.Contains(log, "root") {
 		t.Errorf("the message names neither CAP_BPF nor root: %s", log)
 	}
@@ -30,7 +32,7 @@ func TestCaseI11_NoPermission(t *testing.T) {
 	t.Run("doctor", func(t *testing.T) {
 		cmd := exec.Command(weir, "doctor", "--json", "--packets", "off", "--docker", "/nonexistent")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		cmd.Dir, cmd.Env = "/", environment()
+		cmd.Dir, cmd.Env = "/", probe.Environment()
 		d := examined(t, cmd)
 		if c := d.check(t, "privileges"); c.State != "failed" || !strings.Contains(c.Detail, "CAP_BPF") || d.OK || d.status != 1 {
 			t.Errorf("doctor says %+v, ok %v, exit status %d", c, d.OK, d.status)
@@ -67,10 +69,10 @@ func (d *doctor) check(t *testing.T, name string) finding {
 
 func examined(t *testing.T, cmd *exec.Cmd) *doctor {
 	t.Helper()
-	p := spawn(t, cmd)
-	d := &doctor{status: p.status(), stderr: p.stderr.String()}
-	if err := json.Unmarshal([]byte(p.stdout.String()), d); err != nil {
-		t.Fatalf("doctor --json: %v in %.300s, %s", err, p.stdout, d.stderr)
+	p := probe.Spawn(t, cmd)
+	d := &doctor{status: p.Status(t), stderr: p.Stderr.String()}
+	if err := json.Unmarshal([]byte(p.Stdout.String()), d); err != nil {
+		t.Fatalf("doctor --json: %v in %.300s, %s", err, p.Stdout, d.stderr)
 	}
 	return d
 }
@@ -80,24 +82,24 @@ func TestCaseI1_NoBTF(t *testing.T) {
 	needsRoot(t)
 	hide := "mount -t tmpfs weir /sys/kernel/btf"
 	// Nothing can work without packets, either.
-	p := spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--packets", "off"))
-	if st := p.status(); st != 1 {
+	p := probe.Spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--packets", "off"))
+	if st := p.Status(t); st != 1 {
 		t.Errorf("exit status %d", st)
 	}
-	if log := p.stderr.String(); !strings.Contains(log, "BTF") {
+	if log := p.Stderr.String(); !strings.Contains(log, "BTF") {
 		t.Errorf("the message does not say that BTF is missing: %s", log)
 	}
 	// Packets are still counted, without owners, and it says so.
 	s := listen(t)
-	p = spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--sink", "stdout", "--packets", "auto"))
-	p.waitLog("msg=ready")
-	if log := p.stderr.String(); !strings.Contains(log, "no socket path") || !strings.Contains(log, "BTF") {
+	p = probe.Spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--sink", "stdout", "--packets", "auto"))
+	p.WaitLog(t, "msg=ready")
+	if log := p.Stderr.String(); !strings.Contains(log, "no socket path") || !strings.Contains(log, "BTF") {
 		t.Errorf("the loss is not said: %s", log)
 	}
 	port := s.connect(t, 1)[0]
-	p.stop()
+	p.Stop(t)
 	seen := false
-	for _, line := range strings.Split(p.stdout.String(), "\n") {
+	for _, line := range strings.Split(p.Stdout.String(), "\n") {
 		seen = seen || strings.HasPrefix(line, "flow_log,") && strings.Contains(line, fmt.Sprintf("client_port=%di", port)) && strings.Contains(line, "to_server_wire_bytes=")
 	}
 	if !seen {
@@ -125,12 +127,12 @@ func TestNoCgroup2(t *testing.T) {
 		}
 	}
 	s := listen(t)
-	p := spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--sink", "stdout"))
-	p.waitLog("msg=ready")
+	p := probe.Spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--sink", "stdout"))
+	p.WaitLog(t, "msg=ready")
 	ports := s.connect(t, 20)
-	p.stop()
-	s.exactlyOnce(t, p.stdout.String(), ports)
-	for line := range strings.Lines(p.stdout.String()) {
+	p.Stop(t)
+	s.exactlyOnce(t, p.Stdout.String(), ports)
+	for line := range strings.Lines(p.Stdout.String()) {
 		if strings.HasPrefix(line, "flow_log,") && field(line, "server_port") == s.port && field(line, "client_pid") != os.Getpid() {
 			t.Errorf("the owner is not this process: %s", line)
 		}
@@ -158,10 +160,10 @@ func TestCaseH9_NoRuntimeSocket(t *testing.T) {
 	s := listen(t)
 	p := run(t, "--journal", "", "--listen", "", "--sink", "stdout")
 	ports := s.connect(t, 20)
-	until(t, "the rows", func() bool { _, n := s.ended(p.stdout.String()); return len(n) == len(ports) })
-	p.stop()
-	s.exactlyOnce(t, p.stdout.String(), ports)
-	if n := strings.Count(p.stderr.String(), "no container engine"); n != 1 {
+	until(t, "the rows", func() bool { _, n := s.ended(p.Stdout.String()); return len(n) == len(ports) })
+	p.Stop(t)
+	s.exactlyOnce(t, p.Stdout.String(), ports)
+	if n := strings.Count(p.Stderr.String(), "no container engine"); n != 1 {
 		t.Errorf("said %d times that there is no container engine", n)
 	}
 }

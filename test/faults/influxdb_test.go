@@ -52,11 +52,11 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	s := listen(t)
 	p := run(t, "--journal", t.TempDir(), "--listen", "", "--influxdb-url", db.URL, "--influxdb-bucket", influxd.Bucket)
 	ports := s.connect(t, 30)
-	p.waitLog("connection refused")
+	p.WaitLog(t, "connection refused")
 	db.Restart(t)
 	ports = append(ports, s.connect(t, 30)...)
 	s.delivered(t, db, ports)
-	p.stop()
+	p.Stop(t)
 }
 
 // J4: what is not delivered at the end is delivered by the next run.
@@ -68,14 +68,14 @@ func TestDatabaseAwayForAWholeRun(t *testing.T) {
 	args := []string{"--journal", journal, "--listen", "", "--influxdb-url", db.URL, "--influxdb-bucket", influxd.Bucket}
 	p := run(t, args...)
 	ports := s.connect(t, 30)
-	p.stop()
-	if !strings.Contains(p.stderr.String(), "not everything was delivered") {
+	p.Stop(t)
+	if !strings.Contains(p.Stderr.String(), "not everything was delivered") {
 		t.Error("the end does not say that rows stay behind")
 	}
 	db.Restart(t)
 	p = run(t, args...)
 	s.delivered(t, db, ports)
-	p.stop()
+	p.Stop(t)
 }
 
 // J4: a wrong password is said, and the right one, put into the file, is found.
@@ -89,13 +89,13 @@ func TestTokenFileMended(t *testing.T) {
 	s := listen(t)
 	p := run(t, "--journal", t.TempDir(), "--listen", "", "--influxdb-url", db.URL, "--influxdb-bucket", influxd.Bucket, "--influxdb-token-file", file)
 	ports := s.connect(t, 30)
-	p.waitLog("401")
+	p.WaitLog(t, "401")
 	if err := os.WriteFile(file, []byte(db.Token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.delivered(t, db, ports)
-	p.stop()
-	if log := p.stderr.String(); strings.Contains(log, "wr0ng-s3cret") || strings.Contains(log, db.Token) {
+	p.Stop(t)
+	if log := p.Stderr.String(); strings.Contains(log, "wr0ng-s3cret") || strings.Contains(log, db.Token) {
 		t.Error("the log shows a secret")
 	}
 }
@@ -111,13 +111,13 @@ func TestCaseE19_OwnTraffic(t *testing.T) {
 	ports := s.connect(t, 10)
 	s.delivered(t, db, ports) // asks the database, too: traffic that is not the probe's
 	s.has(t, out, ports)
-	p.stop()
+	p.Stop(t)
 	port := "server_port=" + db.URL[strings.LastIndex(db.URL, ":")+1:] + "i"
 	own, other := 0, 0
 	for line := range strings.Lines(read(out)) {
 		switch {
 		case !strings.HasPrefix(line, "flow_log,") || !strings.Contains(line, port):
-		case strings.Contains(line, fmt.Sprintf("client_pid=%di", p.cmd.Process.Pid)):
+		case strings.Contains(line, fmt.Sprintf("client_pid=%di", p.PID())):
 			own++
 		default:
 			other++

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // A journal belongs to one probe. One that was asked for must be had.
@@ -18,35 +20,35 @@ func TestJournalLocked(t *testing.T) {
 	needsRoot(t)
 	dir := t.TempDir()
 	first := run(t, "--journal", dir, "--listen", "")
-	second := spawn(t, command("--journal", dir, "--listen", ""))
-	if st := second.status(); st != 1 {
+	second := probe.Spawn(t, command("--journal", dir, "--listen", ""))
+	if st := second.Status(t); st != 1 {
 		t.Errorf("exit status %d", st)
 	}
-	if log := second.stderr.String(); !strings.Contains(log, dir) || !strings.Contains(log, "--journal") {
+	if log := second.Stderr.String(); !strings.Contains(log, dir) || !strings.Contains(log, "--journal") {
 		t.Errorf("the message names neither the folder nor the remedy: %s", log)
 	}
-	first.stop()
+	first.Stop(t)
 }
 
 // The default one is done without, with a word. Both run in a mount namespace
 // where /var/lib is empty.
 func TestJournalLockedDefault(t *testing.T) {
 	needsRoot(t)
-	first := spawn(t, inMounts(t, "mount -t tmpfs weir /var/lib", "--listen", ""))
-	first.waitLog("msg=ready")
+	first := probe.Spawn(t, inMounts(t, "mount -t tmpfs weir /var/lib", "--listen", ""))
+	first.WaitLog(t, "msg=ready")
 	s := listen(t)
-	args := append([]string{"-m", "-t", strconv.Itoa(first.cmd.Process.Pid), weir, "run"}, common...)
+	args := append([]string{"-m", "-t", strconv.Itoa(first.PID()), weir, "run"}, common...)
 	cmd := exec.Command("nsenter", append(args, "--listen", "", "--sink", "stdout")...)
-	cmd.Env = environment()
-	second := spawn(t, cmd)
-	second.waitLog("msg=ready")
-	if log := second.stderr.String(); !strings.Contains(log, "no journal on disk") || !strings.Contains(log, "/var/lib/weir/journal") {
+	cmd.Env = probe.Environment()
+	second := probe.Spawn(t, cmd)
+	second.WaitLog(t, "msg=ready")
+	if log := second.Stderr.String(); !strings.Contains(log, "no journal on disk") || !strings.Contains(log, "/var/lib/weir/journal") {
 		t.Errorf("it does not say what it does without: %s", log)
 	}
 	ports := s.connect(t, 10)
-	second.stop()
-	s.exactlyOnce(t, second.stdout.String(), ports)
-	first.stop()
+	second.Stop(t)
+	s.exactlyOnce(t, second.Stdout.String(), ports)
+	first.Stop(t)
 }
 
 // inMounts is `weir run` in a mount namespace of its own, prepared by a script.
@@ -61,7 +63,7 @@ func inMounts(t *testing.T, script string, args ...string) *exec.Cmd {
 // wrapped runs weir with args after script, in a mount namespace.
 func wrapped(script string, args []string) *exec.Cmd {
 	cmd := exec.Command("unshare", append([]string{"-m", "--propagation", "private", "sh", "-c", "set -e; " + script + `; exec "$0" "$@"`, weir}, args...)...)
-	cmd.Env = environment()
+	cmd.Env = probe.Environment()
 	return cmd
 }
 
@@ -80,22 +82,22 @@ func TestCaseI9_KilledInTheMiddle(t *testing.T) {
 		s.has(t, out, ports)
 		told, servers = append(told, ports), append(servers, s)
 		lost.connect(t, 50) // may end with the process
-		p.signal(syscall.SIGKILL)
-		<-p.done
+		p.Signal(t, syscall.SIGKILL)
+		p.Status(t)
 	}
 	// A run whose rows only the journal has.
 	s := listen(t)
-	p := spawn(t, inMounts(t, full(out), args...))
-	p.waitLog("msg=ready")
+	p := probe.Spawn(t, inMounts(t, full(out), args...))
+	p.WaitLog(t, "msg=ready")
 	ports := s.connect(t, 50)
 	until(t, "the rows in the journal", func() bool { return s.contains(history(t, journal), ports) })
-	p.signal(syscall.SIGKILL)
-	<-p.done
+	p.Signal(t, syscall.SIGKILL)
+	p.Status(t)
 	told, servers = append(told, ports), append(servers, s)
 
 	p = run(t, args...)
 	s.has(t, out, ports)
-	p.stop()
+	p.Stop(t)
 	lines, before := read(out), -1
 	for i, s := range servers {
 		s.atLeastOnce(t, lines, told[i])
@@ -126,8 +128,8 @@ func TestJournalCorrupt(t *testing.T) {
 	s, journal := listen(t), t.TempDir()
 	out := filepath.Join(t.TempDir(), "rows")
 	args := []string{"--journal", journal, "--listen", "", "--sink", "file:" + out}
-	p := spawn(t, inMounts(t, full(out), args...))
-	p.waitLog("msg=ready")
+	p := probe.Spawn(t, inMounts(t, full(out), args...))
+	p.WaitLog(t, "msg=ready")
 	var groups [][]int
 	var servers []*server
 	for range 4 { // each in a record of its own
@@ -136,7 +138,7 @@ func TestJournalCorrupt(t *testing.T) {
 		until(t, "the rows in the journal", func() bool { return s.contains(history(t, journal), ports) })
 		groups, servers = append(groups, ports), append(servers, s)
 	}
-	p.stop()
+	p.Stop(t)
 	segments, err := filepath.Glob(filepath.Join(journal, "*.weirj"))
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("no segments: %v", err)
@@ -156,7 +158,7 @@ func TestJournalCorrupt(t *testing.T) {
 	p = run(t, args...)
 	after := s.connect(t, 20)
 	s.has(t, out, after)
-	p.stop()
+	p.Stop(t)
 	lines := read(out)
 	s.exactlyOnce(t, lines, after)
 	var kept int
@@ -168,7 +170,7 @@ func TestJournalCorrupt(t *testing.T) {
 	if kept < len(groups)-1 {
 		t.Errorf("of %d groups of rows %d are left after damage to one place", len(groups), kept)
 	}
-	if log := p.stderr.String(); !strings.Contains(log, "journal") || !strings.Contains(log, ".weirj") {
+	if log := p.Stderr.String(); !strings.Contains(log, "journal") || !strings.Contains(log, ".weirj") {
 		t.Errorf("the log does not name the damaged file: %s", log)
 	}
 }
@@ -191,13 +193,13 @@ func TestJournalDiskFull(t *testing.T) {
 	}
 	more := s.connect(t, 200)
 	s.has(t, out, more)
-	p.waitLog("no space left")
+	p.WaitLog(t, "no space left")
 	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
 		t.Fatal(err)
 	}
 	last := s.connect(t, 20)
 	s.has(t, out, last)
-	p.stop()
+	p.Stop(t)
 	s.exactlyOnce(t, read(out), slices.Concat(ports, more, last))
 }
 

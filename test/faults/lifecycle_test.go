@@ -6,19 +6,21 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/weir-probe/weir/test/probe"
 )
 
 func TestReadyLine(t *testing.T) {
 	needsRoot(t)
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
-			p := spawn(t, command("--journal", "", "--listen", "", "--log-format", format))
+			p := probe.Spawn(t, command("--journal", "", "--listen", "", "--log-format", format))
 			want := map[string]string{"text": "level=INFO msg=ready ", "json": `"msg":"ready"`}[format]
-			p.waitLog(want)
-			p.stop()
-			log := p.stderr.String()
-			if strings.Count(log, want) != 1 || p.stdout.String() != "" {
-				t.Errorf("ready %d times, standard output %q", strings.Count(log, want), p.stdout)
+			p.WaitLog(t, want)
+			p.Stop(t)
+			log := p.Stderr.String()
+			if strings.Count(log, want) != 1 || p.Stdout.String() != "" {
+				t.Errorf("ready %d times, standard output %q", strings.Count(log, want), p.Stdout)
 			}
 			for line := range strings.Lines(log) {
 				if format == "json" && !json.Valid([]byte(line)) {
@@ -39,8 +41,8 @@ func TestTerminateDrains(t *testing.T) {
 			open := s.dial(t)
 			defer open.Close()
 			ports := s.connect(t, 200)
-			p.signal(sig)
-			if st := p.status(); st != 0 {
+			p.Signal(t, sig)
+			if st := p.Status(t); st != 0 {
 				t.Fatalf("exit status %d", st)
 			}
 			lines := read(out)
@@ -66,7 +68,7 @@ func TestDuration(t *testing.T) {
 	s, out := listen(t), filepath.Join(t.TempDir(), "rows")
 	p := run(t, "--journal", "", "--listen", "", "--sink", "file:"+out, "--duration", "4s")
 	ports := s.connect(t, 10)
-	if st := p.status(); st != 0 {
+	if st := p.Status(t); st != 0 {
 		t.Fatalf("exit status %d", st)
 	}
 	s.exactlyOnce(t, read(out), ports)
@@ -78,9 +80,9 @@ func TestStdoutSink(t *testing.T) {
 	s := listen(t)
 	p := run(t, "--journal", "", "--listen", "", "--sink", "stdout")
 	ports := s.connect(t, 20)
-	p.stop()
-	s.exactlyOnce(t, p.stdout.String(), ports)
-	for line := range strings.Lines(p.stdout.String()) {
+	p.Stop(t)
+	s.exactlyOnce(t, p.Stdout.String(), ports)
+	for line := range strings.Lines(p.Stdout.String()) {
 		if !strings.HasPrefix(line, "flow") && !strings.HasPrefix(line, "weir_") || strings.Count(line, " ") < 2 {
 			t.Errorf("not a row: %s", line)
 		}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // configure writes a configuration file of which the host tag and the sink change.
@@ -20,7 +23,7 @@ func configure(t *testing.T, path, host, out, more string) {
 
 // reloading is a probe that is run from a configuration file.
 type reloading struct {
-	*probe
+	*probe.Process
 	dir, file, out string
 }
 
@@ -31,8 +34,8 @@ func runConfigured(t *testing.T) *reloading {
 	configure(t, r.file, "before", r.out, "")
 	cmd := command()
 	cmd.Args = []string{weir, "run", "--config", r.file, "--journal", filepath.Join(dir, "journal")}
-	r.probe = spawn(t, cmd)
-	r.waitLog("msg=ready")
+	r.Process = probe.Spawn(t, cmd)
+	r.WaitLog(t, "msg=ready")
 	return r
 }
 
@@ -44,18 +47,46 @@ func TestReload(t *testing.T) {
 	long := s.dial(t)
 	ports := append(s.connect(t, 20), long.LocalAddr().(*net.TCPAddr).Port)
 	configure(t, r.file, "after", r.out, "")
-	r.signal(syscall.SIGHUP)
-	r.waitLogs("msg=ready", 2)
+	r.Signal(t, syscall.SIGHUP)
+	r.WaitLogs(t, "msg=ready", 2)
 	finish(t, long)
 	ports = append(ports, s.connect(t, 20)...)
-	r.stop()
+	r.Stop(t)
 	lines := read(r.out)
 	s.exactlyOnce(t, lines, ports)
 	if !strings.Contains(lines, ",host=before,") || !strings.Contains(lines, ",host=after,") {
 		t.Error("the new configuration did not take effect")
 	}
-	if !strings.Contains(r.stderr.String(), "configuration read again") {
+	if !strings.Contains(r.Stderr.String(), "configuration read again") {
 		t.Error("the log does not tell of the reload")
+	}
+}
+
+// A probe that is told to end in the middle of a reload tells what is open, once,
+// wherever the reload has got to.
+func TestEndDuringReload(t *testing.T) {
+	needsRoot(t)
+	for wait := time.Duration(0); wait <= 128*time.Millisecond; wait = max(2*wait, 8*time.Millisecond) {
+		t.Run(wait.String(), func(t *testing.T) {
+			r, s := runConfigured(t), listen(t)
+			open := s.dial(t)
+			defer open.Close()
+			ports := s.connect(t, 5)
+			r.Signal(t, syscall.SIGHUP)
+			time.Sleep(wait) // the moment under test
+			r.Stop(t)
+			lines := read(r.out)
+			s.exactlyOnce(t, lines, ports)
+			told, port := 0, open.LocalAddr().(*net.TCPAddr).Port
+			for line := range strings.Lines(lines) {
+				if strings.HasPrefix(line, "flow_log,") && strings.Contains(line, ",end_reason=forced,") && field(line, "client_port") == port {
+					told++
+				}
+			}
+			if told != 1 {
+				t.Errorf("the open connection is told %d times", told)
+			}
+		})
 	}
 }
 
@@ -64,13 +95,13 @@ func TestReloadWithoutGap(t *testing.T) {
 	needsRoot(t)
 	r, s := runConfigured(t), listen(t)
 	configure(t, r.file, "after", r.out, "")
-	r.signal(syscall.SIGHUP)
+	r.Signal(t, syscall.SIGHUP)
 	var ports []int
-	for strings.Count(r.stderr.String(), "msg=ready") < 2 && len(ports) < 5000 {
+	for strings.Count(r.Stderr.String(), "msg=ready") < 2 && len(ports) < 5000 {
 		ports = append(ports, s.connect(t, 1)...)
 	}
-	r.waitLogs("msg=ready", 2)
-	r.stop()
+	r.WaitLogs(t, "msg=ready", 2)
+	r.Stop(t)
 	s.exactlyOnce(t, read(r.out), ports)
 }
 
@@ -89,13 +120,13 @@ func TestReloadBroken(t *testing.T) {
 			if err := os.WriteFile(r.file, []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r.signal(syscall.SIGHUP)
-			r.waitLog("configuration not taken")
+			r.Signal(t, syscall.SIGHUP)
+			r.WaitLog(t, "configuration not taken")
 			ports := s.connect(t, 20)
 			s.has(t, r.out, ports)
-			r.stop()
+			r.Stop(t)
 			s.exactlyOnce(t, read(r.out), ports)
-			if !strings.Contains(r.stderr.String(), c.says) {
+			if !strings.Contains(r.Stderr.String(), c.says) {
 				t.Errorf("the log does not say %q", c.says)
 			}
 		})

@@ -18,16 +18,16 @@ func TestCaseB8_RingBufferFull(t *testing.T) {
 	needsRoot(t)
 	out := filepath.Join(t.TempDir(), "rows")
 	p := run(t, "--sink", "file:"+out, "--journal", "", "--listen", "", "--flow-log-rate", "1000000")
-	p.waitLog("msg=ready")
+	p.WaitLog(t, "msg=ready")
 	s := listen(t)
 	ends, lives := s.dial(t), s.dial(t)
 	until(t, "both long connections are known", func() bool { return strings.Contains(read(out), "active=2i") })
 
-	p.signal(syscall.SIGSTOP)
+	p.Signal(t, syscall.SIGSTOP)
 	const storm = 12000 // two records each: twice what 4 MiB hold
 	s.connect(t, storm)
 	finish(t, ends)
-	p.signal(syscall.SIGCONT)
+	p.Signal(t, syscall.SIGCONT)
 
 	until(t, "the loss is told", func() bool { return lostEnds(read(out)) > 0 })
 	later := s.connect(t, 50)
@@ -46,7 +46,7 @@ func TestCaseB8_RingBufferFull(t *testing.T) {
 		t.Error("a connection that lives was closed")
 	}
 	finish(t, lives)
-	p.stop()
+	p.Stop(t)
 
 	lines := read(out)
 	lost := lostEnds(lines)

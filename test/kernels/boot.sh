@@ -7,6 +7,9 @@
 #
 # The kernels are Debian's cloud images, unpacked into $WEIR_CACHE/kernels from
 # the mirror this machine already uses; nothing is installed.
+# With ROOTFS (rootfs.sh makes one) the guest runs systemd from that disk, which is
+# not written to, and the jobs run in a unit of it. JOB_ENV holds more NAME=value
+# words for the jobs.
 # Host packages: qemu-system-x86 busybox-static cpio kmod xz-utils zstd
 # debian-archive-keyring.
 set -euo pipefail
@@ -17,11 +20,14 @@ OUT=${OUT:-$HERE/../../out/kernels}
 # suite:label; the label is only a label, the test asserts uname -r.
 KERNELS=${KERNELS:-bullseye-security:5.10 bookworm-security:6.1 trixie-security:6.12}
 # What the tests need of a kernel that has it as modules.
-MODULES=${MODULES:-sch_ingress cls_bpf act_bpf veth bridge dummy nf_conntrack nf_nat}
+MODULES=${MODULES:-sch_ingress cls_bpf act_bpf veth bridge dummy nf_conntrack nf_nat nf_conntrack_netlink}
 # Seconds for a whole boot (emulated: slow on a busy machine) and for one job.
-BOOT_TIMEOUT=${BOOT_TIMEOUT:-300}
-JOB_TIMEOUT=${JOB_TIMEOUT:-120}
+BOOT_TIMEOUT=${BOOT_TIMEOUT:-400}
+JOB_TIMEOUT=${JOB_TIMEOUT:-240}
 MEMORY=${MEMORY:-1024}
+ROOTFS=${ROOTFS:-}
+# Which control groups there are: pure v2, unless the guest's systemd is told else.
+CGROUPS=${CGROUPS:-cgroup_no_v1=all}
 CPUS=${CPUS:-2}
 
 die() { echo "boot.sh: $*" >&2; exit 2; }
@@ -116,14 +122,20 @@ initramfs() {
 	root=$(mktemp -d "$WORK/root.XXXXXX")
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp,m,jobs.d,etc}
 	cp "$(command -v busybox)" "$root/bin/busybox"
-	install -m 755 "$HERE/init" "$root/init"
+	if [ -n "$ROOTFS" ]; then
+		install -m 755 "$HERE/init-systemd" "$root/init"
+		# its disk, systemd, and a service by IPVS as kube-proxy has it
+		MODULES="virtio_pci virtio_blk autofs4 ip_vs ip_vs_rr br_netfilter nft_compat nft_chain_nat xt_MASQUERADE $MODULES"
+	else
+		install -m 755 "$HERE/init" "$root/init"
+	fi
 	for job in "$@"; do
 		name=${job%%=*}
 		read -r binary rest <<< "${job#*=}"
 		install -m 755 "$binary" "$root/jobs.d/$name"
 		echo "$name $rest"
 	done > "$root/jobs"
-	echo "export JOB_TIMEOUT=$JOB_TIMEOUT WEIR_TEST_KERNEL=$label" > "$root/env"
+	echo "export JOB_TIMEOUT=$JOB_TIMEOUT WEIR_TEST_KERNEL=$label ${JOB_ENV:-}" > "$root/env"
 	modules "$CACHE/$suite" "$version" "$root/m"
 	(cd "$root"; find . | cpio --quiet -o -H newc) > "$file"
 	rm -rf "$root"
@@ -142,6 +154,8 @@ mkdir -p "$OUT"
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/weir-kernels.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
 apt_setup || echo "boot.sh: apt update failed, using what is cached" >&2
+disk=()
+[ -z "$ROOTFS" ] || disk=(-drive "file=$ROOTFS,format=raw,if=virtio,snapshot=on")
 for kernel in $KERNELS; do
 	suite=${kernel%%:*} label=${kernel#*:} start=$SECONDS
 	version=$(fetch "$suite")
@@ -150,9 +164,9 @@ for kernel in $KERNELS; do
 	# q35 and not microvm: the latter hangs when emulated.
 	timeout -k 5 "$BOOT_TIMEOUT" qemu-system-x86_64 \
 		-accel tcg,thread=multi -machine q35 -cpu qemu64 -smp "$CPUS" -m "$MEMORY" \
-		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
+		-nodefaults -no-user-config -display none -no-reboot -serial stdio "${disk[@]}" \
 		-kernel "$CACHE/$suite/usr/lib/modules/$version/vmlinuz" -initrd "$WORK/initramfs" \
-		-append "console=ttyS0 quiet loglevel=3 panic=-1 cgroup_no_v1=all apparmor=0 random.trust_cpu=on rdinit=/init" \
+		-append "console=ttyS0 quiet loglevel=3 panic=-1 $CGROUPS apparmor=0 random.trust_cpu=on rdinit=/init systemd.show_status=0 systemd.log_level=warning" \
 		< /dev/null 2>&1 | tr -d '\r' > "$OUT/$label.log" || true
 	echo "$label: $version, prepared in $((prepared - start)) s, ran in $((SECONDS - prepared)) s"
 done

@@ -7,6 +7,9 @@
 // (the guest has only busybox). The environment variable WEIR_TEST_KERNEL names
 // the guest.
 //
+// TestSystemd boots more guests, from a disk with systemd (rootfs.sh, cached),
+// and runs the cases of test/cases there whose names end in Systemd.
+//
 // boot.sh boots, init runs inside the guest, this package builds the jobs and
 // judges their output. It takes a minute or two and therefore runs only with
 // WEIR_TEST_KERNELS=1 (make vm-test).

@@ -70,6 +70,7 @@ func main() {
 		reqs  = fs.Int("requests", 1, "requests per connection")
 		par   = fs.Int("parallel", 1, "connections at a time")
 		path  = fs.String("log", "/dev/stdout", "where the truth goes")
+		hold  = fs.Duration("hold", 0, "client: keep each connection open after its last reply")
 		wait  = fs.Duration("linger", 0, "client: keep running after the last connection")
 	)
 	fs.Parse(os.Args[2:])
@@ -82,7 +83,7 @@ func main() {
 	case "server":
 		serve(l, *tcp, *udp)
 	case "client":
-		paced(*n, *rate, *par, func(int) { client(l, *proto, *addr, *send, *recv, *reqs) })
+		paced(*n, *rate, *par, func(int) { client(l, *proto, *addr, *send, *recv, *reqs, *hold) })
 		time.Sleep(*wait)
 	case "spawn":
 		self, _ := os.Executable()
@@ -120,7 +121,7 @@ func paced(n int, rate float64, par int, f func(i int)) {
 	wg.Wait()
 }
 
-func client(l *logger, proto, addr string, send, recv, reqs int) {
+func client(l *logger, proto, addr string, send, recv, reqs int, hold time.Duration) {
 	t := Truth{Role: "client", Proto: proto, Remote: addr, Start: time.Now().UnixNano()}
 	c, err := net.DialTimeout(proto, addr, 5*time.Second)
 	if err != nil {
@@ -151,6 +152,7 @@ func client(l *logger, proto, addr string, send, recv, reqs int) {
 			break
 		}
 	}
+	time.Sleep(hold)
 	c.Close()
 	l.add(t)
 }

@@ -1,0 +1,116 @@
+package services
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// service is one server with its client.
+type service struct {
+	name    string
+	server  string // shell command
+	user    string
+	port    int
+	binary  string // that has to be installed
+	ignore  func(kind) bool
+	install string // Debian packages
+}
+
+var services = []service{
+	{name: "postgresql", port: 5432, user: "postgres", binary: "/usr/lib/postgresql/15/bin/postgres", install: "postgresql python3-psycopg2",
+		server: `cd /tmp && /usr/lib/postgresql/15/bin/initdb -A trust -D /tmp/data >/dev/null && echo "host all all 0.0.0.0/0 trust" >> /tmp/data/pg_hba.conf &&
+			exec /usr/lib/postgresql/15/bin/postgres -D /tmp/data -k /tmp -c listen_addresses='*' -c fsync=off`,
+		ignore: func(k kind) bool { return k.operation == "connect" || strings.HasPrefix(k.operation, "SET") }},
+	{name: "mysql", port: 3306, user: "mysql", binary: "/usr/sbin/mariadbd", install: "mariadb-server python3-pymysql",
+		server: `mariadb-install-db --no-defaults --auth-root-authentication-method=normal --datadir=/tmp/data --skip-name-resolve >/dev/null 2>&1;
+			printf "CREATE DATABASE IF NOT EXISTS test;\nCREATE USER IF NOT EXISTS root@'%%';\nGRANT ALL ON *.* TO root@'%%';\n" > /tmp/init.sql;
+			exec mariadbd --no-defaults --datadir=/tmp/data --socket=/tmp/s --pid-file=/tmp/p --bind-address=0.0.0.0 --skip-name-resolve --init-file=/tmp/init.sql`,
+		ignore: func(k kind) bool {
+			return k.operation == "connect" || strings.HasPrefix(k.operation, "SET") || k.operation == "QUIT" || k.operation == "quit"
+		}},
+	{name: "redis", port: 6379, binary: "/usr/bin/redis-server", install: "redis-server python3-redis",
+		server: `exec redis-server --save "" --protected-mode no --enable-debug-command yes`},
+	{name: "memcached", port: 11211, binary: "/usr/bin/memcached", install: "memcached", server: `exec memcached -u nobody`},
+	{name: "nats", port: 4222, binary: "/usr/sbin/nats-server", install: "nats-server", server: `exec nats-server -a 0.0.0.0`,
+		ignore: func(k kind) bool { return k.operation != "PUB orders.get" }},
+	{name: "amqp", port: 5672, binary: "/usr/lib/rabbitmq/bin/rabbitmq-server", install: "rabbitmq-server python3-pika",
+		server: `export HOME=/tmp RABBITMQ_NODENAME=rabbit@localhost RABBITMQ_BASE=/tmp RABBITMQ_MNESIA_BASE=/tmp/mnesia RABBITMQ_LOG_BASE=/tmp/log
+			printf '[{rabbit,[{loopback_users,[]}]}].' > /tmp/advanced.config; export RABBITMQ_ADVANCED_CONFIG_FILE=/tmp/advanced.config RABBITMQ_ENABLED_PLUGINS_FILE=/tmp/plugins
+			exec /usr/lib/rabbitmq/bin/rabbitmq-server`,
+		ignore: func(k kind) bool {
+			return !strings.HasPrefix(k.operation, "basic.") && !strings.HasPrefix(k.operation, "queue.")
+		}},
+	{name: "dns", port: 53, binary: "/usr/sbin/unbound", install: "unbound python3-dnspython",
+		server: `printf 'server:\n interface: 0.0.0.0\n access-control: 0.0.0.0/0 allow\n do-daemonize: no\n username: ""\n chroot: ""\n pidfile: ""\n use-syslog: no\n local-zone: "shop.test." static\n local-data: "db.shop.test. 60 IN A 192.0.2.7"\n local-zone: "refused.example." refuse\n' > /tmp/u.conf && exec unbound -c /tmp/u.conf`},
+}
+
+// TestServices asks every server by a client that logs what it did.
+func TestServices(t *testing.T) {
+	b := newBed(t)
+	t.Run("http", b.http)
+	for _, s := range services {
+		t.Run(s.name, func(t *testing.T) {
+			b := b.with(t)
+			if _, err := os.Stat(s.binary); err != nil {
+				absent(t, s.binary+" is not installed (Debian: "+s.install+")")
+			}
+			command := s.server
+			if s.user != "" {
+				command = fmt.Sprintf("chmod 1777 /tmp && exec setpriv --reuid=%s --regid=%s --clear-groups sh -c '%s'", s.user, s.user, strings.ReplaceAll(s.server, "'", `'\''`))
+			}
+			_, ip := b.container(s.name, nil, command)
+			log := b.client(s.name+"client", fmt.Sprintf("exec /usr/bin/python3 /files/client.py %s %s %d", s.name, ip, s.port))
+			b.settle()
+			compare(t, ofClient(log), ofWeir(b.read("l7", s.name+"client", s.name)), s.ignore)
+		})
+	}
+	b.noSecrets()
+}
+
+func (b *bed) with(t *testing.T) *bed {
+	c := *b
+	c.t = t
+	return &c
+}
+
+// absent fails where the services are required, else it skips.
+func absent(t *testing.T, why string) {
+	t.Helper()
+	if strings.Contains(os.Getenv("WEIR_REQUIRE"), "services") {
+		t.Fatal("WEIR_REQUIRE asks for services: ", why)
+	}
+	t.Skip(why)
+}
+
+// http has a proxy between client and application: two edges, each with all requests.
+func (b *bed) http(t *testing.T) {
+	b = b.with(t)
+	if _, err := exec.LookPath("nginx"); err != nil {
+		absent(t, "nginx is not installed")
+	}
+	_, app := b.container("app", nil, "exec /usr/bin/python3 /files/app.py 8000")
+	_, front := b.container("front", nil, fmt.Sprintf(`mkdir -p /var/log/nginx /var/lib/nginx && printf 'daemon off; error_log stderr; pid /tmp/pid; events {} http { access_log off; upstream a { server %s:8000; keepalive 4; } server { listen 80; location / { proxy_pass http://a; proxy_http_version 1.1; proxy_set_header Connection ""; } } }' > /tmp/n.conf && exec nginx -c /tmp/n.conf`, app))
+	log := b.client("web", "exec /usr/bin/python3 /files/client.py http "+front+" 80")
+	b.settle()
+	want := ofClient(log)
+	compare(t, want, ofWeir(b.read("l7", "web", "front")), nil)
+	compare(t, want, ofWeir(b.read("l7", "front", "app")), nil)
+}
+
+// noSecrets looks for what the clients sent and nobody may read in a row.
+func (b *bed) noSecrets() {
+	all, err := os.ReadFile(b.rows)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, secret := range []string{"s3cret", "secret note", "user:1"} {
+		if i := strings.Index(string(all), secret); i >= 0 {
+			line := string(all[strings.LastIndexByte(string(all[:i]), '\n')+1:])
+			line, _, _ = strings.Cut(line, "\n")
+			b.t.Errorf("%q is in a row: %s", secret, line)
+		}
+	}
+}
