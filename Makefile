@@ -6,7 +6,7 @@ COMMIT        ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS       ?= -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 ARGS          ?=
 KERNELS       ?= bullseye-security:5.10 bookworm-security:6.1 trixie-security:6.12
-FUZZTIME      ?= 5s
+FUZZTIME      ?= 20000x
 BENCHTIME     ?= 1s
 WEIR_CACHE    ?= $(HOME)/.cache/weir
 COMPOSE       ?= docker compose
@@ -22,7 +22,7 @@ help: ## this list
 
 .PHONY: build
 build: ## the static binary ./weir
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o weir ./cmd/weir
+	CGO_ENABLED=0 $(GO) build -tags grpcnotrace -trimpath -ldflags '$(LDFLAGS)' -o weir ./cmd/weir
 
 .PHONY: run
 run: build ## build and run the probe, with ARGS="…" (sudo unless root)
@@ -57,15 +57,19 @@ vm-test: ## weir and its kernel tests under each of KERNELS, emulated (about two
 	@test/run.sh kernels
 
 .PHONY: bench
-bench: ## what Weir costs, with and without it (root, about five minutes), ARGS="-json FILE"
+bench: ## what Weir costs, with and without it (root, about six minutes), ARGS="-json FILE"
 	$(SUDO) $(GO) run ./test/bench $(ARGS)
+
+.PHONY: accuracy
+accuracy: build ## how right every row is at three rates, into docs/accuracy.md (root, a bit more than a minute)
+	$(SUDO) ./weir selftest --rate 100,1000,max --duration 20s --interval 2s --table docs/accuracy.md $(ARGS)
 
 .PHONY: bench-go
 bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## every fuzz target, FUZZTIME executions each
 	@test/run.sh fuzz
 
 .PHONY: lint
