@@ -9,6 +9,7 @@ import (
 type holder struct {
 	kprobes.Owner
 	used uint32 // tick of last use
+	open uint64 // scratch of OpenSockets
 	// id is what the enricher said in tick asked, for the sockets this process
 	// opened itself in namespace ns; pending: it will know more.
 	id      *identity

@@ -29,6 +29,7 @@ type Joiner struct {
 	spill   map[flows.Proto]*conn
 	// listeners by cookie, for what they drop.
 	listeners map[uint64]*listening
+	holding   []*holder // scratch of OpenSockets
 	ghosts    ghosts
 	fresh     []*conn // datagram flows whose other end has not been looked for
 	asOf      int64   // when all datagram sockets told last, unix ns; 0: they do not
@@ -100,6 +101,10 @@ func (j *Joiner) Stats() Stats {
 func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 	j.stats.Sockets++
 	if ev.Role == kprobes.RoleListener {
+		if ev.Kind == kprobes.SocketClosed {
+			j.listenedTo(ev.Cookie)
+			return
+		}
 		k := listenKey{ev.Key.NetNS, ev.Key.SrcPort, ev.Key.Proto}
 		j.listens[k] = ev.Time
 		if ev.Key.Proto == flows.TCP {

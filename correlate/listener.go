@@ -9,11 +9,14 @@ import (
 // maxListeners bounds the listeners whose drops are remembered.
 const maxListeners = 16384
 
-// listening is a listening TCP socket and the connections it had no room for.
+// listening is a listening TCP socket, the connections it had no room for and those
+// that wait for room in the process.
 type listening struct {
 	c           conn // of which it is the server
 	end         end
 	drops, told uint32
+	queue       Queue
+	closed      bool
 }
 
 // listensTo takes the state of a listener. What it had dropped before it was known is
@@ -22,7 +25,7 @@ func (j *Joiner) listensTo(ev *kprobes.SocketEvent) {
 	l := j.listeners[ev.Cookie]
 	if l == nil {
 		if len(j.listeners) >= maxListeners {
-			clear(j.listeners) // closed ones are among them; the others are told again when they drop
+			clear(j.listeners) // the ends of some were lost; the others are told again when they change
 		}
 		l = &listening{drops: ev.Drops, told: ev.Drops}
 		if j.listeners == nil {
@@ -31,14 +34,24 @@ func (j *Joiner) listensTo(ev *kprobes.SocketEvent) {
 		j.listeners[ev.Cookie] = l
 	}
 	l.end = end{cookie: ev.Cookie, key: ev.Key, role: ev.Role, owner: j.hold(l.end.owner, &ev.Owner), opener: j.hold(l.end.opener, &ev.Opener), self: ev.Self}
-	l.drops = ev.Drops
+	l.drops, l.queue = ev.Drops, Queue{Waiting: ev.Waiting, Backlog: ev.Backlog}
+}
+
+// listenedTo takes the end of a listener: it is forgotten when its drops are told.
+func (j *Joiner) listenedTo(cookie uint64) {
+	if l := j.listeners[cookie]; l != nil {
+		l.closed, l.queue = true, Queue{}
+	}
 }
 
 // tellListeners emits a Record for each listener that dropped connections: of a
 // client that nobody knows, with nothing in it but that.
 func (j *Joiner) tellListeners(now time.Time, emit func(*Record)) {
 	t := now.UnixNano()
-	for _, l := range j.listeners {
+	for cookie, l := range j.listeners {
+		if l.closed {
+			delete(j.listeners, cookie)
+		}
 		n := l.drops - l.told
 		if n == 0 {
 			continue

@@ -103,6 +103,7 @@ func (r Reporter) String() string { return reporterNames[r] }
 type Process struct {
 	PID     uint32 // TGID in the initial PID namespace
 	Start   int64  // unix ns
+	Booted  uint64 // the same in ns of CLOCK_BOOTTIME, as the kernel keeps it
 	Name    string // executable name: the stable name used as a tag
 	Exe     string // path of the executable, may be empty
 	Cmdline string // arguments joined by spaces, secrets redacted

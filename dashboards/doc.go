@@ -1,7 +1,8 @@
 // Package dashboards makes the Grafana dashboards from typed code:
 //
 //	overview   every edge of the fleet: bytes, failures, latency, attribution
-//	container  one container (or Compose service, or workload) and its peers
+//	container  one container (or Compose service, or workload), its peers and what it uses
+//	service    the golden signals of one service, and where its time goes
 //	health     the probe about itself
 //
 // The JSON in grafana/ is generated (make dashboards) and committed, so that it

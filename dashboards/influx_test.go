@@ -28,10 +28,10 @@ var sampleValues = Values{
 var sampleEdges = []map[string]string{
 	{"client": "curl", "client_kind": "process", "client_process": "curl", "server": "shop/web", "server_kind": "container",
 		"server_container": "shop-web-1", "server_process": "nginx", "server_port": "80", "proto": "tcp", "reporter": "both", "attribution": "exact",
-		"l7": "http", "operation": "GET /cart/{id}", "status": "200", "name": "shop/web", "kind": "container", "container": "shop-web-1", "type": "throttled", "severity": "warning"},
+		"l7": "http", "operation": "GET /cart/{id}", "status": "200", "name": "shop/web", "kind": "container", "container": "shop-web-1", "process": "nginx", "type": "throttled", "severity": "warning"},
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "server": "shop/db",
 		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "both", "attribution": "inferred",
-		"l7": "dns", "operation": "AAAA", "status": "NXDOMAIN", "name": "shop/db", "kind": "container", "container": "shop-db-1", "type": "oom", "severity": "error"},
+		"l7": "dns", "operation": "AAAA", "status": "NXDOMAIN", "name": "shop/db", "kind": "container", "container": "shop-db-1", "process": "postgres", "type": "oom", "severity": "error"},
 }
 
 // sampleLines is one row per edge (or stage) and interval with every field of
@@ -139,6 +139,9 @@ func checkAnswers(t *testing.T, s *server) {
 		{"service", "Callers", "callers", 1},
 		{"service", "Throttled periods", "throttled", 1},
 		{"service", "Memory", "memory_working_set_bytes", 100},
+		{"service", "Accept queue", "listen_queue", 100},
+		{"service", "CPU by process", "used", 0.05},
+		{"service", "Open files by process", "open_files", 100},
 		{"health", "CPU", "cpu", 0.025},
 	} {
 		t.Run(c.dashboard+" "+c.panel, func(t *testing.T) {

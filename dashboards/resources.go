@@ -27,7 +27,29 @@ func resources(d *dashboard.DashboardBuilder, filter []string) {
 			over(m, filter, rate(usage.CPUSome, "cpu"), rate(usage.MemorySome, "memory"), rate(usage.IOSome, "io")))).
 		WithPanel(graph("Block I/O", "Read from and written to block devices.", "Bps",
 			over(m, filter, rate(usage.ReadOctets, "read"), rate(usage.WriteOctets, "written")))).
-		WithPanel(graph("Processes and threads", "At the end of each interval.", "short", lastSum(m, filter, f(usage.PIDs))))
+		WithPanel(graph("Processes and threads", "At the end of each interval.", "short", lastSum(m, filter, f(usage.PIDs)))).
+		WithPanel(graph("Sockets", "TCP sockets that are connected or connecting, and listening ones.", "short",
+			lastSum(m, filter, f(usage.Sockets)), lastSum(m, filter, f(usage.Listeners)))).
+		WithPanel(graph("Accept queue", "Connections that wait to be accepted at the end of each interval, and how many may: past that SYNs are dropped.", "short",
+			lastSum(m, filter, f(usage.Waiting)), lastSum(m, filter, f(usage.Backlog))))
+	processes(d, filter)
+}
+
+// processes is a row about the processes of an end that had traffic.
+func processes(d *dashboard.DashboardBuilder, filter []string) {
+	f := sink.ProcessField
+	const m = sink.MeasurementProcess
+	each := "$tag_" + sink.TagEndProcess
+	last := func(v usage.Value) query {
+		return overBy(m, filter, as("last("+ident(f(v))+")", f(v)), each, sink.TagEndProcess, sink.TagEndContainer, sink.TagHost)
+	}
+	d.WithRow(dashboard.NewRowBuilder("Processes")).
+		WithPanel(graph("CPU by process", "Cores in use.", "short", overBy(m, filter,
+			as("(sum("+ident(f(usage.CPUUser))+") + sum("+ident(f(usage.CPUSystem))+")) * 1000 / $__interval_ms", "used"), each, sink.TagEndProcess))).
+		WithPanel(graph("Memory by process", "In RAM, what is shared included.", "bytes", last(usage.Resident))).
+		WithPanel(graph("Block I/O by process", "Read from block devices and written to them.", "Bps", overBy(m, filter,
+			as("(sum("+ident(f(usage.ReadOctets))+") + sum("+ident(f(usage.WriteOctets))+")) * 1000 / $__interval_ms", "moved"), each, sink.TagEndProcess))).
+		WithPanel(graph("Open files by process", "Descriptors, sockets included.", "short", last(usage.OpenFiles)))
 }
 
 // logEnds chooses rows of event and flow_log by the name of either end.

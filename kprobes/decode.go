@@ -60,6 +60,8 @@ func (d *decoder) decode(b []byte, typ uint32, h Handler) bool {
 		}
 		if typ == recListenEnd {
 			d.ended(d.wireDgram.Cookie)
+			d.sock = SocketEvent{Kind: SocketClosed, Role: RoleListener, Cookie: d.wireDgram.Cookie, Time: d.clock.unix(d.wireDgram.Time)}
+			h.Socket(&d.sock)
 		} else {
 			d.datagram(&d.wireDgram)
 		}
@@ -100,6 +102,8 @@ func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
 		Redirected:  w.Flags&flagRedirected != 0,
 		NoSYN:       w.Flags&flagNoSYN != 0,
 		Drops:       w.Drops,
+		Waiting:     w.Waiting,
+		Backlog:     w.Backlog,
 		Switches:    w.Switches,
 		Opened:      d.clock.unix(w.Open),
 		SYN:         d.clock.unix(w.SYN),

@@ -181,6 +181,9 @@ type SocketEvent struct {
 	// Drops counts the connections that a listener had no room for (sk_drops): its
 	// accept queue, or the queue of half-open ones, was full.
 	Drops uint32
+	// Waiting is how many connections wait to be accepted by a listener, Backlog how
+	// many may (sk_ack_backlog, sk_max_ack_backlog).
+	Waiting, Backlog uint32
 	// SndBase is our initial sequence number + 1, RcvBase the peer's + 1. The
 	// two ends of one connection hold each other's values, whatever NAT did to
 	// the addresses, so they pair both ends on one host. Valid iff HasBase.

@@ -72,7 +72,7 @@ type wireSock struct {
 	Switches                        uint32
 	SndBase, RcvBase                uint32
 	AcceptTGID                      uint32
-	Drops                           uint32
+	Drops, Waiting, Backlog         uint32
 	LocalPort, RemotePort           uint16
 	Flags                           uint16
 	Role, State                     uint8

@@ -8,13 +8,15 @@ import "github.com/weir-probe/weir/correlate/usage"
 // Measurements of one end.
 const (
 	MeasurementContainer = "container"
+	MeasurementProcess   = "process"
 	MeasurementEvent     = "event"
 )
 
-// Tags of container, those of one end in flow under shorter names, and of event.
+// Tags of container and process, those of one end in flow under shorter names, and of event.
 const (
 	TagEnd          = "name"
 	TagEndKind      = "kind"
+	TagEndProcess   = "process"
 	TagEndContainer = "container"
 	TagEndNamespace = "namespace"
 	TagEndWorkload  = "workload"
@@ -22,8 +24,12 @@ const (
 	TagSeverity     = "severity"
 )
 
-// FieldGroups of container is how many control groups are in the row.
-const FieldGroups = "groups"
+// FieldGroups of container is how many control groups are in the row, FieldProcesses
+// of process how many processes.
+const (
+	FieldGroups    = "groups"
+	FieldProcesses = "processes"
+)
 
 // Fields of event.
 const (
@@ -36,7 +42,15 @@ const (
 // Cores is CPU time per time.
 const Cores Unit = "cores"
 
-// column is how a value of a group is written.
+// usageSchema is what a Usage writes.
+type usageSchema struct {
+	measurement string
+	merged      string // the field that tells of how many the row is
+	processes   bool   // process is a tag
+	columns     [usage.Values]column
+}
+
+// column is how a value is written; the zero column is not.
 type column struct {
 	field Field
 	// per is how many of the value's units one of the field's is; 1 writes an int.
@@ -53,8 +67,8 @@ func gauged(name string, u Unit, meaning string) column {
 	return column{Field{Name: name, Type: Int, Unit: u, Semantics: Gauge, Meaning: meaning}, 1}
 }
 
-// columns are the fields of container.
-var columns = [usage.Values]column{
+// usageOfContainers are the fields of container.
+var usageOfContainers = usageSchema{MeasurementContainer, FieldGroups, false, [usage.Values]column{
 	usage.CPUUser:          nanoseconds("cpu_user_seconds", "CPU time in user space"),
 	usage.CPUSystem:        nanoseconds("cpu_system_seconds", "CPU time in the kernel"),
 	usage.Periods:          counted("cpu_periods", Count, "periods of the CPU quota in which there was something to run"),
@@ -77,11 +91,34 @@ var columns = [usage.Values]column{
 	usage.MemoryFull:       nanoseconds("memory_stalled_full_seconds", "… and nothing ran"),
 	usage.IOSome:           nanoseconds("io_stalled_some_seconds", "time in which something waited for block I/O"),
 	usage.IOFull:           nanoseconds("io_stalled_full_seconds", "… and nothing ran"),
-}
+	usage.Sockets:          openSockets,
+	usage.Listeners:        listeners,
+	usage.Waiting:          listenQueue,
+	usage.Backlog:          listenQueueLimit,
+}}
 
-// ContainerField is the name of the field that a value of a control group is
-// written to.
-func ContainerField(v usage.Value) string { return columns[v].field.Name }
+// usageOfProcesses are the fields of process.
+var usageOfProcesses = usageSchema{MeasurementProcess, FieldProcesses, true, [usage.Values]column{
+	usage.CPUUser:     nanoseconds("cpu_user_seconds", "CPU time in user space, in steps of 10 ms"),
+	usage.CPUSystem:   nanoseconds("cpu_system_seconds", "CPU time in the kernel, in steps of 10 ms"),
+	usage.ReadOctets:  counted("io_read_bytes", Bytes, "read from block devices"),
+	usage.WriteOctets: counted("io_write_bytes", Bytes, "written to block devices, or to be"),
+	usage.Resident:    gauged("memory_resident_bytes", Bytes, "its memory that is in RAM, what it shares included"),
+	usage.Threads:     gauged("threads", Count, "threads"),
+	usage.OpenFiles:   gauged("open_files", Count, "open file descriptors, sockets included (Linux 6.2 and later)"),
+	usage.Sockets:     openSockets,
+	usage.Listeners:   listeners,
+	usage.Waiting:     listenQueue,
+	usage.Backlog:     listenQueueLimit,
+}}
+
+// What both have, as the joiner knows it.
+var (
+	openSockets      = gauged("tcp_sockets", Count, "TCP sockets that are connected or connecting")
+	listeners        = gauged("tcp_listeners", Count, "listening TCP sockets")
+	listenQueue      = gauged("listen_queue", Count, "connections that wait to be accepted")
+	listenQueueLimit = gauged("listen_queue_limit", Count, "how many may wait, all listeners added up")
+)
 
 func containerTags() []Tag {
 	return []Tag{
@@ -96,8 +133,24 @@ func containerTags() []Tag {
 
 func containerFields() []Field {
 	fs := []Field{gauged(FieldGroups, Count, "control groups in the row: replicas that share its tags").field}
-	for i := range columns {
-		fs = append(fs, columns[i].field)
+	return append(fs, usageOfContainers.fields()...)
+}
+
+func processTags() []Tag {
+	return append(containerTags(), Tag{TagEndProcess, "executable; absent where the series budget has no room for it"})
+}
+
+func processFields() []Field {
+	fs := []Field{gauged(FieldProcesses, Count, "processes in the row: those that share its tags").field}
+	return append(fs, usageOfProcesses.fields()...)
+}
+
+func (s *usageSchema) fields() []Field {
+	var fs []Field
+	for i := range s.columns {
+		if s.columns[i].per != 0 {
+			fs = append(fs, s.columns[i].field)
+		}
 	}
 	return fs
 }
@@ -134,6 +187,11 @@ const (
 	SelfFell             SelfInt   = "counters_fell"
 	SelfEnded            SelfInt   = "groups_ended"
 	SelfGroupsRefused    SelfInt   = "groups_refused"
+	SelfProcessesRead    SelfInt   = "processes_read"
+	SelfProcessesEnded   SelfInt   = "processes_ended"
+	SelfProcessesRefused SelfInt   = "processes_refused"
+	SelfProcessSeries    SelfInt   = "process_series"
+	SelfProcessFolded    SelfInt   = "process_folded"
 	SelfUsageSeries      SelfInt   = "container_series"
 	SelfUsageFolded      SelfInt   = "container_folded"
 	SelfEvents           SelfInt   = "events"
@@ -153,6 +211,11 @@ func selfUsageFields() []Field {
 		selfInt(SelfFell, Count, Delta, "resources: counters that fell: not told in that interval"),
 		selfInt(SelfEnded, Count, Delta, "resources: groups that were gone when they were to be read"),
 		selfInt(SelfGroupsRefused, Count, Delta, "resources: groups not read because there are too many"),
+		selfInt(SelfProcessesRead, Count, Gauge, "resources: processes read"),
+		selfInt(SelfProcessesEnded, Count, Delta, "resources: processes that were gone when they were to be read"),
+		selfInt(SelfProcessesRefused, Count, Delta, "resources: processes not read because there are too many"),
+		selfInt(SelfProcessSeries, Count, Gauge, "resources: series of process held against the budget"),
+		selfInt(SelfProcessFolded, Count, Delta, "resources: processes in a coarser series of process than their own"),
 		selfInt(SelfUsageSeries, Count, Gauge, "resources: series of container held against the budget"),
 		selfInt(SelfUsageFolded, Count, Delta, "resources: groups in a coarser series of container than their own"),
 		selfInt(SelfEvents, Count, Delta, "resources: rows of event"),

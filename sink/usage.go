@@ -18,11 +18,12 @@ type UsageStats struct {
 	Encoder lineproto.Stats
 }
 
-// Usage merges what control groups used in an interval by their tags, under a
-// series budget of its own, and encodes the rows of container. Not safe for
-// concurrent use.
+// Usage merges what control groups or processes used in an interval by their tags,
+// under a series budget of its own, and encodes the rows of container or process. Not
+// safe for concurrent use.
 type Usage struct {
 	cfg     Config
+	of      *usageSchema
 	series  map[endNames]*usageSeries
 	budget  *budget
 	rows    rows
@@ -36,13 +37,18 @@ type Usage struct {
 type usageSeries struct {
 	tags    []byte
 	lastUse int64
-	groups  uint64 // in this interval
+	merged  uint64 // in this interval
 	sum     usage.Reading
 }
 
-// NewUsage returns a Usage; cfg has been validated.
-func NewUsage(cfg Config) *Usage {
-	return &Usage{cfg: cfg, series: map[endNames]*usageSeries{}, budget: newBudget(cfg.SeriesBudget), rows: rows{stream: Main}}
+// NewContainers returns the Usage of container; cfg has been validated.
+func NewContainers(cfg Config) *Usage { return newUsage(cfg, &usageOfContainers) }
+
+// NewProcesses returns the Usage of process.
+func NewProcesses(cfg Config) *Usage { return newUsage(cfg, &usageOfProcesses) }
+
+func newUsage(cfg Config, of *usageSchema) *Usage {
+	return &Usage{cfg: cfg, of: of, series: map[endNames]*usageSeries{}, budget: newBudget(cfg.SeriesBudget), rows: rows{stream: Main}}
 }
 
 // Stats returns the counts.
@@ -52,17 +58,17 @@ func (u *Usage) Stats() UsageStats {
 	return s
 }
 
-// Add takes what a group of e's used; it keeps nothing of either but strings.
+// Add takes what a group or a process of e's used; it keeps nothing of either but strings.
 func (u *Usage) Add(e *correlate.Endpoint, r *usage.Reading) {
 	u.begin()
 	x := u.find(e)
-	if x.groups == 0 {
+	if x.merged == 0 {
 		u.used = append(u.used, x)
 		x.sum = *r
 	} else {
 		x.sum.Add(r)
 	}
-	x.groups++
+	x.merged++
 }
 
 func (u *Usage) begin() {
@@ -77,10 +83,15 @@ func (u *Usage) begin() {
 func (u *Usage) find(e *correlate.Endpoint) *usageSeries {
 	start := u.cfg.Granularity.levelOf(e.Kind)
 	n := endNamesOf(e)
-	n.process = "" // a group has many
+	if !u.of.processes {
+		n.process = "" // a group has many
+	}
 	for l := start; ; l++ {
 		switch l {
+		case levelContainer:
+			n.process = ""
 		case levelWorkload:
+			n.process = ""
 			n.fold(e)
 		case levelOneEnd, levelOther:
 			continue // there is but one end
@@ -104,7 +115,7 @@ func (u *Usage) find(e *correlate.Endpoint) *usageSeries {
 
 func (u *Usage) create(n *endNames) *usageSeries {
 	x := &usageSeries{tags: u.rows.enc.AppendTags(nil, []lineproto.Tag{
-		{Key: TagHost, Value: u.cfg.Host}, {Key: TagEnd, Value: n.name}, {Key: TagEndKind, Value: n.kind.String()},
+		{Key: TagHost, Value: u.cfg.Host}, {Key: TagEnd, Value: n.name}, {Key: TagEndKind, Value: n.kind.String()}, {Key: TagEndProcess, Value: n.process},
 		{Key: TagEndContainer, Value: n.container}, {Key: TagEndNamespace, Value: n.namespace}, {Key: TagEndWorkload, Value: n.workload},
 	})}
 	u.series[*n] = x
@@ -119,7 +130,7 @@ func (u *Usage) Flush(t time.Time) []*Batch {
 	for _, x := range u.used {
 		x.lastUse = u.now
 		u.write(x)
-		x.groups = 0
+		x.merged = 0
 	}
 	u.used = u.used[:0]
 	u.sweep()
@@ -129,11 +140,12 @@ func (u *Usage) Flush(t time.Time) []*Batch {
 
 func (u *Usage) write(x *usageSeries) {
 	enc := &u.rows.enc
-	enc.Begin(MeasurementContainer, x.tags)
-	enc.Uint(FieldGroups, x.groups)
-	for v := range columns {
-		c := &columns[v]
+	enc.Begin(u.of.measurement, x.tags)
+	enc.Uint(u.of.merged, x.merged)
+	for v := range u.of.columns {
+		c := &u.of.columns[v]
 		switch {
+		case c.per == 0: // not of this measurement
 		case !x.sum.Has(usage.Value(v)):
 		case c.per == 1:
 			enc.Uint(c.field.Name, x.sum.Get(usage.Value(v)))
@@ -144,12 +156,16 @@ func (u *Usage) write(x *usageSeries) {
 	u.rows.end(u.now)
 }
 
-// UsageField is the name of a value's field in container.
-func UsageField(v usage.Value) string { return columns[v].field.Name }
+// ContainerField is the name of a value's field in container, ProcessField in process;
+// empty when it has none there.
+func ContainerField(v usage.Value) string { return usageOfContainers.columns[v].field.Name }
 
-// UsageValue is what is written there, for people.
+// ProcessField is ContainerField of process.
+func ProcessField(v usage.Value) string { return usageOfProcesses.columns[v].field.Name }
+
+// UsageValue is what is written in container, for people.
 func UsageValue(v usage.Value, r *usage.Reading) string {
-	return strconv.FormatFloat(float64(r.Get(v))/columns[v].per, 'f', -1, 64)
+	return strconv.FormatFloat(float64(r.Get(v))/usageOfContainers.columns[v].per, 'f', -1, 64)
 }
 
 // sweep gives up series that have not been used for the expiry time.
@@ -167,7 +183,7 @@ func (u *Usage) sweep() {
 // clean makes names what they are in the database, so that two that look alike there
 // are one, and returns how many it had to change.
 func (n *endNames) clean() (changed uint64) {
-	for _, s := range [...]*string{&n.name, &n.container, &n.namespace, &n.workload} {
+	for _, s := range [...]*string{&n.name, &n.process, &n.container, &n.namespace, &n.workload} {
 		if c := lineproto.CleanTag(*s); c != *s {
 			*s = c
 			changed++
@@ -179,7 +195,7 @@ func (n *endNames) clean() (changed uint64) {
 // hash identifies a tag set.
 func (n *endNames) hash() uint64 {
 	h := uint64(n.kind)
-	for _, s := range [...]string{n.name, n.container, n.namespace, n.workload} {
+	for _, s := range [...]string{n.name, n.process, n.container, n.namespace, n.workload} {
 		h = h*0x9e3779b97f4a7c15 + xxhash.Sum64String(s)
 	}
 	return h

@@ -19,7 +19,7 @@ func used(values map[usage.Value]uint64) *usage.Reading {
 }
 
 func TestRowsOfContainers(t *testing.T) {
-	u := NewUsage(testConfig())
+	u := NewContainers(testConfig())
 	web := container("shop", "web", "shop-web-1", "nginx")
 	u.Add(&web, used(map[usage.Value]uint64{
 		usage.CPUUser: 1500e6, usage.CPUSystem: 0, usage.Periods: 100, usage.ThrottledPeriods: 60, usage.Throttled: 250e6,
@@ -38,6 +38,21 @@ func TestRowsOfContainers(t *testing.T) {
 	}
 }
 
+func TestRowsOfProcesses(t *testing.T) {
+	u := NewProcesses(testConfig())
+	web := container("shop", "web", "shop-web-1", "nginx")
+	for range 2 {
+		u.Add(&web, used(map[usage.Value]uint64{usage.CPUUser: 1500e6, usage.Resident: 4096, usage.Threads: 2, usage.OpenFiles: 9, usage.Memory: 1}))
+	}
+	bs := u.Flush(at(1))
+	points(t, bs)
+	want := "process,container=shop-web-1,host=h1,kind=container,name=shop/web,process=nginx processes=2i,cpu_user_seconds=3," +
+		"memory_resident_bytes=8192i,threads=4i,open_files=18i 1790000010000000000\n"
+	if got := string(bs[0].Lines); got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
 // The tags are those that flow has for the same end, and what shares them is added.
 func TestContainerNamesAreThoseOfFlow(t *testing.T) {
 	pod := func(name string) correlate.Endpoint {
@@ -46,7 +61,7 @@ func TestContainerNamesAreThoseOfFlow(t *testing.T) {
 	}
 	service := correlate.Endpoint{Local: true, Kind: correlate.KindProcess, Name: "nginx"}
 	ends := []correlate.Endpoint{container("shop", "web", "shop-web-1", "nginx"), plain("happy_turing", "img:1"), pod("api-1"), pod("api-2"), service}
-	u, a := NewUsage(testConfig()), NewAggregator(testConfig())
+	u, a := NewContainers(testConfig()), NewAggregator(testConfig())
 	for i := range ends {
 		e := &ends[i]
 		u.Add(e, used(map[usage.Value]uint64{usage.CPUUser: 1e9, usage.MemoryLimit: 10}))
@@ -80,7 +95,7 @@ func TestContainerNamesAreThoseOfFlow(t *testing.T) {
 func TestContainerBudget(t *testing.T) {
 	cfg := testConfig()
 	cfg.SeriesBudget = minSeriesBudget
-	u := NewUsage(cfg)
+	u := NewContainers(cfg)
 	const n = 2 * minSeriesBudget
 	for interval := range 3 {
 		for i := range n {
@@ -107,7 +122,7 @@ func TestContainerBudget(t *testing.T) {
 }
 
 func usageInterval() func() {
-	u := NewUsage(testConfig())
+	u := NewContainers(testConfig())
 	var ends []correlate.Endpoint
 	for i := range 300 {
 		ends = append(ends, plain(fmt.Sprint("c", i), "img:1"))

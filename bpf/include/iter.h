@@ -37,15 +37,16 @@ static __always_inline void snapshot_listener(struct bpf_iter__bpf_sk_storage_ma
 					      struct sock *sk, struct tcp_sock *tp,
 					      struct sk_ctx *c, struct sock_rec *r)
 {
-	__u32 drops = sk->sk_drops.counter;
+	__u64 queue = (__u64)sk->sk_max_ack_backlog << 32 | sk->sk_ack_backlog;
 
-	if (c->flags & F_LISTED && drops == c->sig_drops)
+	if (c->flags & F_LISTED && (__u32)sk->sk_drops.counter == c->sig_drops && queue == c->sig_acked)
 		return;
 	c->role = ROLE_LISTENER;
 	fill_sock(r, REC_SOCK_SNAPSHOT, sk, tp, c, TCP_LISTEN);
 	if (!bpf_seq_write(ctx->meta->seq, r, sizeof(*r))) {
 		c->flags |= F_LISTED;
 		c->sig_drops = r->drops;
+		c->sig_acked = (__u64)r->backlog << 32 | r->waiting;
 	}
 }
 

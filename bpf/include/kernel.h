@@ -90,6 +90,7 @@ struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
 	atomic_t sk_drops;
+	__u32 sk_ack_backlog, sk_max_ack_backlog;
 	__u16 sk_protocol;
 	void *sk_user_data;
 	unsigned long sk_lingertime;

@@ -14,7 +14,7 @@ struct sk_ctx {
 	/* payload before the probe, counted the way sock_rec counts it */
 	__u64 base_sent, base_received;
 	__u64 map_sent, map_received; /* see sockmap.h; 0 of a socket in no map */
-	/* what the last snapshot said */
+	/* what the last snapshot said; of a listener sig_acked holds its queue */
 	__u64 sig_acked, sig_received, sig_map;
 	__u32 base_segs_out, base_segs_in, base_retrans, base_ooo, base_dups;
 	__u32 sig_segs, sig_retrans, sig_tgid, sig_round;

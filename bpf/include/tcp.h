@@ -213,7 +213,12 @@ static __always_inline void fill_sock(struct sock_rec *r, __u32 type, struct soc
 	r->switches = c->switches;
 	r->t_accept = c->t_accept;
 	r->accept_tgid = c->accept_tgid;
-	r->drops = c->role == ROLE_LISTENER ? sk->sk_drops.counter : 0;
+	r->drops = r->waiting = r->backlog = 0;
+	if (c->role == ROLE_LISTENER) {
+		r->drops = sk->sk_drops.counter;
+		r->waiting = sk->sk_ack_backlog;
+		r->backlog = sk->sk_max_ack_backlog;
+	}
 	fill_tuple(r, sk);
 	/* skc_num is 0 again at close, inet_sport is not set before the port is hashed */
 	r->lport = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);

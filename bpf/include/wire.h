@@ -107,7 +107,8 @@ struct sock_rec {
 	__u32 switches;
 	__u32 snd_base, rcv_base;
 	__u32 accept_tgid; /* who accepted, with t_accept */
-	__u32 drops;       /* of a listener: connections it had no room for */
+	__u32 drops;       /* of a listener: connections it had no room for, */
+	__u32 waiting, backlog; /* that wait to be accepted, and that may */
 	__u16 lport, rport; /* host order */
 	__u16 flags;
 	__u8 role, state;
@@ -188,7 +189,7 @@ struct peer_val {
 
 _Static_assert(sizeof(struct rec_hdr) == 16, "rec_hdr");
 _Static_assert(sizeof(struct owner) == 64, "owner");
-_Static_assert(sizeof(struct sock_rec) == 304, "sock_rec");
+_Static_assert(sizeof(struct sock_rec) == 312, "sock_rec");
 _Static_assert(sizeof(struct dgram_rec) == 168, "dgram_rec");
 _Static_assert(sizeof(struct bound_rec) == 40, "bound_rec");
 _Static_assert(sizeof(struct nat_rec) == 104, "nat_rec");

@@ -153,13 +153,13 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	c.report("read flows", c.packets.Collect(time.Now(), c, func() { c.drain() }))
 	c.who.tick(began.UnixNano())
 	c.used.take(c.who, c.out, c.cfg.Host)
-	c.used.ask(end, time.Now(), c.who.cgroups)
 	c.join.SetTunnels(c.who.addresses.Tunnels())
 	now := time.Now()
 	c.drain() // what ended before now is known, however long the reading took
 	told := 0
 	c.join.Tick(now, phase, func(r *correlate.Record) {
 		r.Self = r.Self && !c.cfg.ShowSelf
+		c.used.note(r)
 		if c.asked != nil {
 			c.asked.Take(r)
 		}
@@ -170,6 +170,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 			c.drain()
 		}
 	})
+	c.used.ask(end, time.Now(), c.who, c.join)
 	if c.asked != nil {
 		c.asked.Tick(now)
 	}

@@ -17,15 +17,16 @@ type output struct {
 	self  *sink.Self
 	view  *live.View
 	queue *queue
-	// usage and events are filled and flushed apart from the others: by resources.
-	usage  *sink.Usage
-	events *sink.Events
+	// containers, processes and events are filled and flushed apart from the others: by
+	// resources.
+	containers, processes *sink.Usage
+	events                *sink.Events
 }
 
 func newOutput(cfg sink.Config, self *sink.Self, q *queue) *output {
 	return &output{
 		edges: sink.NewAggregator(cfg), log: sink.NewFlowLog(cfg), self: self,
-		view: live.New(cfg.Host), queue: q, usage: sink.NewUsage(cfg), events: sink.NewEvents(cfg),
+		view: live.New(cfg.Host), queue: q, containers: sink.NewContainers(cfg), processes: sink.NewProcesses(cfg), events: sink.NewEvents(cfg),
 	}
 }
 

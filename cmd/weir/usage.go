@@ -10,6 +10,7 @@ import (
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/enrich/container/cgroup"
 	"github.com/weir-probe/weir/correlate/usage"
+	"github.com/weir-probe/weir/kprobes"
 	"github.com/weir-probe/weir/sink"
 )
 
@@ -28,6 +29,10 @@ type resources struct {
 	// stands there.
 	groups []*cgroup.Group
 	at     map[string]int
+	held   []correlate.Sockets // by each of groups
+	// processes are those of the round asked for, as in its Processes.
+	processes []*notedProcess
+	noted     noted
 	// throttled holds the names for which the last round's interval was one of a
 	// stretch of throttling, next those of the one being told.
 	throttled, next map[string]struct{}
@@ -42,7 +47,7 @@ func newResources(cfg *Config, log *slog.Logger) *resources {
 		return nil
 	}
 	return &resources{
-		sampler: usage.New(usage.Config{Since: time.Now().UnixNano(), Logger: log}), at: map[string]int{},
+		sampler: usage.New(usage.Config{Since: time.Now().UnixNano(), Logger: log}), at: map[string]int{}, noted: newNoted(),
 		throttled: map[string]struct{}{}, next: map[string]struct{}{},
 	}
 }
@@ -55,9 +60,16 @@ func (u *resources) run(ctx context.Context) error {
 	return u.sampler.Run(ctx)
 }
 
-// ask has every group read that is a container or a service, for the interval that
-// ends at end.
-func (u *resources) ask(end, now time.Time, groups *cgroup.Table) {
+// note takes who is in a record.
+func (u *resources) note(r *correlate.Record) {
+	if u != nil {
+		u.noted.take(r)
+	}
+}
+
+// ask has every group read that is a container or a service, and every process that
+// had traffic, for the interval that ends at end.
+func (u *resources) ask(end, now time.Time, who *identities, join *correlate.Joiner) {
 	if u == nil {
 		return
 	}
@@ -66,22 +78,10 @@ func (u *resources) ask(end, now time.Time, groups *cgroup.Table) {
 		return // counted
 	}
 	r.At, r.Asked = end.UnixNano(), now.UnixNano()
-	clear(u.at)
-	u.groups = u.groups[:0]
-	groups.Each(func(g *cgroup.Group) {
-		if !g.Top {
-			return
-		}
-		i, ok := u.at[g.Path]
-		if !ok {
-			u.at[g.Path] = len(r.Groups)
-			u.groups = append(u.groups, g)
-			r.Groups = append(r.Groups, usage.Group{Path: g.Path, Born: g.Born})
-			return
-		}
-		// The same in another hierarchy, made a moment before or after.
-		r.Groups[i].Born = min(r.Groups[i].Born, g.Born)
-	})
+	u.noted.next()
+	u.askGroups(r, who.cgroups)
+	u.askProcesses(r)
+	join.OpenSockets(func(o *kprobes.Owner, s correlate.Sockets) { u.holds(o, s, who) })
 	u.sampler.Ask()
 }
 
@@ -119,7 +119,8 @@ func (u *resources) tell(r *usage.Round, who *identities, out *output, host stri
 		if !who.chain.Group(&e, who.resolver.Of(g), g.Unit) {
 			continue // flow calls its processes by their executables
 		}
-		out.usage.Add(&e, &s.Reading)
+		setHeld(&s.Reading, &u.held[s.Index])
+		out.containers.Add(&e, &s.Reading)
 		u.events(t, e.Name, &s.Reading, out.events)
 	}
 	u.throttled, u.next = u.next, u.throttled
@@ -129,8 +130,11 @@ func (u *resources) tell(r *usage.Round, who *identities, out *output, host stri
 	u.hostKills += r.HostOOMKills
 	u.seconds = max(u.seconds, r.Seconds)
 	u.stats = r.Stats
-	for _, b := range out.usage.Flush(t) {
-		out.queue.put(b)
+	u.tellProcesses(r, out)
+	for _, rows := range [...]*sink.Usage{out.containers, out.processes} {
+		for _, b := range rows.Flush(t) {
+			out.queue.put(b)
+		}
 	}
 	for _, b := range out.events.Flush() {
 		out.queue.put(b)
@@ -184,7 +188,7 @@ func figures(r *usage.Reading, values ...usage.Value) string {
 	var words []string
 	for _, v := range values {
 		if r.Has(v) {
-			words = append(words, sink.UsageField(v)+"="+sink.UsageValue(v, r))
+			words = append(words, sink.ContainerField(v)+"="+sink.UsageValue(v, r))
 		}
 	}
 	return strings.Join(words, " ")
@@ -196,18 +200,21 @@ func (u *resources) self(s *sink.Self, t time.Time, out *output) {
 	if u == nil {
 		return
 	}
-	rows, events := out.usage.Stats(), out.events.Stats()
+	rows, processes, events := out.containers.Stats(), out.processes.Stats(), out.events.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageResources, n, v) }
 	s.Stage(t, sink.StageResources,
 		sink.SelfGroups.Is(uint64(u.stats.Groups)), m(sink.SelfFiles, u.stats.Files), sink.SelfRead.Is(u.seconds),
 		m(sink.SelfLateRounds, u.sampler.Late()), m(sink.SelfUnreadable, u.stats.Unreadable), m(sink.SelfGarbage, u.stats.Garbage),
 		m(sink.SelfFell, u.stats.Fell), m(sink.SelfEnded, u.stats.Ended), m(sink.SelfGroupsRefused, u.stats.Refused),
-		m(sink.SelfHostOOM, u.hostKills), m(sink.SelfRows, rows.Encoder.Rows+events.Rows),
+		m(sink.SelfHostOOM, u.hostKills), m(sink.SelfRows, rows.Encoder.Rows+processes.Encoder.Rows+events.Rows),
+		sink.SelfProcessesRead.Is(uint64(u.stats.Processes)), m(sink.SelfProcessesEnded, u.stats.ProcessesEnded),
+		m(sink.SelfProcessesRefused, u.stats.ProcessesRefused+u.noted.refused),
+		sink.SelfProcessSeries.Is(processes.Series), m(sink.SelfProcessFolded, processes.Folded),
 		sink.SelfUsageSeries.Is(rows.Series), m(sink.SelfUsageFolded, rows.Folded),
 		m(sink.SelfEvents, events.Rows), m(sink.SelfEventsSuppressed, events.Suppressed), m(sink.SelfEventsFolded, events.Folded),
-		m(sink.SelfValuesCleaned, rows.Encoder.Cleaned+events.Encoder.Cleaned),
-		m(sink.SelfValuesClamped, rows.Encoder.Clamped+events.Encoder.Clamped),
-		m(sink.SelfFieldsSkipped, rows.Encoder.SkippedFields+events.Encoder.SkippedFields))
+		m(sink.SelfValuesCleaned, rows.Encoder.Cleaned+processes.Encoder.Cleaned+events.Encoder.Cleaned),
+		m(sink.SelfValuesClamped, rows.Encoder.Clamped+processes.Encoder.Clamped+events.Encoder.Clamped),
+		m(sink.SelfFieldsSkipped, rows.Encoder.SkippedFields+processes.Encoder.SkippedFields+events.Encoder.SkippedFields))
 	u.seconds = 0
 }
 

@@ -15,16 +15,14 @@ const maxFile = 64 << 10
 type reader struct {
 	path []byte
 	buf  [maxFile]byte
+	stat unix.Stat_t
 }
 
 // read returns the file at r.path+name, valid until the next call. ENOENT, ENODEV
 // and EOPNOTSUPP say that there is no such file (any more), or that the kernel was
 // told not to have it; EFBIG that it is larger than the buffer.
 func (r *reader) read(name string) ([]byte, error) {
-	n := len(r.path)
-	r.path = append(append(append(r.path, '/'), name...), 0)
-	fd, err := open(r.path)
-	r.path = r.path[:n]
+	fd, err := r.open(name, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +42,28 @@ func (r *reader) read(name string) ([]byte, error) {
 	return nil, unix.EFBIG
 }
 
-// open is unix.Open of a path that ends in a zero already, which that would copy.
-func open(path []byte) (int, error) {
+// size returns the size of the file at r.path+name, 0 where it has none: of the
+// directory fd of a process it is how many files it has open, since Linux 6.2.
+func (r *reader) size(name string) uint64 {
+	fd, err := r.open(name, unix.O_PATH)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	if unix.Fstat(fd, &r.stat) != nil {
+		return 0
+	}
+	return uint64(max(r.stat.Size, 0))
+}
+
+// open is unix.Open of r.path+name, without the copy that makes of it.
+func (r *reader) open(name string, flags int) (int, error) {
+	n := len(r.path)
+	path := append(append(append(r.path, '/'), name...), 0)
+	r.path = path[:n]
 	here := unix.AT_FDCWD
 	for {
-		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(here), uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(here), uintptr(unsafe.Pointer(&path[0])), uintptr(flags|unix.O_CLOEXEC), 0, 0, 0)
 		switch errno {
 		case 0:
 			return int(fd), nil

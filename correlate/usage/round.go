@@ -9,7 +9,10 @@ func (s *Sampler) read(r *Round) {
 	s.stats.Rounds++
 	if s.layout == nil && !s.find() {
 		s.stats.Refused += uint64(len(r.Groups))
+		s.readProcesses(r)
+		s.asked = r.Asked
 		r.Stats = s.stats
+		r.Stats.Processes = len(r.ProcessSamples)
 		return
 	}
 	for i, g := range r.Groups {
@@ -32,10 +35,11 @@ func (s *Sampler) read(r *Round) {
 			delete(s.states, g)
 		}
 	}
+	s.readProcesses(r)
 	s.readHost(r)
 	s.asked = r.Asked
 	r.Stats = s.stats
-	r.Stats.Groups = len(r.Samples)
+	r.Stats.Groups, r.Stats.Processes = len(r.Samples), len(r.ProcessSamples)
 	r.Seconds = time.Since(began).Seconds()
 }
 

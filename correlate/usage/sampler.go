@@ -18,7 +18,7 @@ type Group struct {
 // birth where that came later, gauges now. What was there before the first round has
 // no counters in it.
 type Sample struct {
-	Index int // in Round.Groups
+	Index int // in Round.Groups, or Processes
 	Reading
 }
 
@@ -30,6 +30,9 @@ type Round struct {
 	At, Asked int64
 	Groups    []Group
 	Samples   []Sample
+	// Processes are read beside the groups.
+	Processes      []Process
+	ProcessSamples []Sample
 	// HostOOMKills is how many processes the kernel has killed for want of memory on
 	// the whole host since the round before; those in groups are among them.
 	HostOOMKills uint64
@@ -38,7 +41,7 @@ type Round struct {
 	Stats   Stats
 }
 
-// state is what is remembered of a group.
+// state is what is remembered of a group or a process.
 type state struct {
 	before Reading
 	round  uint64 // it was asked for last
@@ -54,19 +57,20 @@ type Sampler struct {
 	done chan *Round
 
 	// Run's own.
-	layout  *Layout
-	reader  reader
-	states  map[Group]*state
-	asked   int64   // of the round before, at first Config.Since
-	host    Reading // totals of the whole host
-	hostNow Reading // and their increase
-	stats   Stats
+	layout    *Layout
+	reader    reader
+	states    map[Group]*state
+	processes map[Process]*state
+	asked     int64   // of the round before, at first Config.Since
+	host      Reading // totals of the whole host
+	hostNow   Reading // and their increase
+	stats     Stats
 }
 
 // New returns a Sampler that has read nothing.
 func New(cfg Config) *Sampler {
 	return &Sampler{
-		cfg: cfg.withDefaults(), idle: new(Round), states: map[Group]*state{}, asked: cfg.Since,
+		cfg: cfg.withDefaults(), idle: new(Round), states: map[Group]*state{}, processes: map[Process]*state{}, asked: cfg.Since,
 		ask: make(chan *Round, 1), done: make(chan *Round, 1),
 	}
 }
@@ -83,6 +87,7 @@ func (s *Sampler) Begin() *Round {
 		return nil
 	}
 	s.idle.Groups, s.idle.Samples = s.idle.Groups[:0], s.idle.Samples[:0]
+	s.idle.Processes, s.idle.ProcessSamples = s.idle.Processes[:0], s.idle.ProcessSamples[:0]
 	return s.idle
 }
 

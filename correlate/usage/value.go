@@ -33,6 +33,13 @@ const (
 	MemoryLimit                   // octets; v1: or of a group around it, if that is less
 	PIDs                          // processes and threads
 	PIDLimit
+	Resident  // of a process: octets of its memory that are in RAM
+	Threads   // of a process
+	OpenFiles // of a process: descriptors; Linux 6.2 and later
+	Sockets   // TCP sockets that are not closed; listeners are not counted
+	Listeners // listening TCP sockets
+	Waiting   // connections that wait to be accepted
+	Backlog   // how many may wait
 
 	// What the gauges above are made from.
 	quotaTime   // µs in each

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -106,6 +107,15 @@ func TestCaseF15_AcceptQueueFull(t *testing.T) {
 			t.Error(r)
 		}
 	}
+	// The queue is full as long as nobody accepts, and so say the process's rows.
+	probe.Until(t, patience, "a full queue", func() error {
+		for _, r := range rows.all(t, "process", func(r row) bool { return r.tag("process") == "cases.test" }) {
+			if limit := r.num("listen_queue_limit"); limit > 0 && r.num("listen_queue") >= limit && r.num("tcp_listeners") == 1 {
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
 	s.say("on")
 	s.ended()
 }

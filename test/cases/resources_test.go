@@ -166,6 +166,16 @@ func TestResources_Throttled(t *testing.T) {
 			t.Errorf("row %v", x)
 		}
 	}
+	// The process's own rows: in steps of 10 ms, without what it used after the last.
+	ps := r.all(t, "process", name)
+	if got := float(ps, "cpu_user_seconds") + float(ps, "cpu_system_seconds"); got > charged+0.02 || got < charged/2 {
+		t.Errorf("%.3f s in rows of the process, it was charged %.3f s:\n%v", got, charged, ps)
+	}
+	for _, x := range ps {
+		if x.tag("process") != "cases.test" || x.tag("container") != "wcthrottled" || x.num("tcp_sockets") != 1 || x.num("open_files") < 4 || x.num("memory_resident_bytes") < 1<<20 {
+			t.Errorf("row %v", x)
+		}
+	}
 	want(t, r.final(t, 1, serverPort(port))[0], map[string]any{"client": "wcthrottled", "client_container": "wcthrottled"})
 	if ev := r.all(t, "event", about("wcthrottled", "throttled")); len(ev) == 0 || ev[0].fields["seen"].(float64) <= 0.5 {
 		t.Errorf("events %v", ev)

@@ -368,7 +368,7 @@ func (t *Table) build(e *entry, owner *kprobes.Owner, img *image) shown {
 	return shown{
 		uid: owner.UID, v2: owner.CgroupV2, v1: owner.CgroupV1, image: img, version: img.version, unit: known,
 		process: &correlate.Process{
-			PID: e.id.PID, Start: t.cfg.Wall(e.id.Start), Name: img.name, Exe: img.exe,
+			PID: e.id.PID, Start: t.cfg.Wall(e.id.Start), Booted: e.id.Start, Name: img.name, Exe: img.exe,
 			Cmdline: img.command(t.redactor), User: t.users.name(owner.UID), UID: owner.UID,
 			PPID: e.ppid, Unit: clean(unit), Source: e.source(img),
 		},
