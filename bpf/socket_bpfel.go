@@ -29,6 +29,7 @@ const (
 	SocketProgBootstrapSockets  = "bootstrap_sockets"
 	SocketProgConnect4          = "connect4"
 	SocketProgConnect6          = "connect6"
+	SocketProgDatagramFiles     = "datagram_files"
 	SocketProgDatagramOwners    = "datagram_owners"
 	SocketProgFindListeners     = "find_listeners"
 	SocketProgGetpeername4      = "getpeername4"
@@ -44,6 +45,7 @@ const (
 	SocketProgRecvmsg6          = "recvmsg6"
 	SocketProgSendmsg4          = "sendmsg4"
 	SocketProgSendmsg6          = "sendmsg6"
+	SocketProgSnapshotFiles     = "snapshot_files"
 	SocketProgSnapshotTcp       = "snapshot_tcp"
 	SocketProgSockCreate        = "sock_create"
 	SocketProgSockRecvLength    = "sock_recv_length"
@@ -99,6 +101,7 @@ type SocketProgramSpecs struct {
 	BootstrapSockets  *ebpf.ProgramSpec `ebpf:"bootstrap_sockets"`
 	Connect4          *ebpf.ProgramSpec `ebpf:"connect4"`
 	Connect6          *ebpf.ProgramSpec `ebpf:"connect6"`
+	DatagramFiles     *ebpf.ProgramSpec `ebpf:"datagram_files"`
 	DatagramOwners    *ebpf.ProgramSpec `ebpf:"datagram_owners"`
 	FindListeners     *ebpf.ProgramSpec `ebpf:"find_listeners"`
 	Getpeername4      *ebpf.ProgramSpec `ebpf:"getpeername4"`
@@ -114,6 +117,7 @@ type SocketProgramSpecs struct {
 	Recvmsg6          *ebpf.ProgramSpec `ebpf:"recvmsg6"`
 	Sendmsg4          *ebpf.ProgramSpec `ebpf:"sendmsg4"`
 	Sendmsg6          *ebpf.ProgramSpec `ebpf:"sendmsg6"`
+	SnapshotFiles     *ebpf.ProgramSpec `ebpf:"snapshot_files"`
 	SnapshotTcp       *ebpf.ProgramSpec `ebpf:"snapshot_tcp"`
 	SockCreate        *ebpf.ProgramSpec `ebpf:"sock_create"`
 	SockRecvLength    *ebpf.ProgramSpec `ebpf:"sock_recv_length"`
@@ -200,6 +204,7 @@ type SocketPrograms struct {
 	BootstrapSockets  *ebpf.Program `ebpf:"bootstrap_sockets"`
 	Connect4          *ebpf.Program `ebpf:"connect4"`
 	Connect6          *ebpf.Program `ebpf:"connect6"`
+	DatagramFiles     *ebpf.Program `ebpf:"datagram_files"`
 	DatagramOwners    *ebpf.Program `ebpf:"datagram_owners"`
 	FindListeners     *ebpf.Program `ebpf:"find_listeners"`
 	Getpeername4      *ebpf.Program `ebpf:"getpeername4"`
@@ -215,6 +220,7 @@ type SocketPrograms struct {
 	Recvmsg6          *ebpf.Program `ebpf:"recvmsg6"`
 	Sendmsg4          *ebpf.Program `ebpf:"sendmsg4"`
 	Sendmsg6          *ebpf.Program `ebpf:"sendmsg6"`
+	SnapshotFiles     *ebpf.Program `ebpf:"snapshot_files"`
 	SnapshotTcp       *ebpf.Program `ebpf:"snapshot_tcp"`
 	SockCreate        *ebpf.Program `ebpf:"sock_create"`
 	SockRecvLength    *ebpf.Program `ebpf:"sock_recv_length"`
@@ -230,6 +236,7 @@ func (p *SocketPrograms) Close() error {
 		p.BootstrapSockets,
 		p.Connect4,
 		p.Connect6,
+		p.DatagramFiles,
 		p.DatagramOwners,
 		p.FindListeners,
 		p.Getpeername4,
@@ -245,6 +252,7 @@ func (p *SocketPrograms) Close() error {
 		p.Recvmsg6,
 		p.Sendmsg4,
 		p.Sendmsg6,
+		p.SnapshotFiles,
 		p.SnapshotTcp,
 		p.SockCreate,
 		p.SockRecvLength,

@@ -121,7 +121,7 @@ func TestKernelPrefork(t *testing.T) {
 // TestKernelAcceptOnly: who accepted is known before the first octet.
 func TestKernelAcceptOnly(t *testing.T) {
 	f := start(t, Config{})
-	f.need("getpeername4", "snapshot_tcp")
+	f.need("getpeername4", "snapshot_files")
 	samePIDs(t, f)
 	addr, file := listenFile(t)
 	cmd := child(t, "worker", "silent")
@@ -350,7 +350,7 @@ func TestKernelBootstrapOwner(t *testing.T) {
 	w := startChild(t, cmd)
 	waitExec(t, w.Process.Pid)
 	f := start(t, Config{})
-	f.need("bootstrap_sockets", "find_listeners", "snapshot_tcp")
+	f.need("bootstrap_sockets", "find_listeners", "snapshot_files")
 	samePIDs(t, f)
 	lp, rp := ports(client)
 	e := f.socket(SocketSnapshot, rp, lp)

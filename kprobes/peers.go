@@ -88,7 +88,7 @@ func (s *Set) Peers(h Handler) error {
 	}
 	t.before, t.live = t.live, t.before
 	clear(t.live)
-	if err := s.iterate("datagram_owners", h); err != nil {
+	if err := s.iterateEither("datagram_owners", "datagram_files", h); err != nil {
 		return err
 	}
 	if _, err := s.Drain(h); err != nil {

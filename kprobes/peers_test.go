@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var peerHooks = []string{"peer_egress", "peer_ingress", "sock_create", "sock_release", "datagram_owners"}
+var peerHooks = []string{"peer_egress", "peer_ingress", "sock_create", "sock_release", "datagram_files"}
 
 func listenUDP(t testing.TB, network, addr string) *net.UDPConn {
 	t.Helper()

@@ -151,8 +151,13 @@ func (s *Set) Snapshot(h Handler) error {
 	if err := s.dec.clock.refresh(); err != nil {
 		return err
 	}
-	return s.iterate("snapshot_tcp", h)
+	return s.iterateEither("snapshot_tcp", "snapshot_files", h)
 }
+
+// AllSockets says whether a snapshot reaches every open TCP socket: where it goes by
+// descriptors it does not tell of connections that nobody has accepted yet or that
+// their process has closed while the kernel still sends.
+func (s *Set) AllSockets() bool { return s.iters["snapshot_tcp"] != nil }
 
 // SnapshotAll tells h of every open TCP socket, also of those that did nothing
 // since the last snapshot: for a census after Stats.LostClosed has risen.
@@ -172,6 +177,14 @@ func (s *Set) Listeners(yield func(flows.Key) bool) {
 			return
 		}
 	}
+}
+
+// iterateEither runs the first of two iterators that is attached.
+func (s *Set) iterateEither(name, instead string, h Handler) error {
+	if s.iters[name] == nil {
+		name = instead
+	}
+	return s.iterate(name, h)
 }
 
 // iterate runs an iterator to its end; one that is not attached has no output.

@@ -351,7 +351,7 @@ func TestKernelListener(t *testing.T) {
 // only then.
 func TestKernelSnapshot(t *testing.T) {
 	f := start(t, Config{})
-	f.need("snapshot_tcp")
+	f.need("snapshot_files")
 	client, server := pair(t)
 	lp, rp := ports(client)
 	transfer(t, client, server, 4321)

@@ -13,6 +13,10 @@ type EventType string
 const (
 	EventOOM       EventType = "oom"       // processes were killed for want of memory
 	EventThrottled EventType = "throttled" // the CPU quota was used up most of the time
+	EventStart     EventType = "container_start"
+	EventStop      EventType = "container_stop"
+	// EventConnectionFailed is an edge that begins to fail.
+	EventConnectionFailed EventType = "connection_failed"
 )
 
 // Severity is how bad it is.

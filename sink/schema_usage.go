@@ -158,7 +158,7 @@ func (s *usageSchema) fields() []Field {
 func eventTags() []Tag {
 	return []Tag{
 		tagHost,
-		{TagEventType, "oom (processes killed for want of memory), throttled (in more than half of an interval's CPU periods; the first interval of a stretch)"},
+		{TagEventType, "oom (processes killed for want of memory), throttled (in more than half of an interval's CPU periods; the first interval of a stretch), container_start, container_stop (seen: how many seconds it lived), connection_failed (of an edge that did not fail for five minutes; seen: failed attempts of the interval)"},
 		{TagSeverity, "info, warning, error"},
 		{TagName[ClientEnd], "of an edge: the client"},
 		{TagName[ServerEnd], "of an edge: the server; else who it happened to"},
@@ -174,10 +174,13 @@ func eventFields() []Field {
 	}
 }
 
-// StageResources reads what control groups use.
-const StageResources Stage = "resources"
+// StageResources reads what control groups use, StageEvents tells what happened.
+const (
+	StageResources Stage = "resources"
+	StageEvents    Stage = "events"
+)
 
-// Fields of weir_self, stage resources.
+// Fields of weir_self, stages resources and events.
 const (
 	SelfGroups           SelfInt   = "groups"
 	SelfLateRounds       SelfInt   = "late_rounds"
@@ -197,6 +200,7 @@ const (
 	SelfEvents           SelfInt   = "events"
 	SelfEventsSuppressed SelfInt   = "events_suppressed"
 	SelfEventsFolded     SelfInt   = "events_folded"
+	SelfEventsUnnoted    SelfInt   = "failures_unnoted"
 	SelfHostOOM          SelfInt   = "host_oom_kills"
 	SelfRead             SelfFloat = "read_seconds"
 )
@@ -218,9 +222,10 @@ func selfUsageFields() []Field {
 		selfInt(SelfProcessFolded, Count, Delta, "resources: processes in a coarser series of process than their own"),
 		selfInt(SelfUsageSeries, Count, Gauge, "resources: series of container held against the budget"),
 		selfInt(SelfUsageFolded, Count, Delta, "resources: groups in a coarser series of container than their own"),
-		selfInt(SelfEvents, Count, Delta, "resources: rows of event"),
-		selfInt(SelfEventsSuppressed, Count, Delta, "resources: events not written to keep their rate"),
-		selfInt(SelfEventsFolded, Count, Delta, "resources: events of `other` because too many ends have events"),
+		selfInt(SelfEvents, Count, Delta, "events: rows of event"),
+		selfInt(SelfEventsSuppressed, Count, Delta, "events: events not written to keep their rate"),
+		selfInt(SelfEventsFolded, Count, Delta, "events: events of `other` because too many ends have events"),
+		selfInt(SelfEventsUnnoted, Count, Delta, "events: failed attempts that no event tells of because too many edges fail"),
 		selfInt(SelfHostOOM, Count, Delta, "resources: processes killed for want of memory on the whole host"),
 		selfFloat(SelfRead, Seconds, Max, "resources: how long reading all groups took"),
 	}

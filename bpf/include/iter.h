@@ -33,9 +33,9 @@ static __always_inline bool unchanged(struct sk_ctx *c, struct tcp_sock *tp, __u
 	       c->sig_how == c->owner.how && c->sig_map == c->map_sent + c->map_received;
 }
 
-static __always_inline void snapshot_listener(struct bpf_iter__bpf_sk_storage_map *ctx,
-					      struct sock *sk, struct tcp_sock *tp,
-					      struct sk_ctx *c, struct sock_rec *r)
+static __always_inline void snapshot_listener(struct seq_file *seq, struct sock *sk,
+					      struct tcp_sock *tp, struct sk_ctx *c,
+					      struct sock_rec *r)
 {
 	__u64 queue = (__u64)sk->sk_max_ack_backlog << 32 | sk->sk_ack_backlog;
 
@@ -43,49 +43,44 @@ static __always_inline void snapshot_listener(struct bpf_iter__bpf_sk_storage_ma
 		return;
 	c->role = ROLE_LISTENER;
 	fill_sock(r, REC_SOCK_SNAPSHOT, sk, tp, c, TCP_LISTEN);
-	if (!bpf_seq_write(ctx->meta->seq, r, sizeof(*r))) {
+	if (!bpf_seq_write(seq, r, sizeof(*r))) {
 		c->flags |= F_LISTED;
 		c->sig_drops = r->drops;
 		c->sig_acked = (__u64)r->backlog << 32 | r->waiting;
 	}
 }
 
-SEC("iter/bpf_sk_storage_map")
-int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
+static __always_inline void snapshot(struct seq_file *seq, struct sock *sk, struct sk_ctx *c)
 {
-	struct sock *sk = ctx->sk;
-	struct sk_ctx *c = ctx->value;
 	struct tcp_sock *tp;
 	struct sock_rec *r;
 	__u32 zero = 0, round, *rounds;
 	__u64 moved;
 	__u8 state;
 
-	if (!sk || !c || sk->sk_protocol != IPPROTO_TCP)
-		return 0;
 	state = sk->__sk_common.skc_state;
 	tp = bpf_skc_to_tcp_sock(sk);
 	r = bpf_map_lookup_elem(&scratch, &zero);
 	rounds = bpf_map_lookup_elem(&snapshot_round, &zero);
 	if (!tp || !r || !rounds || state == TCP_CLOSE || c->lock)
-		return 0;
+		return;
 	round = *rounds;
 	if (state == TCP_LISTEN) {
-		snapshot_listener(ctx, sk, tp, c, r);
-		return 0;
+		snapshot_listener(seq, sk, tp, c, r);
+		return;
 	}
 	if (!(c->t_syn || c->flags & F_BASELINE) || unchanged(c, tp, state, round))
-		return 0;
+		return;
 	if (c->role == ROLE_UNKNOWN)
 		c->role = role_by_sequence(tp, state, WHEN_OPEN);
 	moved = c->map_sent + c->map_received;
 	fill_sock(r, REC_SOCK_SNAPSHOT, sk, tp, c, state);
 	if (sk->__sk_common.skc_state != state)
-		return 0; /* it moved on meanwhile: next time */
+		return; /* it moved on meanwhile: next time */
 	/* A full buffer makes the kernel show this socket again: only what was
 	 * written has been said. */
-	if (bpf_seq_write(ctx->meta->seq, r, sizeof(*r)))
-		return 0;
+	if (bpf_seq_write(seq, r, sizeof(*r)))
+		return;
 	c->sig_round = round;
 	c->sig_state = state;
 	c->sig_acked = tp->bytes_acked;
@@ -95,22 +90,29 @@ int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 	c->sig_tgid = r->owner.tgid;
 	c->sig_how = r->owner.how;
 	c->sig_map = moved;
-	return 0;
 }
 
 SEC("iter/bpf_sk_storage_map")
-int datagram_owners(struct bpf_iter__bpf_sk_storage_map *ctx)
+int snapshot_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct sock *sk = ctx->sk;
 	struct sk_ctx *c = ctx->value;
+
+	if (sk && c && sk->sk_protocol == IPPROTO_TCP)
+		snapshot(ctx->meta->seq, sk, c);
+	return 0;
+}
+
+static __always_inline void datagram_owner(struct seq_file *seq, struct sock *sk, struct sk_ctx *c)
+{
 	struct dgram_rec *r;
 	__u32 zero = 0;
 
-	if (!sk || !c || !(c->flags & F_HAS_PEER) || sk->sk_protocol == IPPROTO_TCP)
-		return 0;
+	if (!(c->flags & F_HAS_PEER))
+		return;
 	r = bpf_map_lookup_elem(&scratch, &zero);
 	if (!r)
-		return 0;
+		return;
 	r->hdr.ts = bpf_ktime_get_boot_ns();
 	r->hdr.type = REC_DGRAM_OWNER;
 	r->hdr.len = sizeof(*r);
@@ -121,7 +123,17 @@ int datagram_owners(struct bpf_iter__bpf_sk_storage_map *ctx)
 	r->switches = c->switches;
 	r->refused = c->refused;
 	r->pad = 0;
-	bpf_seq_write(ctx->meta->seq, r, sizeof(*r));
+	bpf_seq_write(seq, r, sizeof(*r));
+}
+
+SEC("iter/bpf_sk_storage_map")
+int datagram_owners(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct sk_ctx *c = ctx->value;
+
+	if (sk && c && sk->sk_protocol != IPPROTO_TCP)
+		datagram_owner(ctx->meta->seq, sk, c);
 	return 0;
 }
 
@@ -137,6 +149,32 @@ static __always_inline struct sock *iter_sock(struct file *file)
 		return 0;
 	sk = s->sk;
 	return sk && is_inet(sk) ? sk : 0;
+}
+
+/* Both of the above where a kernel does not let the storage be iterated: the sockets
+ * that stand in somebody's descriptor table. Not reached are connections nobody has
+ * accepted yet, those that nobody holds any more, the kernel's own and the subflows
+ * of MPTCP: their ends are told by events. */
+SEC("iter/task_file")
+int snapshot_files(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = iter_sock(ctx->file);
+	struct sk_ctx *c = sk && sk->sk_protocol == IPPROTO_TCP ? ctx_lookup(sk) : 0;
+
+	if (c)
+		snapshot(ctx->meta->seq, sk, c);
+	return 0;
+}
+
+SEC("iter/task_file")
+int datagram_files(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = iter_sock(ctx->file);
+	struct sk_ctx *c = sk && sk->sk_protocol != IPPROTO_TCP ? ctx_lookup(sk) : 0;
+
+	if (c)
+		datagram_owner(ctx->meta->seq, sk, c);
+	return 0;
 }
 
 /* first pass of the bootstrap: who holds a listener */

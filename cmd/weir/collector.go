@@ -23,6 +23,11 @@ const (
 	drainIdle  = 200 * time.Millisecond
 )
 
+// orphanTime is how long a connection may go on that its process has closed: FIN_WAIT2
+// lasts a minute (tcp_fin_timeout). Where snapshots go by descriptors it is in none, and
+// only after this time a sign that its end was missed.
+const orphanTime = 2 * time.Minute
+
 // drainRecords is how many records are told between two looks at the rings.
 const drainRecords = 512
 
@@ -45,9 +50,10 @@ type collector struct {
 	lost0   uint64
 	lostWho uint64 // process and cgroup events
 	// lostClosed is how many ends of connections were lost at the last tick,
-	// censuses how many are to come because of it.
+	// censuses how many are to come because of it, the next one not before nextCensus.
 	lostClosed uint64
 	censuses   int
+	nextCensus time.Time
 	errors     atomic.Uint64
 	lastE      time.Time
 }
@@ -160,6 +166,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	c.join.Tick(now, phase, func(r *correlate.Record) {
 		r.Self = r.Self && !c.cfg.ShowSelf
 		c.used.note(r)
+		c.happen.take(r)
 		if c.asked != nil {
 			c.asked.Take(r)
 		}
@@ -171,6 +178,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 		}
 	})
 	c.used.ask(end, time.Now(), c.who, c.join)
+	c.happen.tick(end, now, c.who, c.out.events)
 	if c.asked != nil {
 		c.asked.Tick(now)
 	}
@@ -181,13 +189,17 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 // snapshot reads the open sockets that did something; after close events were
 // lost, all of them, twice, to find those that are gone.
 func (c *collector) snapshot() error {
+	now := time.Now()
 	if lost := c.sockets.Stats().LostClosed; lost != c.lostClosed {
-		c.lostClosed, c.censuses = lost, 2
+		c.lostClosed, c.censuses, c.nextCensus = lost, 2, now
 	}
-	if c.censuses == 0 {
+	if c.censuses == 0 || now.Before(c.nextCensus) {
 		return c.sockets.Snapshot(c)
 	}
 	c.censuses--
+	if !c.sockets.AllSockets() {
+		c.nextCensus = now.Add(orphanTime)
+	}
 	return c.join.Census(func() error { return c.sockets.SnapshotAll(c) })
 }
 
@@ -213,6 +225,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 	c.selfJoin(s, t)
 	c.who.self(s, t)
 	c.used.self(s, t, c.out)
+	c.happen.self(s, t, c.out.events)
 	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
 	h, lostLater := c.delivery(s, t)
 	lost += lostLater

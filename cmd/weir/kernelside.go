@@ -29,13 +29,14 @@ type kernelSide struct {
 	join    *correlate.Joiner
 	asked   *requests.Tracker // nil: payload is not looked at
 	used    *resources        // nil: nobody asks what containers use
-	self    *sink.Self        // remembers what was told of the counters above
-	known   bool              // what existed before the probe has been told
+	happen  happenings
+	self    *sink.Self // remembers what was told of the counters above
+	known   bool       // what existed before the probe has been told
 }
 
 // openKernelSide loads and attaches everything.
 func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kernelSide, err error) {
-	k = &kernelSide{cfg: cfg, self: sink.NewSelf(cfg.Rows)}
+	k = &kernelSide{cfg: cfg, self: sink.NewSelf(cfg.Rows), happen: newHappenings()}
 	defer func() {
 		if err != nil {
 			k.close()

@@ -17,8 +17,8 @@ type output struct {
 	self  *sink.Self
 	view  *live.View
 	queue *queue
-	// containers, processes and events are filled and flushed apart from the others: by
-	// resources.
+	// containers and processes are filled and flushed apart from the others, by resources,
+	// which flushes events, too.
 	containers, processes *sink.Usage
 	events                *sink.Events
 }
@@ -42,6 +42,9 @@ func (o *output) flush(t time.Time, interval time.Duration, h live.Health) {
 		o.queue.put(b)
 	}
 	for _, b := range o.log.Flush(t) {
+		o.queue.put(b)
+	}
+	for _, b := range o.events.Flush() {
 		o.queue.put(b)
 	}
 	for _, b := range o.self.Flush() {

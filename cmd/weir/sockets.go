@@ -10,6 +10,7 @@ type socketPath interface {
 	Drain(kprobes.Handler) (int, error)
 	Snapshot(kprobes.Handler) error
 	SnapshotAll(kprobes.Handler) error
+	AllSockets() bool
 	Peers(kprobes.Handler) error
 	Status() []kprobes.Status
 	Stats() kprobes.Stats
@@ -41,6 +42,7 @@ func (noSockets) Bootstrap(kprobes.Handler) error              { return nil }
 func (noSockets) Drain(kprobes.Handler) (int, error)           { return 0, nil }
 func (noSockets) Snapshot(kprobes.Handler) error               { return nil }
 func (noSockets) SnapshotAll(kprobes.Handler) error            { return nil }
+func (noSockets) AllSockets() bool                             { return true }
 func (noSockets) Peers(kprobes.Handler) error                  { return nil }
 func (n noSockets) Status() []kprobes.Status                   { return n.status }
 func (noSockets) Stats() kprobes.Stats                         { return kprobes.Stats{} }

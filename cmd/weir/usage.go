@@ -116,7 +116,8 @@ func (u *resources) tell(r *usage.Round, who *identities, out *output, host stri
 		s := &r.Samples[i]
 		kills += s.Get(usage.OOMKills)
 		g := u.groups[s.Index]
-		if !who.chain.Group(&e, who.resolver.Of(g), g.Unit) {
+		ct, _ := who.resolver.Of(g) // a name that comes later is a row of its own
+		if !who.chain.Group(&e, ct, g.Unit) {
 			continue // flow calls its processes by their executables
 		}
 		setHeld(&s.Reading, &u.held[s.Index])
@@ -200,21 +201,20 @@ func (u *resources) self(s *sink.Self, t time.Time, out *output) {
 	if u == nil {
 		return
 	}
-	rows, processes, events := out.containers.Stats(), out.processes.Stats(), out.events.Stats()
+	rows, processes := out.containers.Stats(), out.processes.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageResources, n, v) }
 	s.Stage(t, sink.StageResources,
 		sink.SelfGroups.Is(uint64(u.stats.Groups)), m(sink.SelfFiles, u.stats.Files), sink.SelfRead.Is(u.seconds),
 		m(sink.SelfLateRounds, u.sampler.Late()), m(sink.SelfUnreadable, u.stats.Unreadable), m(sink.SelfGarbage, u.stats.Garbage),
 		m(sink.SelfFell, u.stats.Fell), m(sink.SelfEnded, u.stats.Ended), m(sink.SelfGroupsRefused, u.stats.Refused),
-		m(sink.SelfHostOOM, u.hostKills), m(sink.SelfRows, rows.Encoder.Rows+processes.Encoder.Rows+events.Rows),
+		m(sink.SelfHostOOM, u.hostKills), m(sink.SelfRows, rows.Encoder.Rows+processes.Encoder.Rows),
 		sink.SelfProcessesRead.Is(uint64(u.stats.Processes)), m(sink.SelfProcessesEnded, u.stats.ProcessesEnded),
 		m(sink.SelfProcessesRefused, u.stats.ProcessesRefused+u.noted.refused),
 		sink.SelfProcessSeries.Is(processes.Series), m(sink.SelfProcessFolded, processes.Folded),
 		sink.SelfUsageSeries.Is(rows.Series), m(sink.SelfUsageFolded, rows.Folded),
-		m(sink.SelfEvents, events.Rows), m(sink.SelfEventsSuppressed, events.Suppressed), m(sink.SelfEventsFolded, events.Folded),
-		m(sink.SelfValuesCleaned, rows.Encoder.Cleaned+processes.Encoder.Cleaned+events.Encoder.Cleaned),
-		m(sink.SelfValuesClamped, rows.Encoder.Clamped+processes.Encoder.Clamped+events.Encoder.Clamped),
-		m(sink.SelfFieldsSkipped, rows.Encoder.SkippedFields+processes.Encoder.SkippedFields+events.Encoder.SkippedFields))
+		m(sink.SelfValuesCleaned, rows.Encoder.Cleaned+processes.Encoder.Cleaned),
+		m(sink.SelfValuesClamped, rows.Encoder.Clamped+processes.Encoder.Clamped),
+		m(sink.SelfFieldsSkipped, rows.Encoder.SkippedFields+processes.Encoder.SkippedFields))
 	u.seconds = 0
 }
 

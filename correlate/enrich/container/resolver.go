@@ -119,12 +119,11 @@ func (r *Resolver) Lookup(v2, v1 uint64) (c *correlate.Container, pending bool) 
 
 // Of returns the container that a group belongs to, as Lookup does; nil outside
 // containers.
-func (r *Resolver) Of(g *cgroup.Group) *correlate.Container {
+func (r *Resolver) Of(g *cgroup.Group) (c *correlate.Container, pending bool) {
 	if !g.InContainer() {
-		return nil
+		return nil, false
 	}
-	c, _ := r.name(&g.Identity)
-	return c
+	return r.name(&g.Identity)
 }
 
 // group returns the control group that says most of a process, and whether it is

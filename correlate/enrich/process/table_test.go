@@ -66,7 +66,7 @@ func TestExecEventTellsAll(t *testing.T) {
 	o.UID, o.CgroupV2 = 4_000_000, 5
 	p, pending := tab.Lookup(o, 2)
 	want := correlate.Process{
-		PID: 100, Start: 7 + 1000*sec, Name: "curl", Exe: "/usr/bin/curl", Cmdline: "curl --password [redacted]",
+		PID: 100, Start: 7 + 1000*sec, Booted: 7, Name: "curl", Exe: "/usr/bin/curl", Cmdline: "curl --password [redacted]",
 		User: "4000000", UID: 4_000_000, PPID: 1, Unit: "web.service",
 	}
 	if *p != want || pending {

@@ -260,6 +260,16 @@ func (t *Table) Each(tell func(*Group)) {
 	}
 }
 
+// Removed tells every group that was removed after since (unix ns) and is still known,
+// with the time; no longer back than Config.Grace.
+func (t *Table) Removed(since int64, tell func(g *Group, at int64)) {
+	for i := len(t.gone) - 1; i >= 0 && t.gone[i].time > since; i-- {
+		if e, ok := t.entries[t.gone[i].key]; ok && e.removed == t.gone[i].time {
+			tell(e.group, e.removed)
+		}
+	}
+}
+
 // Tick forgets what is gone for good, takes the result of a walk and asks for
 // one when something was missed. now is unix ns.
 func (t *Table) Tick(now int64) {
