@@ -21,7 +21,7 @@ const (
 	SocketMapPeerOverflow       = "peer_overflow"
 	SocketMapScratch            = "scratch"
 	SocketMapSkCtx              = "sk_ctx"
-	SocketMapSnapshotRound      = "snapshot_round"
+	SocketMapSnapshots          = "snapshots"
 	SocketMapStats              = "stats"
 	SocketMapUdpPeer            = "udp_peer"
 	SocketProgAttempt4          = "attempt4"
@@ -135,7 +135,7 @@ type SocketMapSpecs struct {
 	PeerOverflow  *ebpf.MapSpec `ebpf:"peer_overflow"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	SkCtx         *ebpf.MapSpec `ebpf:"sk_ctx"`
-	SnapshotRound *ebpf.MapSpec `ebpf:"snapshot_round"`
+	Snapshots     *ebpf.MapSpec `ebpf:"snapshots"`
 	Stats         *ebpf.MapSpec `ebpf:"stats"`
 	UdpPeer       *ebpf.MapSpec `ebpf:"udp_peer"`
 }
@@ -171,7 +171,7 @@ type SocketMaps struct {
 	PeerOverflow  *ebpf.Map `ebpf:"peer_overflow"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	SkCtx         *ebpf.Map `ebpf:"sk_ctx"`
-	SnapshotRound *ebpf.Map `ebpf:"snapshot_round"`
+	Snapshots     *ebpf.Map `ebpf:"snapshots"`
 	Stats         *ebpf.Map `ebpf:"stats"`
 	UdpPeer       *ebpf.Map `ebpf:"udp_peer"`
 }
@@ -183,7 +183,7 @@ func (m *SocketMaps) Close() error {
 		m.PeerOverflow,
 		m.Scratch,
 		m.SkCtx,
-		m.SnapshotRound,
+		m.Snapshots,
 		m.Stats,
 		m.UdpPeer,
 	)

@@ -187,6 +187,11 @@ func (s *Set) Attach() error {
 		}
 	}
 	s.markFallbacks()
+	if !s.AllSockets() {
+		if err := s.maps[objSocket]["snapshots"].Put(uint32(snapshotByFiles), uint32(1)); err != nil {
+			return fmt.Errorf("have connections told that wait to be accepted: %w", err)
+		}
+	}
 	return s.missingRequired()
 }
 

@@ -159,11 +159,17 @@ func (s *Set) Snapshot(h Handler) error {
 // their process has closed while the kernel still sends.
 func (s *Set) AllSockets() bool { return s.iters["snapshot_tcp"] != nil }
 
+// The settings of snapshots, see enum snapshot_setting.
+const (
+	snapshotRound = iota
+	snapshotByFiles
+)
+
 // SnapshotAll tells h of every open TCP socket, also of those that did nothing
 // since the last snapshot: for a census after Stats.LostClosed has risen.
 func (s *Set) SnapshotAll(h Handler) error {
 	s.round++
-	if err := s.maps[objSocket]["snapshot_round"].Put(uint32(0), s.round); err != nil {
+	if err := s.maps[objSocket]["snapshots"].Put(uint32(snapshotRound), s.round); err != nil {
 		return fmt.Errorf("begin a new round of snapshots: %w", err)
 	}
 	return s.Snapshot(h)

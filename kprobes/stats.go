@@ -12,7 +12,7 @@ import (
 // counts itself.
 type Stats struct {
 	LostClosed   uint64 // events ring full: ends of connections (their tail since the last snapshot)
-	LostListener uint64 // events ring full: a listener's beginning or end
+	LostListener uint64 // events ring full: a listener's beginning or end, or a connection that waits to be accepted
 	LostReleased uint64 // events ring full: ends of datagram sockets
 	LostProcess  uint64 // procev ring full: process events
 	LostCgroup   uint64 // procev ring full: cgroup events

@@ -79,7 +79,7 @@ func selfPathFields() []Field {
 		selfInt(SelfReused, Count, Delta, "flows: ports used again by another connection or socket"),
 		selfInt(SelfReuseMerged, Count, Delta, "flows: packets of those that were counted into the flow before: the ring was full, or sockets take turns"),
 		selfInt(SelfLostClosed, Count, Delta, "kernel: ends of connections lost, the ring was full"),
-		selfInt(SelfLostListener, Count, Delta, "kernel: begins or ends of listeners lost"),
+		selfInt(SelfLostListener, Count, Delta, "kernel: begins or ends of listeners lost, and of connections that wait to be accepted"),
 		selfInt(SelfLostReleased, Count, Delta, "kernel: ends of datagram sockets lost"),
 		selfInt(SelfLostProcess, Count, Delta, "kernel: process events lost"),
 		selfInt(SelfLostCgroup, Count, Delta, "kernel: cgroup events lost"),

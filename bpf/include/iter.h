@@ -16,15 +16,6 @@ struct {
 	__type(value, __u8);
 } listener_tgids SEC(".maps");
 
-/* The round of the snapshot: user space raises it to be told of every socket
- * again, also of those that did nothing, after it lost the end of some. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} snapshot_round SEC(".maps");
-
 static __always_inline bool unchanged(struct sk_ctx *c, struct tcp_sock *tp, __u8 state, __u32 round)
 {
 	return c->sig_round == round && c->sig_state == state && c->sig_acked == tp->bytes_acked &&
@@ -61,7 +52,7 @@ static __always_inline void snapshot(struct seq_file *seq, struct sock *sk, stru
 	state = sk->__sk_common.skc_state;
 	tp = bpf_skc_to_tcp_sock(sk);
 	r = bpf_map_lookup_elem(&scratch, &zero);
-	rounds = bpf_map_lookup_elem(&snapshot_round, &zero);
+	rounds = bpf_map_lookup_elem(&snapshots, &zero);
 	if (!tp || !r || !rounds || state == TCP_CLOSE || c->lock)
 		return;
 	round = *rounds;

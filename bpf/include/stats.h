@@ -7,7 +7,7 @@
 
 enum stat {
 	STAT_LOST_CLOSED,         /* ring buffer full: sock_rec at close */
-	STAT_LOST_LISTEN,         /* ring buffer full: listener records */
+	STAT_LOST_LISTEN,         /* ring buffer full: listener records, connections that wait to be accepted */
 	STAT_LOST_RELEASED,       /* ring buffer full: dgram_rec */
 	STAT_LOST_PROCESS,        /* ring buffer full: proc_rec */
 	STAT_LOST_CGROUP,         /* ring buffer full: cgroup_rec */

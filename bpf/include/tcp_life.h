@@ -70,13 +70,54 @@ static __always_inline void on_child(struct sock *sk)
 	c->owner.at = c->t_open;
 }
 
+/* How snapshots are taken, written by user space. */
+enum snapshot_setting {
+	/* raised to be told of every socket again, also of those that did nothing,
+	 * after the end of some was lost */
+	SNAPSHOT_ROUND,
+	/* they go by descriptors, in which nobody has what waits to be accepted */
+	SNAPSHOT_BY_FILES,
+	SNAPSHOT_SETTINGS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SNAPSHOT_SETTINGS);
+	__type(key, __u32);
+	__type(value, __u32);
+} snapshots SEC(".maps");
+
+/* softirq */
+static __always_inline void tell_unaccepted(struct sock *sk, struct sk_ctx *c)
+{
+	__u32 i = SNAPSHOT_BY_FILES, *by_files = bpf_map_lookup_elem(&snapshots, &i);
+	struct tcp_sock *tp;
+	struct sock_rec *r;
+
+	if (!by_files || !*by_files)
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return;
+	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
+	if (!r) {
+		stat_add(STAT_LOST_LISTEN, 1);
+		return;
+	}
+	fill_sock(r, REC_SOCK_SNAPSHOT, sk, tp, c, TCP_ESTABLISHED);
+	bpf_ringbuf_submit(r, wakeup_flag(&events, EVENTS_SIZE));
+}
+
 /* softirq */
 static __always_inline void on_established(struct sock *sk)
 {
 	struct sk_ctx *c = ctx_lookup(sk);
 
-	if (c && !c->t_est && c->t_syn)
+	if (c && !c->t_est && c->t_syn) {
 		c->t_est = bpf_ktime_get_boot_ns();
+		if (c->role == ROLE_SERVER)
+			tell_unaccepted(sk, c);
+	}
 }
 
 /* softirq */
