@@ -4,7 +4,9 @@
 /*
  * Payload: of each TCP connection the beginning of every turn, as its sockets send
  * and receive it, and of datagrams what looks like DNS or the beginning of QUIC. What follows in a
- * turn is counted, not copied; the next record says how much it was.
+ * turn is counted, not copied; the next record says how much it was. Of connections
+ * whose exchanges (a request and its answer) do not depend on each other, whole ones
+ * are only counted when there are too many of them.
  *
  * The hooks run in softirq: the socket is right, `current` is not.
  */
@@ -17,6 +19,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Octets copied of a turn (kprobes.Config.PayloadOctets). */
 volatile const __u32 turn_octets = 4096;
 
+/* Exchanges told in full per window and CPU (kprobes.Config.PayloadRate). */
+volatile const __u32 window_exchanges = 335;
+
 #define IPPROTO_HOPOPTS 0
 #define QUIC_MIN 1200 /* RFC 9000 section 14.1 */
 
@@ -25,9 +30,10 @@ struct l7_packet {
 	__u32 seq;
 	__u32 l3;       /* octets of the IP header */
 	__u8 proto;
+	bool ends; /* a FIN or RST */
 };
 
-/* 0 when the packet is TCP or UDP with payload. Headers are copied: not all of a
+/* 0 when the packet is TCP or UDP with payload, or ends a connection. Headers are copied: not all of a
  * packet need be linear. */
 static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
 {
@@ -71,12 +77,13 @@ static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
 		if (h[13] & 2)
 			p->seq++; /* the SYN is an octet, too: Fast Open */
 		head = p->l3 + (h[12] >> 4) * 4;
+		p->ends = h[13] & 5;
 	} else if (p->proto == IPPROTO_UDP) {
 		head = p->l3 + 8;
 	} else {
 		return 1;
 	}
-	if (total <= head)
+	if (total <= head && !p->ends)
 		return 1;
 	p->off = head;
 	p->len = total - head;
@@ -127,11 +134,12 @@ static __always_inline void l7_addresses(struct __sk_buff *skb, struct l7_rec *r
 /* What a turn's packet is told with, beside its payload. */
 struct l7_told {
 	__u64 now, prev_first, prev_last, prev_octets;
-	__u32 seq, prev_next, off, len, n;
-	bool out, turn;
+	__u32 seq, prev_next, off, len, n, skipped;
+	bool out, turn, skip;
+	__u8 flags; /* L7_PAUSE, L7_RESUME */
 };
 
-static __always_inline void l7_emit(struct __sk_buff *skb, struct bpf_sock *sk, const struct l7_packet *p,
+static __always_inline bool l7_emit(struct __sk_buff *skb, struct bpf_sock *sk, const struct l7_packet *p,
 				    const struct l7_told *t)
 {
 	struct l7_rec *r;
@@ -152,7 +160,7 @@ static __always_inline void l7_emit(struct __sk_buff *skb, struct bpf_sock *sk, 
 	if (!r) {
 		l7_count(L7_STAT_LOST, 1);
 		l7_count(L7_STAT_LOST_OCTETS, t->n);
-		return;
+		return false;
 	}
 	r->hdr.ts = t->now;
 	r->hdr.type = REC_PAYLOAD;
@@ -165,11 +173,13 @@ static __always_inline void l7_emit(struct __sk_buff *skb, struct bpf_sock *sk, 
 	r->seq = t->seq;
 	r->len = t->len;
 	r->proto = p->proto;
-	r->flags = (t->out ? L7_OUT : 0) | (t->turn ? L7_TURN : 0);
+	r->flags = (t->out ? L7_OUT : 0) | (t->turn ? L7_TURN : 0) | t->flags;
 	r->owner_start = 0;
 	r->owner_tgid = r->netns = 0;
 	r->role = ROLE_UNKNOWN;
 	r->pad[0] = r->pad[1] = r->pad[2] = 0;
+	r->skipped = t->skipped;
+	r->pad2 = 0;
 	c = ctx_lookup(sk);
 	if (c) {
 		r->owner_start = c->owner.start;
@@ -177,10 +187,16 @@ static __always_inline void l7_emit(struct __sk_buff *skb, struct bpf_sock *sk, 
 		r->netns = c->netns;
 		r->role = c->role;
 	}
-	l7_addresses(skb, r, p, t->out);
+	if (t->prev_octets) { /* a stream's addresses have been told */
+		r->lport = r->rport = 0;
+		__builtin_memset(r->laddr, 0, 32);
+	} else {
+		l7_addresses(skb, r, p, t->out);
+	}
 	l7_count(L7_STAT_RECORDS, 1);
 	l7_count(L7_STAT_COPIED, r->data_len);
 	bpf_ringbuf_submit(r, wakeup_flag(&payload, PAYLOAD_SIZE));
+	return true;
 }
 
 /* Takes from a segment what was seen before: what is sent again is not payload
@@ -215,8 +231,48 @@ static __always_inline __u32 l7_fresh(struct l7_sock *s, __u32 out, struct l7_to
 	return 0;
 }
 
+/* Whether there is time to tell of one more exchange in full. */
+static __always_inline bool l7_room(__u64 now)
+{
+	__u32 zero = 0;
+	struct l7_window *w = bpf_map_lookup_elem(&l7_windows, &zero);
+
+	if (!w)
+		return true;
+	if (w->number != now >> L7_WINDOW_SHIFT) {
+		w->number = now >> L7_WINDOW_SHIFT;
+		w->told = 0;
+	}
+	if (w->told >= window_exchanges)
+		return false;
+	w->told++;
+	return true;
+}
+
+/* At the beginning of a turn: whether it is skipped, told or not that skipping
+ * begins. Runs under the lock. */
+static __always_inline bool l7_skip(struct l7_sock *s, struct l7_told *t, bool room)
+{
+	bool request = s->want == L7_SAMPLE_IN + (t->out ? 1 : 0);
+
+	if (s->want < L7_SAMPLE_IN || (request && room)) {
+		if (s->skipping)
+			t->flags = L7_RESUME;
+		s->skipping = 0;
+		t->skipped = s->skipped;
+		s->skipped = 0;
+	} else if (request) {
+		if (!s->skipping)
+			t->flags = L7_PAUSE;
+		s->skipping = 1;
+		s->skipped++;
+		t->skip = true;
+	}
+	return s->skipping;
+}
+
 /* Whether user space is to hear of the segment: fills t. Runs under the lock. */
-static __always_inline bool l7_step(struct l7_sock *s, struct l7_told *t)
+static __always_inline bool l7_step(struct l7_sock *s, struct l7_told *t, bool room)
 {
 	const __u32 out = t->out ? 1 : 0;
 
@@ -232,9 +288,14 @@ static __always_inline bool l7_step(struct l7_sock *s, struct l7_told *t)
 		s->first = t->now;
 		s->octets = 0;
 		s->copied = 0;
+		l7_skip(s, t, room);
 	}
 	s->last = t->now;
 	s->octets += t->len;
+	if (s->skipping) {
+		t->len = 0; /* nothing of it is told, */
+		return t->flags; /* but for the end of the turn before */
+	}
 	if (s->want == L7_TURNS) {
 		t->n = 0;
 		return t->turn;
@@ -250,24 +311,48 @@ static __always_inline bool l7_step(struct l7_sock *s, struct l7_told *t)
 	return true;
 }
 
-static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *sk, const struct l7_packet *p, bool out)
+/* What could not be told is told with the next record. */
+static __always_inline void l7_untold(struct l7_sock *s, __u32 skipped)
+{
+	if (!skipped)
+		return;
+	bpf_spin_lock(&s->lock);
+	s->skipped += skipped;
+	bpf_spin_unlock(&s->lock);
+}
+
+/* What was skipped before the end of a connection. */
+static __always_inline void l7_tail(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_sock *s,
+				    const struct l7_packet *p, __u64 now)
+{
+	struct l7_told t = {.now = now, .flags = L7_RESUME, .prev_octets = 1};
+
+	bpf_spin_lock(&s->lock);
+	t.skipped = s->skipped;
+	s->skipped = 0;
+	bpf_spin_unlock(&s->lock);
+	if (t.skipped && !l7_emit(skb, sk, p, &t))
+		l7_untold(s, t.skipped);
+}
+
+static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_sock *s,
+				       const struct l7_packet *p, bool out)
 {
 	struct l7_told t = {.now = bpf_ktime_get_boot_ns(), .seq = p->seq, .off = p->off, .len = p->len, .out = out};
-	struct l7_sock *s = bpf_sk_storage_get(&l7_sock, sk, 0, 0);
-	bool tell, turn;
+	bool tell, turn, room = true;
 	__u64 cookie;
 	__u8 *want;
 
 	if (!s) {
+		if (!p->len)
+			return;
 		s = bpf_sk_storage_get(&l7_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!s) {
 			l7_count(L7_STAT_NO_STORAGE, 1);
 			return;
 		}
 	}
-	if (s->want == L7_OFF)
-		return;
-	turn = s->octets && s->dir != out;
+	turn = p->len && s->octets && s->dir != out;
 	if (turn) {
 		cookie = bpf_get_socket_cookie(skb);
 		want = bpf_map_lookup_elem(&l7_wants, &cookie);
@@ -275,12 +360,20 @@ static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *s
 			s->want = *want;
 		if (s->want == L7_OFF)
 			return;
+		if (s->want == L7_SAMPLE_IN + (out ? 1 : 0))
+			room = l7_room(t.now);
 	}
-	bpf_spin_lock(&s->lock);
-	tell = l7_step(s, &t);
-	bpf_spin_unlock(&s->lock);
-	if (tell)
-		l7_emit(skb, sk, p, &t);
+	if (p->len) {
+		bpf_spin_lock(&s->lock);
+		tell = l7_step(s, &t, room);
+		bpf_spin_unlock(&s->lock);
+		if (t.skip)
+			l7_count(L7_STAT_SKIPPED, 1);
+		if (tell && !l7_emit(skb, sk, p, &t))
+			l7_untold(s, t.skipped);
+	}
+	if (p->ends && s->skipped)
+		l7_tail(skb, sk, s, p, t.now);
 }
 
 /* RFC 1035 section 4.1.1: one question, nothing else in a query, few records in an
@@ -326,22 +419,29 @@ static __always_inline int l7_packet(struct __sk_buff *skb, bool out)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct l7_packet p = {};
-	int rc = l7_parse(skb, &p);
+	struct l7_sock *s = 0;
+	int rc;
 
+	if (!sk)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->state == TCP_LISTEN)
+		return 1;
+	if (sk->protocol == IPPROTO_TCP) {
+		s = bpf_sk_storage_get(&l7_sock, sk, 0, 0);
+		if (s && s->want == L7_OFF)
+			return 1; /* for good: nothing costs less */
+	}
+	rc = l7_parse(skb, &p);
 	if (rc) {
 		if (rc < 0)
 			l7_count(L7_STAT_UNPARSED, 1);
 		return 1;
 	}
-	if (!sk)
-		return 1;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return 1;
 	if (p.proto == IPPROTO_UDP)
 		l7_datagram(skb, sk, &p, out);
-	else if (sk->state != TCP_LISTEN)
-		l7_segment(skb, sk, &p, out);
+	else
+		l7_segment(skb, sk, s, &p, out);
 	return 1;
 }
 

@@ -19,6 +19,7 @@ const (
 	L7MapL7Sock          = "l7_sock"
 	L7MapL7Stats         = "l7_stats"
 	L7MapL7Wants         = "l7_wants"
+	L7MapL7Windows       = "l7_windows"
 	L7MapPayload         = "payload"
 	L7MapSkCtx           = "sk_ctx"
 	L7MapStats           = "stats"
@@ -26,6 +27,7 @@ const (
 	L7ProgPayloadIngress = "payload_ingress"
 	L7VarL7RecType       = "l7_rec_type"
 	L7VarTurnOctets      = "turn_octets"
+	L7VarWindowExchanges = "window_exchanges"
 )
 
 // LoadL7 returns the embedded CollectionSpec for L7.
@@ -78,20 +80,22 @@ type L7ProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type L7MapSpecs struct {
-	L7Sock  *ebpf.MapSpec `ebpf:"l7_sock"`
-	L7Stats *ebpf.MapSpec `ebpf:"l7_stats"`
-	L7Wants *ebpf.MapSpec `ebpf:"l7_wants"`
-	Payload *ebpf.MapSpec `ebpf:"payload"`
-	SkCtx   *ebpf.MapSpec `ebpf:"sk_ctx"`
-	Stats   *ebpf.MapSpec `ebpf:"stats"`
+	L7Sock    *ebpf.MapSpec `ebpf:"l7_sock"`
+	L7Stats   *ebpf.MapSpec `ebpf:"l7_stats"`
+	L7Wants   *ebpf.MapSpec `ebpf:"l7_wants"`
+	L7Windows *ebpf.MapSpec `ebpf:"l7_windows"`
+	Payload   *ebpf.MapSpec `ebpf:"payload"`
+	SkCtx     *ebpf.MapSpec `ebpf:"sk_ctx"`
+	Stats     *ebpf.MapSpec `ebpf:"stats"`
 }
 
 // L7VariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type L7VariableSpecs struct {
-	L7RecType  *ebpf.VariableSpec `ebpf:"l7_rec_type"`
-	TurnOctets *ebpf.VariableSpec `ebpf:"turn_octets"`
+	L7RecType       *ebpf.VariableSpec `ebpf:"l7_rec_type"`
+	TurnOctets      *ebpf.VariableSpec `ebpf:"turn_octets"`
+	WindowExchanges *ebpf.VariableSpec `ebpf:"window_exchanges"`
 }
 
 // L7Objects contains all objects after they have been loaded into the kernel.
@@ -114,12 +118,13 @@ func (o *L7Objects) Close() error {
 //
 // It can be passed to LoadL7Objects or ebpf.CollectionSpec.LoadAndAssign.
 type L7Maps struct {
-	L7Sock  *ebpf.Map `ebpf:"l7_sock"`
-	L7Stats *ebpf.Map `ebpf:"l7_stats"`
-	L7Wants *ebpf.Map `ebpf:"l7_wants"`
-	Payload *ebpf.Map `ebpf:"payload"`
-	SkCtx   *ebpf.Map `ebpf:"sk_ctx"`
-	Stats   *ebpf.Map `ebpf:"stats"`
+	L7Sock    *ebpf.Map `ebpf:"l7_sock"`
+	L7Stats   *ebpf.Map `ebpf:"l7_stats"`
+	L7Wants   *ebpf.Map `ebpf:"l7_wants"`
+	L7Windows *ebpf.Map `ebpf:"l7_windows"`
+	Payload   *ebpf.Map `ebpf:"payload"`
+	SkCtx     *ebpf.Map `ebpf:"sk_ctx"`
+	Stats     *ebpf.Map `ebpf:"stats"`
 }
 
 func (m *L7Maps) Close() error {
@@ -127,6 +132,7 @@ func (m *L7Maps) Close() error {
 		m.L7Sock,
 		m.L7Stats,
 		m.L7Wants,
+		m.L7Windows,
 		m.Payload,
 		m.SkCtx,
 		m.Stats,
@@ -137,8 +143,9 @@ func (m *L7Maps) Close() error {
 //
 // It can be passed to LoadL7Objects or ebpf.CollectionSpec.LoadAndAssign.
 type L7Variables struct {
-	L7RecType  *ebpf.Variable `ebpf:"l7_rec_type"`
-	TurnOctets *ebpf.Variable `ebpf:"turn_octets"`
+	L7RecType       *ebpf.Variable `ebpf:"l7_rec_type"`
+	TurnOctets      *ebpf.Variable `ebpf:"turn_octets"`
+	WindowExchanges *ebpf.Variable `ebpf:"window_exchanges"`
 }
 
 // L7Programs contains all programs after they have been loaded into the kernel.

@@ -26,12 +26,20 @@ type Config struct {
 	// PayloadNone: only when turns begin and end).
 	Payload       bool
 	PayloadOctets int
+	// PayloadRate is how many exchanges per second and CPU are told in full of sockets
+	// with PayloadSampleIn or Out (0: 5000).
+	PayloadRate int
 	// Log receives what could not be attached; nil discards.
 	Log *slog.Logger
 }
 
 // PayloadNone as Config.PayloadOctets copies nothing of TCP connections.
 const PayloadNone = -1
+
+const defaultPayloadRate = 5000
+
+// payloadWindows is how many windows of the kernel's budget a second has (L7_WINDOW_SHIFT).
+const payloadWindows = 1e9 / (1 << 26)
 
 // DefaultConfig returns the defaults spelled out.
 func DefaultConfig() Config { return Config{PeerIdle: time.Minute} }
@@ -44,6 +52,9 @@ func (c *Config) Validate() error {
 	if c.PayloadOctets < PayloadNone || c.PayloadOctets > maxPayloadOctets {
 		return fmt.Errorf("payload octets %d: want 0 to %d", c.PayloadOctets, maxPayloadOctets)
 	}
+	if c.PayloadRate < 0 {
+		return fmt.Errorf("payload rate %d is negative: use 0 for the default of %d", c.PayloadRate, defaultPayloadRate)
+	}
 	return nil
 }
 
@@ -53,6 +64,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PayloadOctets == 0 {
 		c.PayloadOctets = maxPayloadOctets
+	}
+	if c.PayloadRate == 0 {
+		c.PayloadRate = defaultPayloadRate
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -80,6 +80,11 @@ func (s *Set) loadMaps() error {
 				return fmt.Errorf("set how much payload is copied: %w", err)
 			}
 		}
+		if v := spec.Variables["window_exchanges"]; v != nil {
+			if err := v.Set(uint32(max(float64(s.cfg.PayloadRate)/payloadWindows, 1))); err != nil {
+				return fmt.Errorf("set how many exchanges are told: %w", err)
+			}
+		}
 		for name, ms := range spec.Maps {
 			if object(o) == objPayload && (name == "sk_ctx" || name == ".rodata") {
 				continue // the socket path's, which knows the owners; constants: each program's own

@@ -30,6 +30,12 @@ type PayloadEvent struct {
 	PrevFirst, PrevLast int64
 	PrevOctets          uint64
 	PrevNextSeq         uint32
+	// Skipped counts the exchanges, a request turn and what answered it, of which nothing
+	// was told since the event before, for want of time (PayloadSampleIn). Resumes says
+	// that this event is told again after such, and that the turn that it ends is one of
+	// them; Pauses that the turn that begins here is the first of them: Len is 0.
+	Skipped         uint32
+	Resumes, Pauses bool
 }
 
 // PayloadHandler is a Handler that wants payload, too.

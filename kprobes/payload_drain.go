@@ -21,6 +21,11 @@ const (
 	PayloadFull  PayloadWant = iota // the beginning of each turn, as it is for every socket at first
 	PayloadTurns                    // that there was a turn, and when: what is in it is opaque
 	PayloadOff                      // nothing
+	// As PayloadFull, but of whole exchanges as many as there is time for
+	// (Config.PayloadRate), the rest counted: the socket receives the requests, or sends
+	// them.
+	PayloadSampleIn
+	PayloadSampleOut
 )
 
 // PayloadStats counts what the payload programs did since Load. In the order of
@@ -32,13 +37,14 @@ type PayloadStats struct {
 	LostOctets uint64
 	NoStorage  uint64 // packets of sockets for which no storage could be had
 	Unparsed   uint64 // packets whose headers could not be read
+	Skipped    uint64 // exchanges that were only counted
 	WantErrors uint64 // SetPayload calls that failed
 }
 
-const payloadStats = 6
+const payloadStats = 7
 
 func (s *PayloadStats) kernel() [payloadStats]*uint64 {
-	return [payloadStats]*uint64{&s.Records, &s.Copied, &s.Lost, &s.LostOctets, &s.NoStorage, &s.Unparsed}
+	return [payloadStats]*uint64{&s.Records, &s.Copied, &s.Lost, &s.LostOctets, &s.NoStorage, &s.Unparsed, &s.Skipped}
 }
 
 func (s *Set) openPayload() error {
@@ -107,13 +113,16 @@ func (d *decoder) payload(b []byte, h Handler) bool {
 		e.PrevFirst, e.PrevLast = d.clock.unix(w.PrevFirst), d.clock.unix(w.PrevLast)
 		e.PrevOctets, e.PrevNextSeq = w.PrevOctets, w.PrevNext
 	}
+	e.Skipped, e.Pauses, e.Resumes = w.Skipped, w.Flags&payloadPause != 0, w.Flags&payloadResume != 0
 	p.Payload(e)
 	return true
 }
 
 const (
-	payloadOut  = 1
-	payloadTurn = 2
+	payloadOut    = 1
+	payloadTurn   = 2
+	payloadPause  = 4
+	payloadResume = 8
 )
 
 // SetPayload says how much of a TCP socket's payload is of interest from its next

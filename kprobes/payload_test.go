@@ -15,8 +15,12 @@ var payloadHooks = []string{"payload_egress", "payload_ingress"}
 
 // of returns what was told of the socket with these ports.
 func (r *recorder) payload(local, remote uint16) (out []PayloadEvent) {
+	cookie := uint64(0) // the ports stand in a stream's first record
 	for _, e := range r.loads {
 		if e.Key.SrcPort == local && e.Key.DstPort == remote {
+			cookie = e.Cookie
+		}
+		if e.Cookie == cookie {
 			out = append(out, e)
 		}
 	}
@@ -288,7 +292,72 @@ func TestPayloadStatsOrder(t *testing.T) {
 	for i, p := range st.kernel() {
 		*p = uint64(i + 1)
 	}
-	if fmt.Sprint(st) != fmt.Sprint(PayloadStats{1, 2, 3, 4, 5, 6, 0}) {
+	if fmt.Sprint(st) != fmt.Sprint(PayloadStats{1, 2, 3, 4, 5, 6, 7, 0}) {
 		t.Errorf("out of order: %+v", st)
+	}
+}
+
+// TestKernelPayloadSampled: where there are more exchanges than there is time for, whole
+// ones are skipped and counted; told and skipped are all of them, also at the end.
+func TestKernelPayloadSampled(t *testing.T) {
+	f := start(t, Config{Payload: true, PayloadRate: 1}) // one per window and CPU
+	f.need(payloadHooks...)
+	client, server := pipe(t, "tcp4", "127.0.0.1:0")
+	cp, sp := ports(client)
+	exchange := func() {
+		pass(t, client, server, []byte("question"))
+		pass(t, server, client, []byte("answer"))
+	}
+	exchange()
+	f.until("the first exchange", f.drain, func() bool { return len(f.payload(sp, cp)) == 2 })
+	for local, want := range map[uint16]PayloadWant{sp: PayloadSampleIn, cp: PayloadSampleOut} {
+		if err := f.set.SetPayload(f.payload(local, cp+sp-local)[0].Cookie, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const n = 2000
+	for range n {
+		exchange()
+	}
+	client.Close()
+	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+	for _, local := range []uint16{sp, cp} {
+		var asked, answered, skipped, pauses, resumes int
+		f.until("all exchanges", f.drain, func() bool {
+			asked, answered, skipped, pauses, resumes = 0, 0, 0, 0, 0
+			for _, e := range f.payload(local, cp+sp-local) {
+				switch string(e.Data) {
+				case "question":
+					asked++
+				case "answer":
+					answered++
+				case "":
+					if e.Pauses && (!e.Turn || e.PrevOctets != 6 || e.Len != 0) {
+						t.Fatalf("skipping begins with %+v", e)
+					}
+				default:
+					t.Fatalf("%q", e.Data)
+				}
+				skipped += int(e.Skipped)
+				if e.Pauses {
+					pauses++
+				}
+				if e.Resumes {
+					resumes++
+				}
+				if e.Resumes && e.Len > 0 && (string(e.Data) != "question" || e.PrevOctets != 6) {
+					t.Fatalf("skipping ends with %+v", e)
+				}
+			}
+			return asked+skipped == n+1
+		})
+		if answered != asked || skipped < n/2 || pauses == 0 || resumes != pauses {
+			t.Errorf("port %d: %d asked, %d answered, %d skipped, %d pauses, %d resumes", local, asked, answered, skipped, pauses, resumes)
+		}
+	}
+	if st := f.set.PayloadStats(); st.Skipped < n || st.Lost != 0 {
+		t.Errorf("%+v", st)
 	}
 }

@@ -60,11 +60,13 @@ func (t *peerTable) owner(w *wireDatagram) {
 
 // find returns the owner of a socket and whether the socket is gone.
 func (t *peerTable) find(cookie uint64) (o socketOwner, released bool) {
-	if o, ok := t.live[cookie]; ok {
-		_, closed := t.gone[cookie]
-		return o, closed
+	if o, ok := t.gone[cookie]; ok {
+		return o, true // and more than the iterator told, if it still met the socket
 	}
-	for _, m := range []map[uint64]socketOwner{t.gone, t.goneOld, t.before} {
+	if o, ok := t.live[cookie]; ok {
+		return o, false
+	}
+	for _, m := range []map[uint64]socketOwner{t.goneOld, t.before} {
 		// in before only: it closed, and its record was lost
 		if o, ok := m[cookie]; ok {
 			return o, true

@@ -112,6 +112,8 @@ type wirePayload struct {
 	DataLen                         uint16
 	Proto, Role, Flags              uint8
 	_                               [3]byte
+	Skipped                         uint32
+	_                               uint32
 }
 
 type wireTuple struct {

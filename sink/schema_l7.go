@@ -90,6 +90,8 @@ const (
 	SelfResponses       SelfInt = "responses"
 	SelfOwnEvents       SelfInt = "own_events"
 	SelfNarrowed        SelfInt = "narrowed"
+	SelfSampled         SelfInt = "requests_sampled"
+	SelfSkipped         SelfInt = "exchanges_skipped"
 	SelfGaps            SelfInt = "gaps"
 	SelfGapBytes        SelfInt = "gap_bytes"
 	SelfCopiedBytes     SelfInt = "copied_bytes"
@@ -129,6 +131,8 @@ func selfL7Fields() []Field {
 		selfInt(SelfUntimed, Count, Delta, "l7: durations in no distribution: too many of those at once"),
 		selfInt(SelfResponses, Count, Delta, "l7: turns of TCP that answer another, at both ends where both live here"),
 		selfInt(SelfOwnEvents, Count, Delta, "l7: of seen: of the probe's own sockets, left out"),
+		selfInt(SelfSampled, Count, Delta, "l7: requests that were only counted (l7_rate): each is in the rows as one like the last before it"),
+		selfInt(SelfSkipped, Count, Delta, "l7: requests that the kernel only counted"),
 		selfInt(SelfNarrowed, Count, Delta, "l7: sockets of which the kernel was asked to tell less"),
 		selfInt(SelfGaps, Count, Delta, "l7: places where payload was not copied or never came"),
 		selfInt(SelfGapBytes, Bytes, Delta, "l7: payload that was not copied or never came"),

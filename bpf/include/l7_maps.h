@@ -27,6 +27,22 @@ struct {
 	__type(value, __u8);
 } l7_wants SEC(".maps");
 
+/* Exchanges that were told in full lately, on this CPU. */
+struct l7_window {
+	__u64 number; /* of the window, see L7_WINDOW_SHIFT */
+	__u32 told;
+};
+
+/* 2^26 ns are 67 ms */
+#define L7_WINDOW_SHIFT 26
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct l7_window);
+} l7_windows SEC(".maps");
+
 /* The order is kprobes.PayloadStats's. */
 enum l7_stat {
 	L7_STAT_RECORDS,
@@ -35,6 +51,7 @@ enum l7_stat {
 	L7_STAT_LOST_OCTETS,
 	L7_STAT_NO_STORAGE,   /* packets */
 	L7_STAT_UNPARSED,     /* packets whose headers are not where they should be */
+	L7_STAT_SKIPPED,      /* exchanges */
 	L7_STAT_MAX,
 };
 

@@ -13,11 +13,17 @@ enum l7_want {
 	L7_FULL,  /* turns with their first octets */
 	L7_TURNS, /* turns only: what is in them is opaque */
 	L7_OFF,
+	/* as L7_FULL, but of whole exchanges as many as there is time for; the requests
+	 * are received, or sent */
+	L7_SAMPLE_IN,
+	L7_SAMPLE_OUT,
 };
 
 enum l7_flag {
 	L7_OUT = 1,
 	L7_TURN = 2,
+	L7_PAUSE = 4,  /* ends a turn; what begins here is skipped */
+	L7_RESUME = 8, /* skipped exchanges came before, which the turn it ends is part of */
 };
 
 /* Of each TCP socket that ever had payload. dir indexes: 0 received, 1 sent. */
@@ -30,6 +36,8 @@ struct l7_sock {
 	__u8 dir;          /* of this turn */
 	__u8 started[2];
 	__u8 want;         /* enum l7_want */
+	__u8 skipping;
+	__u32 skipped;     /* exchanges that user space was not told of */
 	__u64 first, last; /* of this turn: CLOCK_BOOTTIME, ns, and its octets */
 	__u64 octets;
 };
@@ -49,6 +57,8 @@ struct l7_rec {
 	__u8 role;  /* enum sock_role */
 	__u8 flags; /* enum l7_flag */
 	__u8 pad[3];
+	__u32 skipped; /* exchanges before this one, since the record before */
+	__u32 pad2;
 };
 
 /* Octets of data behind the record: the ring hands out constant sizes only. Powers
@@ -59,6 +69,6 @@ struct l7_rec {
 #define L7_MEDIUM 2048
 #define L7_LARGE 4096
 
-_Static_assert(sizeof(struct l7_rec) == 120, "l7_rec");
+_Static_assert(sizeof(struct l7_rec) == 128, "l7_rec");
 
 #endif

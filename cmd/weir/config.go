@@ -49,6 +49,7 @@ type Config struct {
 	Subnets     map[string]string `yaml:"subnets"`   // CIDR → display name
 	L7          string            `yaml:"l7"`        // on, turns or off
 	L7Octets    int               `yaml:"l7_octets"` // copied of a turn, at most
+	L7Rate      int               `yaml:"l7_rate"`   // requests per second and CPU told in full
 	Resources   string            `yaml:"resources"` // on or off
 	Names       NamesConfig       `yaml:"names"`
 	ShowSelf    bool              `yaml:"show_self"`
@@ -110,7 +111,7 @@ func defaultConfig() Config {
 		Host: host, Interval: 10 * time.Second, Packets: "auto", MaxFlows: 131072,
 		Journal: JournalConfig{Dir: defaultJournal, MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour},
 		Listen:  "127.0.0.1:8380", FlowLogRate: 1000, Rows: sink.DefaultConfig(), Join: correlate.DefaultConfig(),
-		Names: defaultNames(), L7: l7On, L7Octets: maxL7Octets, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
+		Names: defaultNames(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
 		LogLevel: "info", LogFormat: "text",
 	}
 }

@@ -21,9 +21,19 @@ const (
 // maxL7Octets is the most that the kernel copies of a turn.
 const maxL7Octets = 4096
 
+// defaultL7Rate is how many requests per second and CPU are told in full where there are
+// more (of protocols of which a request says nothing of the next), maxL7Rate the most.
+const (
+	defaultL7Rate = 5000
+	maxL7Rate     = 10_000_000
+)
+
 func (c *Config) validateL7() error {
 	if c.L7Octets < 1 || c.L7Octets > maxL7Octets {
 		return fmt.Errorf("l7_octets %d: must be 1 to %d", c.L7Octets, maxL7Octets)
+	}
+	if c.L7Rate < 1 || c.L7Rate > maxL7Rate {
+		return fmt.Errorf("l7_rate %d: must be 1 to %d requests per second and CPU", c.L7Rate, maxL7Rate)
 	}
 	return oneOf("l7", c.L7, l7On, l7Turns, l7Off)
 }
@@ -43,7 +53,7 @@ func newTracker(cfg *Config, selector requests.Selector) *requests.Tracker {
 
 // payloadConfig adds to c how much payload the kernel is to copy.
 func payloadConfig(c kprobes.Config, cfg *Config) kprobes.Config {
-	c.Payload, c.PayloadOctets = cfg.L7 != l7Off, cfg.L7Octets
+	c.Payload, c.PayloadOctets, c.PayloadRate = cfg.L7 != l7Off, cfg.L7Octets, cfg.L7Rate
 	if cfg.L7 == l7Turns {
 		c.PayloadOctets = kprobes.PayloadNone
 	}
@@ -57,6 +67,7 @@ type payloadSelector struct{ sockets socketPath }
 func (p payloadSelector) SetPayload(cookie uint64, w requests.Want) {
 	_ = p.sockets.SetPayload(cookie, [...]kprobes.PayloadWant{
 		requests.WantAll: kprobes.PayloadFull, requests.WantTurns: kprobes.PayloadTurns, requests.WantNothing: kprobes.PayloadOff,
+		requests.WantSome: kprobes.PayloadSampleIn, requests.WantSomeSent: kprobes.PayloadSampleOut,
 	}[w])
 }
 
@@ -75,6 +86,7 @@ func selfL7(s *sink.Self, at time.Time, t *requests.Tracker, k kprobes.PayloadSt
 		m(sink.SelfMessages, st.Requests), m(sink.SelfMessageErrors, st.Errors), m(sink.SelfUnanswered, st.Unanswered),
 		m(sink.SelfLostMessages, st.Lost), m(sink.SelfFolded, st.Folded), m(sink.SelfUntimed, st.Untimed),
 		m(sink.SelfResponses, st.Responses), m(sink.SelfNarrowed, st.Narrowed),
+		m(sink.SelfSampled, st.Sampled), m(sink.SelfSkipped, k.Skipped),
 		m(sink.SelfGaps, st.Gaps), m(sink.SelfGapBytes, st.GapOctets), m(sink.SelfParsedBytes, st.ParsedOctets),
 		m(sink.SelfUnparsedBytes, st.UnparsedOctets), m(sink.SelfReordered, st.Reordered), m(sink.SelfRepeated, st.Repeated),
 		m(sink.SelfNoRoom, st.NoRoom+st.Refused),

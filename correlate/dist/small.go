@@ -48,8 +48,11 @@ func (p *Pool) give(h *Histogram) {
 
 // Add counts one duration of v ns; negative durations count as 0. It returns false
 // when there is no room: every Histogram of p is lent.
-func (s *Small) Add(v int64, p *Pool) bool {
-	if s.h == nil && s.n < fewKept {
+func (s *Small) Add(v int64, p *Pool) bool { return s.AddN(v, 1, p) }
+
+// AddN counts n durations of v ns.
+func (s *Small) AddN(v int64, n uint32, p *Pool) bool {
+	if s.h == nil && n == 1 && s.n < fewKept {
 		s.few[s.n] = uint64(max(v, 0))
 		s.n++
 		return true
@@ -58,11 +61,11 @@ func (s *Small) Add(v int64, p *Pool) bool {
 		if s.h = p.take(); s.h == nil {
 			return false
 		}
-		for _, u := range s.few {
+		for _, u := range s.few[:s.n] {
 			s.h.addN(u, 1)
 		}
 	}
-	s.h.Add(v)
+	s.h.addN(uint64(max(v, 0)), n)
 	return true
 }
 

@@ -23,6 +23,9 @@ type Stats struct {
 	Folded uint64
 	// Untimed durations are not in a distribution: there were too many of those.
 	Untimed uint64
+	// Sampled requests are those that were only counted: each is taken for one like the
+	// last before it.
+	Sampled uint64
 	// Narrowed sockets have been asked for less payload.
 	Narrowed uint64
 }

@@ -50,6 +50,9 @@ type stream struct {
 	known    bool // the protocol was recognised
 	spoken   bool // the turn that goes on answers another one
 	asked    Want
+	steady   uint8  // messages in a row, each of which was alone and answered
+	recent   recent // the last message
+	waited   int64  // for the last answer, ns
 	last     int64  // activity, unix ns
 	claimed  uint32 // the last tick before which a record asked for it
 	flips    [2]flip

@@ -19,18 +19,10 @@ const Other = "other"
 // told takes a message of a stream's parser.
 func (t *Tracker) told(s *stream, m *l7.Message) {
 	tl := t.tally(s, m)
-	t.stats.Requests++
-	s.life.Requests++
-	tl.Requests++
+	t.count(s, tl, 1, m.Failed)
 	tl.RequestOctets += m.RequestOctets
 	tl.ResponseOctets += m.ResponseOctets
 	s.life.Protocol = m.Protocol
-	if m.Failed {
-		t.stats.Errors++
-		s.errors++
-		s.life.Errors++
-		tl.Errors++
-	}
 	switch m.Outcome {
 	case l7.Unanswered:
 		t.stats.Unanswered++
@@ -39,13 +31,16 @@ func (t *Tracker) told(s *stream, m *l7.Message) {
 		t.stats.Lost++
 		tl.Lost++
 	}
+	t.steady(s, m)
 	if m.Overlapped {
 		tl.Overlapped++
 	}
 	if m.Streaming {
 		tl.Streaming++
 	}
-	if ns, ok := m.ResponseTime(); ok {
+	ns, ok := m.ResponseTime()
+	s.recent = recent{m.Protocol, tl.Operation, tl.Status, m.Failed, ok, ns, m.RequestOctets, m.ResponseOctets}
+	if ok {
 		t.time(&tl.Response, ns)
 		if s.proto != flows.TCP {
 			f := s.answer()

@@ -56,5 +56,6 @@ func (p *toyParser) finish(o l7.Outcome) {
 // Opaque makes TLS of it: all that follows an answer is encrypted.
 func (p *toyParser) Opaque() bool { return p.m.Protocol == l7.TLS && p.m.ResponseFirst != 0 }
 
+func (p *toyParser) Idle() bool               { return !p.open }
 func (p *toyParser) Gap(l7.Dir, int64, int64) { p.finish(l7.Lost) }
 func (p *toyParser) End(int64)                { p.finish(l7.Unanswered) }

@@ -15,6 +15,10 @@ const (
 	WantAll   Want = iota // turns, and the first octets of each
 	WantTurns             // when turns begin and end
 	WantNothing
+	// WantSome is WantAll of whole exchanges as many as there is time for, the requests of
+	// which the socket receives; WantSomeSent of one that sends them.
+	WantSome
+	WantSomeSent
 )
 
 // Selector tells the kernel what is wanted of a socket. It is called from within
@@ -41,6 +45,7 @@ type Tracker struct {
 	closed        []uint64           // sockets, of which settled before the last Settle
 	settled       int
 	seg           l7.Segment
+	like          l7.Message // scratch of skipped
 	out           correlate.Requests
 	taken         []*stream // whose figures the last Take told
 	over          bool      // and forget them
@@ -96,7 +101,12 @@ func (t *Tracker) Payload(ev *kprobes.PayloadEvent) {
 	if id.peer.Proto != 0 {
 		t.meet(s, ev.Out)
 	}
-	t.hear(s, ev.PrevFirst)
+	if ev.Skipped > 0 || ev.Resumes {
+		t.skipped(s, ev)
+	}
+	if ev.Len > 0 || ev.Pauses {
+		t.hear(s, ev.PrevFirst)
+	}
 }
 
 // hear passes t.seg on to a stream; prevFirst is when the turn began that it ends.
@@ -104,7 +114,7 @@ func (t *Tracker) hear(s *stream, prevFirst int64) {
 	if s.proto == flows.TCP && t.seg.Turn && !s.id.plain {
 		t.turn(s, prevFirst)
 	}
-	if len(t.seg.Data) == 0 && (s.asked != WantAll || !s.open) {
+	if len(t.seg.Data) == 0 && (s.asked == WantTurns || s.asked == WantNothing || !s.open) {
 		return // turns are all that was wanted
 	}
 	if s.idled {
@@ -202,6 +212,7 @@ func (t *Tracker) turn(s *stream, prevFirst int64) {
 		t.stats.Responses++
 		asked.responses++
 		asked.responseSum += uint64(waited)
+		s.waited = waited
 		t.time(&asked.response, waited)
 		t.time(&asked.request, took)
 	}
@@ -226,7 +237,7 @@ func (t *Tracker) time(to *dist.Small, ns int64) {
 
 // narrow asks the kernel for less of a connection that will tell no more.
 func (t *Tracker) narrow(s *stream) {
-	if s.proto == flows.TCP && !s.id.plain && s.id.cookie != 0 && s.asked == WantAll {
+	if s.proto == flows.TCP && !s.id.plain && s.id.cookie != 0 && s.asked != WantTurns && s.asked != WantNothing {
 		s.asked = WantTurns
 		t.ask(s.id.cookie, WantTurns)
 	}
@@ -236,7 +247,7 @@ func (t *Tracker) ask(cookie uint64, w Want) {
 	if t.selector == nil {
 		return
 	}
-	if w != WantAll {
+	if w == WantTurns || w == WantNothing {
 		t.stats.Narrowed++
 	}
 	t.selector.SetPayload(cookie, w)

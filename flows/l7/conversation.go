@@ -46,6 +46,41 @@ type Sealable interface {
 	Opaque() bool
 }
 
+// Skippable is a Parser of a protocol in which one exchange of request and answer tells
+// nothing of the next: while it is Idle, with nothing begun and nothing open, whole
+// exchanges may be kept from it.
+type Skippable interface {
+	Idle() bool
+}
+
+// Skippable says whether whole exchanges may be kept from the conversation.
+func (c *Conversation) Skippable() bool {
+	_, ok := c.parser.(Skippable)
+	return ok && c.phase == following
+}
+
+// Skip says that whole exchanges passed of which nothing was told. The next octet of d,
+// which speaks next, has the sequence number seq, that of the other direction other.
+func (c *Conversation) Skip(d Dir, seq, other uint32, t int64) {
+	if c.phase == over {
+		return
+	}
+	for _, d := range [...]Dir{ToServer, ToClient} {
+		c.flush(d)
+	}
+	if p, ok := c.parser.(Skippable); c.phase != over && !(ok && p.Idle()) {
+		c.gap(d.Opposite(), -1, t)
+		c.gap(d, -1, t)
+	}
+	for _, x := range [...]struct {
+		d   Dir
+		seq uint32
+	}{{d, seq}, {d.Opposite(), other}} {
+		h := &c.half[x.d]
+		h.next, h.known, h.young, h.spoken, h.turn = x.seq, true, false, x.d != d, 0
+	}
+}
+
 // half is one direction, as the Segments name it.
 type half struct {
 	next   uint32 // sequence number of the next octet, valid iff known

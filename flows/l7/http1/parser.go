@@ -112,6 +112,13 @@ func (p *parser) Data(c *l7.Chunk) {
 	}
 }
 
+// Idle says that no message is open.
+func (p *parser) Idle() bool {
+	c, s := &p.stream[l7.ToServer], &p.stream[l7.ToClient]
+	return p.open.Len() == 0 && !p.full && c.state == startLine && s.state == startLine && c.first == 0 && s.first == 0 &&
+		!p.place.Lost(l7.ToServer) && !p.place.Lost(l7.ToClient)
+}
+
 // take takes some of b and returns how many octets.
 func (p *parser) take(d l7.Dir, s *stream, b []byte, t int64) int {
 	s.last = t

@@ -94,6 +94,12 @@ func (p *parser) Data(c *l7.Chunk) {
 	}
 }
 
+// Idle says that no command is open.
+func (p *parser) Idle() bool {
+	return p.open.Len() == 0 && !p.watching && p.stream[l7.ToServer].first == 0 && p.stream[l7.ToClient].first == 0 &&
+		!p.place.Lost(l7.ToServer) && !p.place.Lost(l7.ToClient)
+}
+
 // awaited is how many open requests will be answered for certain.
 func (p *parser) awaited() int {
 	n := p.open.Len()

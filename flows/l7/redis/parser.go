@@ -77,6 +77,12 @@ func (p *parser) Data(c *l7.Chunk) {
 	}
 }
 
+// Idle says that no command is open, nor anything that changes what answers follow.
+func (p *parser) Idle() bool {
+	return p.open.Len() == 0 && p.request.First == 0 && !p.answering && p.mode == on && !p.subscribed && !p.monitoring && !p.replica &&
+		!p.place.Lost(l7.ToServer) && !p.place.Lost(l7.ToClient)
+}
+
 // Gap says that n octets of a direction were not copied.
 func (p *parser) Gap(d l7.Dir, n int64, t int64) {
 	if n == 0 || p.replica {
