@@ -257,6 +257,7 @@ func (c *conn) repeats() uint64 {
 func wire(t *Traffic, s *flows.Counters) {
 	t.WireOctets = max(t.WireOctets, s.Octets)
 	t.WirePackets = max(t.WirePackets, s.Packets)
+	t.ZeroWindows = max(t.ZeroWindows, s.ZeroWindows)
 }
 
 // take returns what is new in total since the last take and marks it reported.
@@ -286,6 +287,7 @@ func takeTraffic(d, total, reported *Traffic) {
 	takeCount(&d.WireOctets, &total.WireOctets, &reported.WireOctets)
 	takeCount(&d.WirePackets, &total.WirePackets, &reported.WirePackets)
 	takeCount(&d.Retransmits, &total.Retransmits, &reported.Retransmits)
+	takeCount(&d.ZeroWindows, &total.ZeroWindows, &reported.ZeroWindows)
 }
 
 func takeCount[T uint32 | uint64](d, total, reported *T) {

@@ -157,6 +157,7 @@ type Traffic struct {
 	WireOctets  uint64
 	WirePackets uint64
 	Retransmits uint64 // TCP segments
+	ZeroWindows uint64 // of them that close their sender's window, as packets showed them
 }
 
 // FailCause says why a connection attempt failed.

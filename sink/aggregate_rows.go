@@ -95,6 +95,7 @@ func addTraffic(to *correlate.Traffic, t *correlate.Traffic) {
 	to.WireOctets += t.WireOctets
 	to.WirePackets += t.WirePackets
 	to.Retransmits += t.Retransmits
+	to.ZeroWindows += t.ZeroWindows
 }
 
 func (s *sums) add(r *correlate.Record) {
@@ -183,7 +184,7 @@ func (s *sums) idle() bool {
 // wrong says whether flow_error has something to say.
 func (s *sums) wrong() bool {
 	return s.failedTotal()+s.aborted+s.resetByClient+s.resetByServer+s.timeoutEstablished+s.synRetransmits+s.acceptQueueDrops+
-		s.outOfOrder+s.duplicates+s.requests.errors > 0
+		s.outOfOrder+s.duplicates+s.toServer.ZeroWindows+s.toClient.ZeroWindows+s.requests.errors > 0
 }
 
 func seconds(ns uint64) float64 { return float64(ns) / 1e9 }
@@ -264,6 +265,8 @@ func writeErrors(enc *lineproto.Encoder, s *sums) {
 	nonZero(enc, FieldAcceptQueueDrops, s.acceptQueueDrops)
 	nonZero(enc, FieldOutOfOrder, s.outOfOrder)
 	nonZero(enc, FieldDuplicates, s.duplicates)
+	nonZero(enc, FieldZeroWindowsClient, s.toServer.ZeroWindows)
+	nonZero(enc, FieldZeroWindowsServer, s.toClient.ZeroWindows)
 	nonZero(enc, FieldRequestErrors, s.requests.errors)
 }
 

@@ -99,6 +99,8 @@ const (
 	FieldAcceptQueueDrops   = "accept_queue_drops"
 	FieldOutOfOrder         = "out_of_order"
 	FieldDuplicates         = "duplicates"
+	FieldZeroWindowsClient  = "zero_windows_by_client"
+	FieldZeroWindowsServer  = "zero_windows_by_server"
 	FieldRequestErrors      = "request_errors"
 )
 
