@@ -118,6 +118,7 @@ type conn struct {
 	doneAt    int64
 	connected bool // Connect was reported
 	ambiguous bool
+	halfOpen  bool // its listener has told that the handshake was not completed
 	joined    JoinedBy
 	rivals    Rivals
 	ghost     bool        // of a connection forgotten, see ghosts
@@ -243,6 +244,19 @@ func (c *conn) measure(t *Measures) {
 	c.outcome(t)
 }
 
+// sentBy are the TCP flags of all that packets showed of one side.
+func (c *conn) sentBy(s side) flows.TCPFlags {
+	var f flows.TCPFlags
+	for i := range c.slots {
+		d := c.toServer(&c.slots[i])
+		if s == server {
+			d = d.Opposite()
+		}
+		f |= c.slots[i].total[d].Flags
+	}
+	return f
+}
+
 // repeats is how many octets the slots hold beyond what was reported of them:
 // those of the same packets under another tuple. It never falls.
 func (c *conn) repeats() uint64 {
@@ -278,8 +292,8 @@ func (m *Measures) take(reported *Measures) Measures {
 }
 
 // counts are the counts of m but those of Failed.
-func (m *Measures) counts() [10]*uint32 {
-	return [...]*uint32{&m.Opened, &m.Closed, &m.Aborted, &m.ResetByClient, &m.ResetByServer, &m.TimeoutEstablished, &m.SYNRetransmits, &m.AcceptQueueDrops, &m.OutOfOrder, &m.Duplicates}
+func (m *Measures) counts() [11]*uint32 {
+	return [...]*uint32{&m.Opened, &m.Closed, &m.Aborted, &m.ResetByClient, &m.ResetByServer, &m.TimeoutEstablished, &m.SYNRetransmits, &m.AcceptQueueDrops, &m.HandshakesIncomplete, &m.OutOfOrder, &m.Duplicates}
 }
 
 func takeTraffic(d, total, reported *Traffic) {

@@ -190,6 +190,9 @@ type Measures struct {
 	// AcceptQueueDrops counts the connections that a listener had no room for, in
 	// records of its own: of their clients nothing is known.
 	AcceptQueueDrops uint32
+	// HandshakesIncomplete counts the connections that a client began and never
+	// completed: of a listener, in records of its own, or as packets showed it.
+	HandshakesIncomplete uint32
 	// OutOfOrder counts TCP segments that came before their turn, at either end that
 	// lives here; Duplicates those that an end here sent and the other had already.
 	OutOfOrder, Duplicates uint32

@@ -20,12 +20,13 @@ type output struct {
 	// usage and events are filled and flushed apart from the others: by resources.
 	usage  *sink.Usage
 	events *sink.Events
+	drops  *sink.Drops
 }
 
 func newOutput(cfg sink.Config, self *sink.Self, q *queue) *output {
 	return &output{
 		edges: sink.NewAggregator(cfg), log: sink.NewFlowLog(cfg), self: self,
-		view: live.New(cfg.Host), queue: q, usage: sink.NewUsage(cfg), events: sink.NewEvents(cfg),
+		view: live.New(cfg.Host), queue: q, usage: sink.NewUsage(cfg), events: sink.NewEvents(cfg), drops: sink.NewDrops(cfg),
 	}
 }
 
@@ -41,6 +42,9 @@ func (o *output) flush(t time.Time, interval time.Duration, h live.Health) {
 		o.queue.put(b)
 	}
 	for _, b := range o.log.Flush(t) {
+		o.queue.put(b)
+	}
+	for _, b := range o.drops.Flush(t) {
 		o.queue.put(b)
 	}
 	for _, b := range o.self.Flush() {

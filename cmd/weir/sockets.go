@@ -11,6 +11,7 @@ type socketPath interface {
 	Snapshot(kprobes.Handler) error
 	SnapshotAll(kprobes.Handler) error
 	Peers(kprobes.Handler) error
+	Trouble(kprobes.TroubleHandler) error
 	Status() []kprobes.Status
 	Stats() kprobes.Stats
 	SetPayload(cookie uint64, want kprobes.PayloadWant) error
@@ -42,6 +43,7 @@ func (noSockets) Drain(kprobes.Handler) (int, error)           { return 0, nil }
 func (noSockets) Snapshot(kprobes.Handler) error               { return nil }
 func (noSockets) SnapshotAll(kprobes.Handler) error            { return nil }
 func (noSockets) Peers(kprobes.Handler) error                  { return nil }
+func (noSockets) Trouble(kprobes.TroubleHandler) error         { return nil }
 func (n noSockets) Status() []kprobes.Status                   { return n.status }
 func (noSockets) Stats() kprobes.Stats                         { return kprobes.Stats{} }
 func (noSockets) PayloadStats() kprobes.PayloadStats           { return kprobes.PayloadStats{} }
