@@ -114,7 +114,7 @@ func (u *Usage) find(e *correlate.Endpoint) *usageSeries {
 }
 
 func (u *Usage) create(n *endNames) *usageSeries {
-	x := &usageSeries{tags: u.rows.enc.AppendTags(nil, endTags(u.cfg.Host, n))}
+	x := &usageSeries{lastUse: u.now, tags: u.rows.enc.AppendTags(nil, endTags(u.cfg.Host, n))}
 	u.series[*n] = x
 	return x
 }
