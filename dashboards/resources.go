@@ -27,7 +27,9 @@ func resources(d *dashboard.DashboardBuilder, filter []string) {
 			over(m, filter, rate(usage.CPUSome, "cpu"), rate(usage.MemorySome, "memory"), rate(usage.IOSome, "io")))).
 		WithPanel(graph("Block I/O", "Read from and written to block devices.", "Bps",
 			over(m, filter, rate(usage.ReadOctets, "read"), rate(usage.WriteOctets, "written")))).
-		WithPanel(graph("Processes and threads", "At the end of each interval.", "short", lastSum(m, filter, f(usage.PIDs))))
+		WithPanel(graph("Processes and threads", "At the end of each interval.", "short", lastSum(m, filter, f(usage.PIDs)))).
+		WithPanel(stacked("Packets dropped by the kernel", "Lost on this host, by the kernel's reason: of its sockets, or in its network namespace.", "pps",
+			overBy(sink.MeasurementDrop, filter, perSecond(sink.FieldDroppedPackets, "dropped"), "$tag_"+sink.TagReason, sink.TagReason)).Span(24))
 }
 
 // logEnds chooses rows of event and flow_log by the name of either end.

@@ -27,6 +27,23 @@ const (
 	ReasonConntrackFull = "conntrack_full"
 )
 
+// Fields of weir_self, stage kernel.
+const (
+	SelfLostDrops      SelfInt = "lost_drops"
+	SelfLostHandshakes SelfInt = "lost_handshakes"
+	SelfDropSeries     SelfInt = "drop_series"
+	SelfDropsFolded    SelfInt = "drops_folded"
+)
+
+func selfDropFields() []Field {
+	return []Field{
+		selfInt(SelfLostDrops, Count, Delta, "kernel: dropped packets that are not in drop, because there were too many reasons and owners at once"),
+		selfInt(SelfLostHandshakes, Count, Delta, "kernel: SYN-ACKs sent again that were not followed, because there were too many"),
+		selfInt(SelfDropSeries, Count, Gauge, "kernel: series of drop held against the budget"),
+		selfInt(SelfDropsFolded, Count, Delta, "kernel: counts in a coarser series of drop than their own"),
+	}
+}
+
 func dropTags() []Tag {
 	var classes []string
 	for _, c := range kprobes.DropClasses() {

@@ -238,13 +238,14 @@ func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
 	full := st.NoStorage + st.PeerLostPackets + st.LostDrops + st.LostHandshakes
 	lost := ring + full + st.DecodeErrors + st.UnparsedPackets +
 		st.CloseWithoutContext + st.IterTruncated + st.PeersTruncated + st.ProgramMisses
-	j := c.join.Stats()
+	j, drops := c.join.Stats(), c.out.drops.Stats()
 	s.Stage(t, sink.StageKernel, m(sink.SelfSeen, j.Sockets+j.Peers), m(sink.SelfSockets, j.Sockets+j.Peers),
 		sink.SelfHooksAttached.Is(uint64(c.info.HooksAttached)), sink.SelfHooksMissing.Is(uint64(c.info.HooksMissing)),
 		m(sink.SelfLost, lost), m(sink.SelfLostRingFull, ring), m(sink.SelfLostMapFull, full),
 		m(sink.SelfLostDecode, st.DecodeErrors+st.UnparsedPackets),
 		m(sink.SelfLostClosed, st.LostClosed), m(sink.SelfLostListener, st.LostListener), m(sink.SelfLostReleased, st.LostReleased),
 		m(sink.SelfLostProcess, st.LostProcess), m(sink.SelfLostCgroup, st.LostCgroup), m(sink.SelfLostNAT, st.LostNAT), m(sink.SelfNATs, st.NATs),
+		m(sink.SelfLostDrops, st.LostDrops), m(sink.SelfLostHandshakes, st.LostHandshakes), sink.SelfDropSeries.Is(drops.Series), m(sink.SelfDropsFolded, drops.Folded),
 		m(sink.SelfNoStorage, st.NoStorage), m(sink.SelfNoContext, st.CloseWithoutContext),
 		m(sink.SelfOverflowPackets, st.OverflowPackets), m(sink.SelfOverflowBytes, st.OverflowBytes),
 		m(sink.SelfLostPackets, st.PeerLostPackets), m(sink.SelfLostBytes, st.PeerLostBytes),
