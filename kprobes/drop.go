@@ -119,9 +119,8 @@ type dropReason struct {
 type dropTable struct {
 	reasons map[uint32]dropReason
 	told    map[dropKey]dropTold // no more than the kernel's map holds
-	keys    []dropKey
-	values  []dropValue
-	event   DropEvent
+	batch[dropKey, dropValue]
+	event DropEvent
 }
 
 // nameReasons reads the kernel's names, and tells the programs which are quiet.
@@ -130,7 +129,7 @@ func (s *Set) nameReasons() error {
 	t.reasons, t.told = map[uint32]dropReason{}, map[dropKey]dropTold{}
 	spec, err := s.btf.Kernel()
 	if err != nil {
-		return fmt.Errorf("read the kernel's types: %w", err)
+		return nil // without types no program will load, and says so
 	}
 	var e *btf.Enum
 	if err := spec.TypeByName("skb_drop_reason", &e); err != nil {
@@ -182,14 +181,7 @@ func (s *Set) readDrops(h TroubleHandler) error {
 	if m == nil || s.programs["kfree_skb_rx"] == nil && s.programs["kfree_skb"] == nil {
 		return nil
 	}
-	if t.keys == nil {
-		t.keys, t.values = make([]dropKey, m.MaxEntries()), make([]dropValue, m.MaxEntries())
-	}
-	n, err := readAll(m, t.keys, t.values)
-	for i := range n {
-		t.tell(m, &t.keys[i], &t.values[i], h)
-	}
-	if err != nil {
+	if err := t.read(m, func(k *dropKey, v *dropValue) { t.tell(m, k, v, h) }); err != nil {
 		return fmt.Errorf("read dropped packets: %w", err)
 	}
 	return nil
@@ -218,19 +210,32 @@ func (t *dropTable) tell(m *ebpf.Map, k *dropKey, v *dropValue, h TroubleHandler
 	h.Drop(&t.event)
 }
 
-// readAll copies a map of at most len(keys) entries and returns how many there were. An
-// entry may show up twice while others come and go.
-func readAll[K, V any](m *ebpf.Map, keys []K, values []V) (n int, err error) {
+// batch reads the entries of a map that is seldom full, some at a time.
+type batch[K, V any] struct {
+	keys   []K
+	values []V
+}
+
+const batchEntries = 512
+
+// read calls f with each entry, which f may delete. One may show up twice while others
+// come and go.
+func (b *batch[K, V]) read(m *ebpf.Map, f func(*K, *V)) error {
+	if b.keys == nil {
+		b.keys, b.values = make([]K, batchEntries), make([]V, batchEntries)
+	}
 	var cursor ebpf.MapBatchCursor
-	for n < len(keys) {
-		got, err := m.BatchLookup(&cursor, keys[n:], values[n:], nil)
-		n += got
+	for range m.MaxEntries()/batchEntries + 2 {
+		n, err := m.BatchLookup(&cursor, b.keys, b.values, nil)
+		for i := range n {
+			f(&b.keys[i], &b.values[i])
+		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return n, nil // the end
+			return nil // the end
 		}
 		if err != nil {
-			return n, err
+			return err
 		}
 	}
-	return n, nil
+	return nil
 }

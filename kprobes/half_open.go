@@ -30,9 +30,8 @@ type halfOpen struct {
 }
 
 type halfOpenTable struct {
-	keys   []uint64
-	values []halfOpen
-	event  HalfOpenEvent
+	batch[uint64, halfOpen]
+	event HalfOpenEvent
 }
 
 // readHalfOpen tells h of the handshakes whose next SYN-ACK is overdue: the kernel
@@ -42,29 +41,24 @@ func (s *Set) readHalfOpen(h TroubleHandler) error {
 	if s.programs["tcp_retransmit_synack"] == nil {
 		return nil
 	}
-	if t.keys == nil {
-		t.keys, t.values = make([]uint64, m.MaxEntries()), make([]halfOpen, m.MaxEntries())
-	}
 	now, err := bootTime()
 	if err != nil {
 		return err
 	}
-	n, err := readAll(m, t.keys, t.values)
-	for i := range n {
-		v := &t.values[i]
+	err = t.read(m, func(cookie *uint64, v *halfOpen) {
 		if v.Until+halfOpenGrace > now {
-			continue
+			return
 		}
 		// In one step with the look for success, and not twice.
-		if err := m.Delete(t.keys[i]); errors.Is(err, ebpf.ErrKeyNotExist) {
-			continue
+		if err := m.Delete(cookie); errors.Is(err, ebpf.ErrKeyNotExist) {
+			return
 		}
 		t.event = HalfOpenEvent{
-			Time: s.dec.clock.unix(v.Last), Listener: v.Listener, Cookie: t.keys[i],
+			Time: s.dec.clock.unix(v.Last), Listener: v.Listener, Cookie: *cookie,
 			Key: flows.Key{Src: v.LocalAddr, Dst: v.RemoteAddr, SrcPort: v.LocalPort, DstPort: v.RemotePort, Proto: flows.TCP, NetNS: v.NetNS},
 		}
 		h.HalfOpen(&t.event)
-	}
+	})
 	if err != nil {
 		return fmt.Errorf("read open handshakes: %w", err)
 	}
