@@ -246,6 +246,7 @@ func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
 		m(sink.SelfLostClosed, st.LostClosed), m(sink.SelfLostListener, st.LostListener), m(sink.SelfLostReleased, st.LostReleased),
 		m(sink.SelfLostProcess, st.LostProcess), m(sink.SelfLostCgroup, st.LostCgroup), m(sink.SelfLostNAT, st.LostNAT), m(sink.SelfNATs, st.NATs),
 		m(sink.SelfLostDrops, st.LostDrops), m(sink.SelfLostHandshakes, st.LostHandshakes), sink.SelfDropSeries.Is(drops.Series), m(sink.SelfDropsFolded, drops.Folded),
+		m(sink.SelfRows, drops.Encoder.Rows), m(sink.SelfValuesCleaned, drops.Encoder.Cleaned),
 		m(sink.SelfNoStorage, st.NoStorage), m(sink.SelfNoContext, st.CloseWithoutContext),
 		m(sink.SelfOverflowPackets, st.OverflowPackets), m(sink.SelfOverflowBytes, st.OverflowBytes),
 		m(sink.SelfLostPackets, st.PeerLostPackets), m(sink.SelfLostBytes, st.PeerLostBytes),

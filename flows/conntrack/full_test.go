@@ -43,3 +43,26 @@ func TestFull(t *testing.T) {
 	write(statHead + strings.Repeat(statLine("00000001"), 300))
 	want("many CPUs", 299)
 }
+
+func FuzzSumDrops(f *testing.F) {
+	f.Add([]byte(statHead + statLine("0000000a") + statLine("00000001")))
+	f.Add([]byte("drop\nffffffffffffffff\n1\n"))
+	f.Fuzz(func(t *testing.T, table []byte) {
+		n, err := sumDrops(table)
+		if err != nil && n > 0 && !strings.Contains(string(table), "drop") {
+			t.Errorf("%d of a table without the column", n)
+		}
+	})
+}
+
+// What this machine's file says is understood, where there is one.
+func TestFullOfThisHost(t *testing.T) {
+	for _, path := range []string{"/proc/self/net/stat/nf_conntrack", "/proc/1/net/stat/nf_conntrack"} {
+		if _, err := os.Stat(path); err != nil {
+			t.Skip(err)
+		}
+		if f := NewFull(path); f.New() != 0 || !f.known {
+			t.Errorf("%s: %+v", path, f)
+		}
+	}
+}
