@@ -194,6 +194,8 @@ static __always_inline int account(struct __sk_buff *skb, struct flow_val *v, co
 	__sync_fetch_and_add(&d->packets, w->packets);
 	__sync_fetch_and_add(&d->octets, w->octets);
 	__sync_fetch_and_add(&d->payload, (__u64)p->payload);
+	if (p->zero_window)
+		__sync_fetch_and_add(&d->zero_windows, w->packets);
 	d->last_ns = w->now;
 	if (!d->cookie)
 		d->cookie = cookie(skb, p);
@@ -244,6 +246,7 @@ static __always_inline long create(struct __sk_buff *skb, const struct packet *p
 	d->packets = w->packets;
 	d->octets = w->octets;
 	d->payload = p->payload;
+	d->zero_windows = p->zero_window ? w->packets : 0;
 	d->last_ns = w->now;
 	d->owner = w->place;
 	d->cookie = cookie(skb, p);

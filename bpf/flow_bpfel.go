@@ -91,14 +91,15 @@ type FlowFlowVal struct {
 	Quick    uint8
 	Pad      [4]uint8
 	Dir      [2]struct {
-		_       structs.HostLayout
-		Packets uint64
-		Octets  uint64
-		Payload uint64
-		LastNs  uint64
-		Cookie  uint64
-		Owner   uint32
-		Flags   [12]uint8
+		_           structs.HostLayout
+		Packets     uint64
+		Octets      uint64
+		Payload     uint64
+		LastNs      uint64
+		Cookie      uint64
+		ZeroWindows uint64
+		Owner       uint32
+		Flags       [12]uint8
 	}
 }
 

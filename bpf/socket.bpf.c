@@ -16,6 +16,7 @@
 #include "peer.h"
 #include "iter.h"
 #include "attempt.h"
+#include "half_open.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -48,6 +49,8 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int oldstate, int newstate)
 		break;
 	case TCP_ESTABLISHED:
 		on_established(sk);
+		if (oldstate == TCP_SYN_RECV)
+			on_handshake(sk);
 		break;
 	case TCP_CLOSE:
 		on_close(sk, oldstate);
@@ -79,6 +82,13 @@ static __always_inline void note_io(struct sock *sk, enum io_hook hook)
 			c->flags |= F_HAS_PEER;
 	}
 	set_owner(c, task, HOW_IO, hook);
+}
+
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *req)
+{
+	on_synack_again(sk, req);
+	return 0;
 }
 
 SEC("tp_btf/tcp_rcv_space_adjust")

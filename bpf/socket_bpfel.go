@@ -16,42 +16,44 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SocketMapEvents             = "events"
-	SocketMapListenerTgids      = "listener_tgids"
-	SocketMapPeerOverflow       = "peer_overflow"
-	SocketMapScratch            = "scratch"
-	SocketMapSkCtx              = "sk_ctx"
-	SocketMapSnapshots          = "snapshots"
-	SocketMapStats              = "stats"
-	SocketMapUdpPeer            = "udp_peer"
-	SocketProgAttempt4          = "attempt4"
-	SocketProgAttempt6          = "attempt6"
-	SocketProgBootstrapSockets  = "bootstrap_sockets"
-	SocketProgConnect4          = "connect4"
-	SocketProgConnect6          = "connect6"
-	SocketProgDatagramFiles     = "datagram_files"
-	SocketProgDatagramOwners    = "datagram_owners"
-	SocketProgFindListeners     = "find_listeners"
-	SocketProgGetpeername4      = "getpeername4"
-	SocketProgGetpeername6      = "getpeername6"
-	SocketProgInetSkErrorReport = "inet_sk_error_report"
-	SocketProgInetSockSetState  = "inet_sock_set_state"
-	SocketProgPeerEgress        = "peer_egress"
-	SocketProgPeerEgressNat     = "peer_egress_nat"
-	SocketProgPeerIngress       = "peer_ingress"
-	SocketProgPostBind4         = "post_bind4"
-	SocketProgPostBind6         = "post_bind6"
-	SocketProgRecvmsg4          = "recvmsg4"
-	SocketProgRecvmsg6          = "recvmsg6"
-	SocketProgSendmsg4          = "sendmsg4"
-	SocketProgSendmsg6          = "sendmsg6"
-	SocketProgSnapshotFiles     = "snapshot_files"
-	SocketProgSnapshotTcp       = "snapshot_tcp"
-	SocketProgSockCreate        = "sock_create"
-	SocketProgSockRecvLength    = "sock_recv_length"
-	SocketProgSockRelease       = "sock_release"
-	SocketProgSockSendLength    = "sock_send_length"
-	SocketProgTcpRcvSpaceAdjust = "tcp_rcv_space_adjust"
+	SocketMapEvents               = "events"
+	SocketMapHalfOpen             = "half_open"
+	SocketMapListenerTgids        = "listener_tgids"
+	SocketMapPeerOverflow         = "peer_overflow"
+	SocketMapScratch              = "scratch"
+	SocketMapSkCtx                = "sk_ctx"
+	SocketMapSnapshots            = "snapshots"
+	SocketMapStats                = "stats"
+	SocketMapUdpPeer              = "udp_peer"
+	SocketProgAttempt4            = "attempt4"
+	SocketProgAttempt6            = "attempt6"
+	SocketProgBootstrapSockets    = "bootstrap_sockets"
+	SocketProgConnect4            = "connect4"
+	SocketProgConnect6            = "connect6"
+	SocketProgDatagramFiles       = "datagram_files"
+	SocketProgDatagramOwners      = "datagram_owners"
+	SocketProgFindListeners       = "find_listeners"
+	SocketProgGetpeername4        = "getpeername4"
+	SocketProgGetpeername6        = "getpeername6"
+	SocketProgInetSkErrorReport   = "inet_sk_error_report"
+	SocketProgInetSockSetState    = "inet_sock_set_state"
+	SocketProgPeerEgress          = "peer_egress"
+	SocketProgPeerEgressNat       = "peer_egress_nat"
+	SocketProgPeerIngress         = "peer_ingress"
+	SocketProgPostBind4           = "post_bind4"
+	SocketProgPostBind6           = "post_bind6"
+	SocketProgRecvmsg4            = "recvmsg4"
+	SocketProgRecvmsg6            = "recvmsg6"
+	SocketProgSendmsg4            = "sendmsg4"
+	SocketProgSendmsg6            = "sendmsg6"
+	SocketProgSnapshotFiles       = "snapshot_files"
+	SocketProgSnapshotTcp         = "snapshot_tcp"
+	SocketProgSockCreate          = "sock_create"
+	SocketProgSockRecvLength      = "sock_recv_length"
+	SocketProgSockRelease         = "sock_release"
+	SocketProgSockSendLength      = "sock_send_length"
+	SocketProgTcpRcvSpaceAdjust   = "tcp_rcv_space_adjust"
+	SocketProgTcpRetransmitSynack = "tcp_retransmit_synack"
 )
 
 // LoadSocket returns the embedded CollectionSpec for Socket.
@@ -96,34 +98,35 @@ type SocketSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SocketProgramSpecs struct {
-	Attempt4          *ebpf.ProgramSpec `ebpf:"attempt4"`
-	Attempt6          *ebpf.ProgramSpec `ebpf:"attempt6"`
-	BootstrapSockets  *ebpf.ProgramSpec `ebpf:"bootstrap_sockets"`
-	Connect4          *ebpf.ProgramSpec `ebpf:"connect4"`
-	Connect6          *ebpf.ProgramSpec `ebpf:"connect6"`
-	DatagramFiles     *ebpf.ProgramSpec `ebpf:"datagram_files"`
-	DatagramOwners    *ebpf.ProgramSpec `ebpf:"datagram_owners"`
-	FindListeners     *ebpf.ProgramSpec `ebpf:"find_listeners"`
-	Getpeername4      *ebpf.ProgramSpec `ebpf:"getpeername4"`
-	Getpeername6      *ebpf.ProgramSpec `ebpf:"getpeername6"`
-	InetSkErrorReport *ebpf.ProgramSpec `ebpf:"inet_sk_error_report"`
-	InetSockSetState  *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
-	PeerEgress        *ebpf.ProgramSpec `ebpf:"peer_egress"`
-	PeerEgressNat     *ebpf.ProgramSpec `ebpf:"peer_egress_nat"`
-	PeerIngress       *ebpf.ProgramSpec `ebpf:"peer_ingress"`
-	PostBind4         *ebpf.ProgramSpec `ebpf:"post_bind4"`
-	PostBind6         *ebpf.ProgramSpec `ebpf:"post_bind6"`
-	Recvmsg4          *ebpf.ProgramSpec `ebpf:"recvmsg4"`
-	Recvmsg6          *ebpf.ProgramSpec `ebpf:"recvmsg6"`
-	Sendmsg4          *ebpf.ProgramSpec `ebpf:"sendmsg4"`
-	Sendmsg6          *ebpf.ProgramSpec `ebpf:"sendmsg6"`
-	SnapshotFiles     *ebpf.ProgramSpec `ebpf:"snapshot_files"`
-	SnapshotTcp       *ebpf.ProgramSpec `ebpf:"snapshot_tcp"`
-	SockCreate        *ebpf.ProgramSpec `ebpf:"sock_create"`
-	SockRecvLength    *ebpf.ProgramSpec `ebpf:"sock_recv_length"`
-	SockRelease       *ebpf.ProgramSpec `ebpf:"sock_release"`
-	SockSendLength    *ebpf.ProgramSpec `ebpf:"sock_send_length"`
-	TcpRcvSpaceAdjust *ebpf.ProgramSpec `ebpf:"tcp_rcv_space_adjust"`
+	Attempt4            *ebpf.ProgramSpec `ebpf:"attempt4"`
+	Attempt6            *ebpf.ProgramSpec `ebpf:"attempt6"`
+	BootstrapSockets    *ebpf.ProgramSpec `ebpf:"bootstrap_sockets"`
+	Connect4            *ebpf.ProgramSpec `ebpf:"connect4"`
+	Connect6            *ebpf.ProgramSpec `ebpf:"connect6"`
+	DatagramFiles       *ebpf.ProgramSpec `ebpf:"datagram_files"`
+	DatagramOwners      *ebpf.ProgramSpec `ebpf:"datagram_owners"`
+	FindListeners       *ebpf.ProgramSpec `ebpf:"find_listeners"`
+	Getpeername4        *ebpf.ProgramSpec `ebpf:"getpeername4"`
+	Getpeername6        *ebpf.ProgramSpec `ebpf:"getpeername6"`
+	InetSkErrorReport   *ebpf.ProgramSpec `ebpf:"inet_sk_error_report"`
+	InetSockSetState    *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
+	PeerEgress          *ebpf.ProgramSpec `ebpf:"peer_egress"`
+	PeerEgressNat       *ebpf.ProgramSpec `ebpf:"peer_egress_nat"`
+	PeerIngress         *ebpf.ProgramSpec `ebpf:"peer_ingress"`
+	PostBind4           *ebpf.ProgramSpec `ebpf:"post_bind4"`
+	PostBind6           *ebpf.ProgramSpec `ebpf:"post_bind6"`
+	Recvmsg4            *ebpf.ProgramSpec `ebpf:"recvmsg4"`
+	Recvmsg6            *ebpf.ProgramSpec `ebpf:"recvmsg6"`
+	Sendmsg4            *ebpf.ProgramSpec `ebpf:"sendmsg4"`
+	Sendmsg6            *ebpf.ProgramSpec `ebpf:"sendmsg6"`
+	SnapshotFiles       *ebpf.ProgramSpec `ebpf:"snapshot_files"`
+	SnapshotTcp         *ebpf.ProgramSpec `ebpf:"snapshot_tcp"`
+	SockCreate          *ebpf.ProgramSpec `ebpf:"sock_create"`
+	SockRecvLength      *ebpf.ProgramSpec `ebpf:"sock_recv_length"`
+	SockRelease         *ebpf.ProgramSpec `ebpf:"sock_release"`
+	SockSendLength      *ebpf.ProgramSpec `ebpf:"sock_send_length"`
+	TcpRcvSpaceAdjust   *ebpf.ProgramSpec `ebpf:"tcp_rcv_space_adjust"`
+	TcpRetransmitSynack *ebpf.ProgramSpec `ebpf:"tcp_retransmit_synack"`
 }
 
 // SocketMapSpecs contains maps before they are loaded into the kernel.
@@ -131,6 +134,7 @@ type SocketProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type SocketMapSpecs struct {
 	Events        *ebpf.MapSpec `ebpf:"events"`
+	HalfOpen      *ebpf.MapSpec `ebpf:"half_open"`
 	ListenerTgids *ebpf.MapSpec `ebpf:"listener_tgids"`
 	PeerOverflow  *ebpf.MapSpec `ebpf:"peer_overflow"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
@@ -167,6 +171,7 @@ func (o *SocketObjects) Close() error {
 // It can be passed to LoadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SocketMaps struct {
 	Events        *ebpf.Map `ebpf:"events"`
+	HalfOpen      *ebpf.Map `ebpf:"half_open"`
 	ListenerTgids *ebpf.Map `ebpf:"listener_tgids"`
 	PeerOverflow  *ebpf.Map `ebpf:"peer_overflow"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
@@ -179,6 +184,7 @@ type SocketMaps struct {
 func (m *SocketMaps) Close() error {
 	return _SocketClose(
 		m.Events,
+		m.HalfOpen,
 		m.ListenerTgids,
 		m.PeerOverflow,
 		m.Scratch,
@@ -199,34 +205,35 @@ type SocketVariables struct {
 //
 // It can be passed to LoadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SocketPrograms struct {
-	Attempt4          *ebpf.Program `ebpf:"attempt4"`
-	Attempt6          *ebpf.Program `ebpf:"attempt6"`
-	BootstrapSockets  *ebpf.Program `ebpf:"bootstrap_sockets"`
-	Connect4          *ebpf.Program `ebpf:"connect4"`
-	Connect6          *ebpf.Program `ebpf:"connect6"`
-	DatagramFiles     *ebpf.Program `ebpf:"datagram_files"`
-	DatagramOwners    *ebpf.Program `ebpf:"datagram_owners"`
-	FindListeners     *ebpf.Program `ebpf:"find_listeners"`
-	Getpeername4      *ebpf.Program `ebpf:"getpeername4"`
-	Getpeername6      *ebpf.Program `ebpf:"getpeername6"`
-	InetSkErrorReport *ebpf.Program `ebpf:"inet_sk_error_report"`
-	InetSockSetState  *ebpf.Program `ebpf:"inet_sock_set_state"`
-	PeerEgress        *ebpf.Program `ebpf:"peer_egress"`
-	PeerEgressNat     *ebpf.Program `ebpf:"peer_egress_nat"`
-	PeerIngress       *ebpf.Program `ebpf:"peer_ingress"`
-	PostBind4         *ebpf.Program `ebpf:"post_bind4"`
-	PostBind6         *ebpf.Program `ebpf:"post_bind6"`
-	Recvmsg4          *ebpf.Program `ebpf:"recvmsg4"`
-	Recvmsg6          *ebpf.Program `ebpf:"recvmsg6"`
-	Sendmsg4          *ebpf.Program `ebpf:"sendmsg4"`
-	Sendmsg6          *ebpf.Program `ebpf:"sendmsg6"`
-	SnapshotFiles     *ebpf.Program `ebpf:"snapshot_files"`
-	SnapshotTcp       *ebpf.Program `ebpf:"snapshot_tcp"`
-	SockCreate        *ebpf.Program `ebpf:"sock_create"`
-	SockRecvLength    *ebpf.Program `ebpf:"sock_recv_length"`
-	SockRelease       *ebpf.Program `ebpf:"sock_release"`
-	SockSendLength    *ebpf.Program `ebpf:"sock_send_length"`
-	TcpRcvSpaceAdjust *ebpf.Program `ebpf:"tcp_rcv_space_adjust"`
+	Attempt4            *ebpf.Program `ebpf:"attempt4"`
+	Attempt6            *ebpf.Program `ebpf:"attempt6"`
+	BootstrapSockets    *ebpf.Program `ebpf:"bootstrap_sockets"`
+	Connect4            *ebpf.Program `ebpf:"connect4"`
+	Connect6            *ebpf.Program `ebpf:"connect6"`
+	DatagramFiles       *ebpf.Program `ebpf:"datagram_files"`
+	DatagramOwners      *ebpf.Program `ebpf:"datagram_owners"`
+	FindListeners       *ebpf.Program `ebpf:"find_listeners"`
+	Getpeername4        *ebpf.Program `ebpf:"getpeername4"`
+	Getpeername6        *ebpf.Program `ebpf:"getpeername6"`
+	InetSkErrorReport   *ebpf.Program `ebpf:"inet_sk_error_report"`
+	InetSockSetState    *ebpf.Program `ebpf:"inet_sock_set_state"`
+	PeerEgress          *ebpf.Program `ebpf:"peer_egress"`
+	PeerEgressNat       *ebpf.Program `ebpf:"peer_egress_nat"`
+	PeerIngress         *ebpf.Program `ebpf:"peer_ingress"`
+	PostBind4           *ebpf.Program `ebpf:"post_bind4"`
+	PostBind6           *ebpf.Program `ebpf:"post_bind6"`
+	Recvmsg4            *ebpf.Program `ebpf:"recvmsg4"`
+	Recvmsg6            *ebpf.Program `ebpf:"recvmsg6"`
+	Sendmsg4            *ebpf.Program `ebpf:"sendmsg4"`
+	Sendmsg6            *ebpf.Program `ebpf:"sendmsg6"`
+	SnapshotFiles       *ebpf.Program `ebpf:"snapshot_files"`
+	SnapshotTcp         *ebpf.Program `ebpf:"snapshot_tcp"`
+	SockCreate          *ebpf.Program `ebpf:"sock_create"`
+	SockRecvLength      *ebpf.Program `ebpf:"sock_recv_length"`
+	SockRelease         *ebpf.Program `ebpf:"sock_release"`
+	SockSendLength      *ebpf.Program `ebpf:"sock_send_length"`
+	TcpRcvSpaceAdjust   *ebpf.Program `ebpf:"tcp_rcv_space_adjust"`
+	TcpRetransmitSynack *ebpf.Program `ebpf:"tcp_retransmit_synack"`
 }
 
 func (p *SocketPrograms) Close() error {
@@ -259,6 +266,7 @@ func (p *SocketPrograms) Close() error {
 		p.SockRelease,
 		p.SockSendLength,
 		p.TcpRcvSpaceAdjust,
+		p.TcpRetransmitSynack,
 	)
 }
 

@@ -118,6 +118,7 @@ type conn struct {
 	doneAt    int64
 	connected bool // Connect was reported
 	ambiguous bool
+	halfOpen  bool // its listener has told that the handshake was not completed
 	joined    JoinedBy
 	rivals    Rivals
 	ghost     bool        // of a connection forgotten, see ghosts
@@ -243,6 +244,19 @@ func (c *conn) measure(t *Measures) {
 	c.outcome(t)
 }
 
+// sentBy are the TCP flags of all that packets showed of one side.
+func (c *conn) sentBy(s side) flows.TCPFlags {
+	var f flows.TCPFlags
+	for i := range c.slots {
+		d := c.toServer(&c.slots[i])
+		if s == server {
+			d = d.Opposite()
+		}
+		f |= c.slots[i].total[d].Flags
+	}
+	return f
+}
+
 // repeats is how many octets the slots hold beyond what was reported of them:
 // those of the same packets under another tuple. It never falls.
 func (c *conn) repeats() uint64 {
@@ -257,6 +271,7 @@ func (c *conn) repeats() uint64 {
 func wire(t *Traffic, s *flows.Counters) {
 	t.WireOctets = max(t.WireOctets, s.Octets)
 	t.WirePackets = max(t.WirePackets, s.Packets)
+	t.ZeroWindows = max(t.ZeroWindows, s.ZeroWindows)
 }
 
 // take returns what is new in total since the last take and marks it reported.
@@ -277,8 +292,8 @@ func (m *Measures) take(reported *Measures) Measures {
 }
 
 // counts are the counts of m but those of Failed.
-func (m *Measures) counts() [10]*uint32 {
-	return [...]*uint32{&m.Opened, &m.Closed, &m.Aborted, &m.ResetByClient, &m.ResetByServer, &m.TimeoutEstablished, &m.SYNRetransmits, &m.AcceptQueueDrops, &m.OutOfOrder, &m.Duplicates}
+func (m *Measures) counts() [11]*uint32 {
+	return [...]*uint32{&m.Opened, &m.Closed, &m.Aborted, &m.ResetByClient, &m.ResetByServer, &m.TimeoutEstablished, &m.SYNRetransmits, &m.AcceptQueueDrops, &m.HandshakesIncomplete, &m.OutOfOrder, &m.Duplicates}
 }
 
 func takeTraffic(d, total, reported *Traffic) {
@@ -286,6 +301,7 @@ func takeTraffic(d, total, reported *Traffic) {
 	takeCount(&d.WireOctets, &total.WireOctets, &reported.WireOctets)
 	takeCount(&d.WirePackets, &total.WirePackets, &reported.WirePackets)
 	takeCount(&d.Retransmits, &total.Retransmits, &reported.Retransmits)
+	takeCount(&d.ZeroWindows, &total.ZeroWindows, &reported.ZeroWindows)
 }
 
 func takeCount[T uint32 | uint64](d, total, reported *T) {

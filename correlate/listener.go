@@ -3,6 +3,7 @@ package correlate
 import (
 	"time"
 
+	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/kprobes"
 )
 
@@ -17,21 +18,16 @@ type listening struct {
 	drops, told uint32
 	queue       Queue
 	closed      bool
+	incomplete  uint32 // handshakes, to be told
+	known       bool   // its socket has told of itself
 }
 
 // listensTo takes the state of a listener. What it had dropped before it was known is
 // nobody's.
 func (j *Joiner) listensTo(ev *kprobes.SocketEvent) {
-	l := j.listeners[ev.Cookie]
-	if l == nil {
-		if len(j.listeners) >= maxListeners {
-			clear(j.listeners) // the ends of some were lost; the others are told again when they change
-		}
-		l = &listening{drops: ev.Drops, told: ev.Drops}
-		if j.listeners == nil {
-			j.listeners = map[uint64]*listening{}
-		}
-		j.listeners[ev.Cookie] = l
+	l := j.listener(ev.Cookie)
+	if !l.known {
+		l.known, l.drops, l.told = true, ev.Drops, ev.Drops
 	}
 	l.end = end{cookie: ev.Cookie, key: ev.Key, role: ev.Role, owner: j.hold(l.end.owner, &ev.Owner), opener: j.hold(l.end.opener, &ev.Opener), self: ev.Self}
 	l.drops, l.queue = ev.Drops, Queue{Waiting: ev.Waiting, Backlog: ev.Backlog}
@@ -44,24 +40,63 @@ func (j *Joiner) listenedTo(cookie uint64) {
 	}
 }
 
-// tellListeners emits a Record for each listener that dropped connections: of a
+// listener finds or makes the listener of a cookie.
+func (j *Joiner) listener(cookie uint64) *listening {
+	l := j.listeners[cookie]
+	if l == nil {
+		if len(j.listeners) >= maxListeners {
+			clear(j.listeners) // the ends of some were lost; the others are told again when they change
+		}
+		l = &listening{}
+		if j.listeners == nil {
+			j.listeners = map[uint64]*listening{}
+		}
+		j.listeners[cookie] = l
+	}
+	return l
+}
+
+// HalfOpen takes a handshake that a listener's kernel gave up. The listener tells it,
+// whose owner is known, unless the packets of it were told already.
+func (j *Joiner) HalfOpen(ev *kprobes.HalfOpenEvent) {
+	for r := j.tuples[indexKey(ev.Key)]; r != nil; r = r.next {
+		c := r.c
+		if c.hasEnd() || !c.unanswered() || c.start > ev.Time {
+			continue
+		}
+		if c.reported.HandshakesIncomplete > 0 {
+			return
+		}
+		c.halfOpen = true
+	}
+	l := j.listener(ev.Listener)
+	if !l.known { // older than the probe, and nobody was found who has it
+		own := ev.Key
+		own.Dst, own.DstPort = flows.Addr{}, 0
+		l.end = end{cookie: ev.Listener, key: own, role: kprobes.RoleListener, owner: j.hold(nil, &kprobes.Owner{}), opener: j.hold(nil, &kprobes.Owner{})}
+	}
+	l.incomplete++
+}
+
+// tellListeners emits a Record for each listener that lost connections: of a
 // client that nobody knows, with nothing in it but that.
 func (j *Joiner) tellListeners(now time.Time, emit func(*Record)) {
 	t := now.UnixNano()
 	for cookie, l := range j.listeners {
-		if l.closed {
+		if l.closed || !l.known {
 			delete(j.listeners, cookie)
 		}
-		n := l.drops - l.told
-		if n == 0 {
+		n, half := l.drops-l.told, l.incomplete
+		if n+half == 0 {
 			continue
 		}
-		l.told = l.drops
+		l.told, l.incomplete = l.drops, 0
 		l.c = conn{key: l.end.key.Reverse(), start: t, last: t}
 		l.c.ends[server] = &l.end
 		r := &j.record
 		*r = Record{Proto: l.c.key.Proto, Start: t, End: t}
-		r.Delta.AcceptQueueDrops, r.Total.AcceptQueueDrops = n, n
+		r.Delta.AcceptQueueDrops, r.Delta.HandshakesIncomplete = n, half
+		r.Total = r.Delta
 		j.fillEnds(&l.c, r, t)
 		r.Client = Endpoint{Kind: KindUnknown}
 		r.Server.Listened, r.Reporter, r.Attribution = true, ReporterServer, r.Server.Match.Confidence

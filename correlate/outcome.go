@@ -108,6 +108,10 @@ func (c *conn) outcomeOfPackets(t *Measures) {
 	switch {
 	case c.flags&flows.SYNOnly == 0:
 		// begun before we looked
+	case c.unanswered():
+		if c.incomplete() && !c.halfOpen {
+			t.HandshakesIncomplete = 1
+		}
 	case c.flags&flows.SYNACK != 0:
 		t.Opened = 1
 		if c.flowEnded {
@@ -118,6 +122,17 @@ func (c *conn) outcomeOfPackets(t *Measures) {
 	case c.flowEnded:
 		t.Failed[FailTimeout] = 1
 	}
+}
+
+// unanswered says whether packets show a SYN-ACK that the client has not answered by
+// an ACK: its kernel knows of no connection, or what was sent to it was lost.
+func (c *conn) unanswered() bool {
+	return !c.toSelf() && c.flags&flows.SYNOnly != 0 && c.flags&flows.SYNACK != 0 && c.sentBy(client)&flows.ACK == 0
+}
+
+// incomplete says whether such a handshake is over.
+func (c *conn) incomplete() bool {
+	return c.flowEnded || c.halfOpen || c.flags&flows.RST != 0
 }
 
 // ended says whether nothing more is expected of the connection.
@@ -234,6 +249,8 @@ func (c *conn) packetCloseCause() CloseCause {
 		return CloseNone
 	case c.key.Proto != flows.TCP && c.refused():
 		return CloseRefused
+	case c.key.Proto == flows.TCP && c.unanswered():
+		return CloseHandshakeIncomplete
 	case c.key.Proto != flows.TCP || c.reason == flows.EndIdle:
 		return CloseIdle
 	case c.flags&flows.SYNOnly != 0 && c.flags&flows.SYNACK == 0 && c.flags&flows.RST != 0:

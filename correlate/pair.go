@@ -199,6 +199,7 @@ func addMeasures(a, b *Measures) {
 		p[0].WireOctets = max(p[0].WireOctets, p[1].WireOctets)
 		p[0].WirePackets = max(p[0].WirePackets, p[1].WirePackets)
 		p[0].Retransmits = max(p[0].Retransmits, p[1].Retransmits)
+		p[0].ZeroWindows = max(p[0].ZeroWindows, p[1].ZeroWindows)
 	}
 	to, of := a.counts(), b.counts()
 	for i := range to {

@@ -158,6 +158,7 @@ type Traffic struct {
 	WireOctets  uint64
 	WirePackets uint64
 	Retransmits uint64 // TCP segments
+	ZeroWindows uint64 // of them that close their sender's window, as packets showed them
 }
 
 // FailCause says why a connection attempt failed.
@@ -190,6 +191,9 @@ type Measures struct {
 	// AcceptQueueDrops counts the connections that a listener had no room for, in
 	// records of its own: of their clients nothing is known.
 	AcceptQueueDrops uint32
+	// HandshakesIncomplete counts the connections that a client began and never
+	// completed: of a listener, in records of its own, or as packets showed it.
+	HandshakesIncomplete uint32
 	// OutOfOrder counts TCP segments that came before their turn, at either end that
 	// lives here; Duplicates those that an end here sent and the other had already.
 	OutOfOrder, Duplicates uint32

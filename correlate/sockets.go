@@ -45,7 +45,7 @@ func (j *Joiner) OpenSockets(tell func(o *kprobes.Owner, s Sockets)) {
 	}
 	j.holding = j.holding[:0]
 	for _, l := range j.listeners {
-		if !l.closed {
+		if !l.closed && l.known {
 			tell(&l.end.owner.Owner, Sockets{Listeners: 1, Queue: l.queue})
 		}
 	}

@@ -31,7 +31,9 @@ func resources(d *dashboard.DashboardBuilder, filter []string) {
 		WithPanel(graph("Sockets", "TCP sockets that are connected or connecting, and listening ones.", "short",
 			lastSum(m, filter, f(usage.Sockets)), lastSum(m, filter, f(usage.Listeners)))).
 		WithPanel(graph("Accept queue", "Connections that wait to be accepted at the end of each interval, and how many may: past that SYNs are dropped.", "short",
-			lastSum(m, filter, f(usage.Waiting)), lastSum(m, filter, f(usage.Backlog))))
+			lastSum(m, filter, f(usage.Waiting)), lastSum(m, filter, f(usage.Backlog)))).
+		WithPanel(stacked("Packets dropped by the kernel", "Lost on this host, by the kernel's reason: of its sockets, or in its network namespace.", "pps",
+			overBy(sink.MeasurementDrop, filter, perSecond(sink.FieldDroppedPackets, "dropped"), "$tag_"+sink.TagReason, sink.TagReason)).Span(24))
 	processes(d, filter)
 }
 

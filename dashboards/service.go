@@ -79,9 +79,10 @@ func timeSplit(d *dashboard.DashboardBuilder) {
 			over(sink.MeasurementFlowLatency, served,
 				part(sink.Resolve, "name"), part(sink.Connect, "handshake"), part(sink.Accept, "accept queue")))).
 		WithPanel(roundTrip(query{}, served)).
-		WithPanel(graph("Trouble on the way", "Segments sent again, out of order, double; connections that the accept queue had no room for. Per point of the graph.", "short",
+		WithPanel(graph("Trouble on the way", "Segments sent again, out of order, double; segments that say that an end takes no more; connections that the accept queue had no room for, or that clients did not complete. Per point of the graph.", "short",
 			over(sink.MeasurementFlow, served, as(total(sink.FieldRetransmitsToServer, sink.FieldRetransmitsToClient), "retransmits")),
-			over(sink.MeasurementFlowError, served, sum(sink.FieldOutOfOrder), sum(sink.FieldDuplicates), sum(sink.FieldAcceptQueueDrops)))).
+			over(sink.MeasurementFlowError, served, sum(sink.FieldOutOfOrder), sum(sink.FieldDuplicates), sum(sink.FieldZeroWindowsClient), sum(sink.FieldZeroWindowsServer),
+				sum(sink.FieldAcceptQueueDrops), sum(sink.FieldHandshakes)))).
 		WithPanel(stacked("What it waits for: answers of others", "Mean response time of the servers that this service asks, as it sees them.", "s",
 			overBy(sink.MeasurementFlowLatency, asked, as(mean(sink.Response), "response"), "$tag_"+serverTag, serverTag)).Span(24))
 }

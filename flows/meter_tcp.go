@@ -143,6 +143,7 @@ func (f *flow) countTCP(p *Packet, dir Direction) {
 		mine.state &^= sideZero
 		if p.Window == 0 && flags&SYN == 0 {
 			mine.state |= sideZero
+			f.counters[dir].ZeroWindows += p.Packets
 		}
 	}
 	if flags&FIN != 0 {

@@ -153,3 +153,23 @@ func TestRetransmits(t *testing.T) {
 		t.Errorf("across the wrap: %d retransmits, want 1", r[0].Dir[Forward].Retransmits)
 	}
 }
+
+func TestZeroWindows(t *testing.T) {
+	segment := func(dir Direction, flags TCPFlags, payload int) *Packet {
+		p := tcp(10*milli, dir, flags, 7001, 101, payload)
+		p.Window = 0
+		return p
+	}
+	again := segment(Reverse, ACK, 100)
+	again.Packets = 3 // a super-packet
+	later := segment(Forward, ACK, 100)
+	later.Fragment = FragmentLater // has no TCP header
+	m := NewMeter(MeterConfig{})
+	observe(m, handshake(0)...)
+	observe(m, segment(Reverse, ACK, 0), segment(Reverse, SYN|ACK, 0), segment(Reverse, ACK, 0), again, segment(Forward, ACK|FIN, 0), later)
+	observe(m, segment(Forward, RST, 0))
+	r := collect(m, second)
+	if len(r) != 1 || r[0].Dir[Reverse].ZeroWindows != 5 || r[0].Dir[Forward].ZeroWindows != 1 {
+		t.Errorf("%+v, want 5 zero windows back and 1 there", r)
+	}
+}

@@ -25,6 +25,7 @@ type Counters struct {
 	Octets      uint64 // link-layer frames without FCS, headers of every segment included
 	Payload     uint64 // octets above the transport header, retransmissions included
 	Retransmits uint64 // TCP segments seen again (user-space meter only)
+	ZeroWindows uint64 // TCP segments whose sender says that it takes no more, without those of SYN and RST
 	Flags       TCPFlags
 }
 
@@ -34,6 +35,7 @@ func (c *Counters) Add(o Counters) {
 	c.Octets += o.Octets
 	c.Payload += o.Payload
 	c.Retransmits += o.Retransmits
+	c.ZeroWindows += o.ZeroWindows
 	c.Flags |= o.Flags
 }
 

@@ -19,10 +19,12 @@ var required = []struct {
 	major, minor int
 	programs     []string
 }{
-	{5, 12, []string{"inet_sock_set_state", "tcp_rcv_space_adjust", "sock_create", "sock_release", "post_bind4", "post_bind6", "getpeername4", "getpeername6",
+	{5, 12, []string{"inet_sock_set_state", "tcp_retransmit_synack", "tcp_rcv_space_adjust", "sock_create", "sock_release", "post_bind4", "post_bind6", "getpeername4", "getpeername6",
 		"peer_egress", "peer_ingress", "snapshot_files", "datagram_files", "find_listeners", "bootstrap_sockets",
 		"sched_process_exec", "sched_process_fork", "sched_process_exit", "cgroup_mkdir", "cgroup_rmdir"}},
 	{5, 18, []string{"existing_sleepable"}},
+	{5, 17, []string{"kfree_skb"}},
+	{6, 11, []string{"kfree_skb_rx"}},
 	{6, 2, []string{"peer_egress_nat"}},
 	{6, 3, []string{"sock_send_length", "sock_recv_length"}},
 }

@@ -65,7 +65,7 @@ func loadSet(cfg Config) (*Set, error) {
 }
 
 func (s *Set) loadMaps() error {
-	for o, get := range [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess, objPayload: bpf.LoadL7} {
+	for o, get := range [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess, objPayload: bpf.LoadL7, objDrop: bpf.LoadDrop} {
 		if object(o) == objPayload && !s.cfg.Payload {
 			continue
 		}
@@ -86,7 +86,7 @@ func (s *Set) loadMaps() error {
 			}
 		}
 		for name, ms := range spec.Maps {
-			if object(o) == objPayload && (name == "sk_ctx" || name == ".rodata") {
+			if object(o).besideSockets() && (name == "sk_ctx" || name == ".rodata") {
 				continue // the socket path's, which knows the owners; constants: each program's own
 			}
 			m, err := ebpf.NewMap(ms)
@@ -102,6 +102,9 @@ func (s *Set) loadMaps() error {
 			return fmt.Errorf("map ring buffer: %w", err)
 		}
 		s.rings[i].SetDeadline(longAgo) // never wait, only look
+	}
+	if err := s.nameReasons(); err != nil {
+		return err
 	}
 	return s.openPayload()
 }
@@ -133,7 +136,7 @@ func (s *Set) loadProbe(i int) bool {
 func (s *Set) loadProgram(p *probe, types []*btf.Spec) (*ebpf.Program, error) {
 	spec := s.specs[p.object].Copy()
 	spec.Programs = map[string]*ebpf.ProgramSpec{p.program: spec.Programs[p.program]}
-	if p.object != objPayload { // else there is one to set
+	if !p.object.besideSockets() { // else there are some to set
 		spec.Variables = nil
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
@@ -150,7 +153,7 @@ func (s *Set) loadProgram(p *probe, types []*btf.Spec) (*ebpf.Program, error) {
 
 // mapsFor are the maps of an object, and those it shares with another.
 func (s *Set) mapsFor(o object) map[string]*ebpf.Map {
-	if o != objPayload {
+	if !o.besideSockets() {
 		return s.maps[o]
 	}
 	all := maps.Clone(s.maps[o])

@@ -28,8 +28,13 @@ const (
 	objSocket object = iota
 	objProcess
 	objPayload
+	objDrop
 	objects
 )
+
+// besideSockets says whether the object's programs look at what the socket path knows
+// of sockets, and have constants of their own.
+func (o object) besideSockets() bool { return o == objPayload || o == objDrop }
 
 // attachKind says how a program is attached.
 type attachKind uint8
@@ -64,6 +69,8 @@ type probe struct {
 var probes = []probe{
 	{program: "inet_sock_set_state", kind: kindTracing, hook: "tp_btf/inet_sock_set_state", needs: "Linux ≥ 5.12 with BTF", required: true,
 		loses: "every TCP connection"},
+	{program: "tcp_retransmit_synack", kind: kindTracing, hook: "tp_btf/tcp_retransmit_synack", needs: "Linux ≥ 5.12 with BTF",
+		loses: "handshakes that clients begin and do not complete"},
 	{program: "tcp_rcv_space_adjust", kind: kindTracing, hook: "tp_btf/tcp_rcv_space_adjust", needs: "Linux ≥ 5.12 with BTF",
 		loses: "the process that reads an accepted TCP connection"},
 	{program: "sock_send_length", kind: kindTracing, hook: "tp_btf/sock_send_length", needs: "Linux ≥ 6.3", fallback: "sendmsg4", hot: true,
@@ -122,6 +129,10 @@ var probes = []probe{
 		loses: "requests: their names, answers and response times; names by DNS"},
 	{program: "payload_ingress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/ingress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
 		loses: "requests: their names, answers and response times; names by DNS"},
+	{program: "kfree_skb_rx", object: objDrop, kind: kindTracing, hook: "tp_btf/kfree_skb with the receiver", needs: "Linux ≥ 6.11 with BTF", fallback: "kfree_skb",
+		loses: "whose socket a dropped packet was for"},
+	{program: "kfree_skb", object: objDrop, kind: kindTracing, hook: "tp_btf/kfree_skb", needs: "Linux ≥ 5.17 with BTF", standsIn: "kfree_skb_rx",
+		loses: "packets that the kernel drops, and why"},
 	{program: "sched_process_exec", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_exec", needs: "Linux ≥ 5.8 with BTF",
 		loses: "names and command lines of short-lived processes"},
 	{program: "sched_process_fork", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_fork", needs: "Linux ≥ 5.8 with BTF",

@@ -43,6 +43,8 @@ type Set struct {
 	iterBuf  []byte
 	dec      decoder
 	peers    peerTable
+	drops    dropTable
+	halfOpen halfOpenTable
 	// listeners maps the cookie of a listening socket to where it listens.
 	listeners    map[uint64]flows.Key
 	round        uint32 // of snapshots, see SnapshotAll

@@ -27,6 +27,8 @@ type Stats struct {
 	OwnerBusy           uint64 // owner updates skipped because another CPU wrote it
 	NATs                uint64 // translations told
 	LostNAT             uint64 // events ring full: translations
+	LostDrops           uint64 // dropped packets not counted: too many owners and reasons at once
+	LostHandshakes      uint64 // handshakes not followed: too many at once
 
 	ProgramMisses  uint64 // runs the kernel skipped because a program was interrupted by itself
 	DecodeErrors   uint64 // records not understood
@@ -35,14 +37,14 @@ type Stats struct {
 	DrainLimited   uint64 // Drain calls that left records for the next
 }
 
-const kernelStats = 15
+const kernelStats = 17
 
 // kernel returns the counters in the order of enum stat.
 func (s *Stats) kernel() [kernelStats]*uint64 {
 	return [kernelStats]*uint64{
 		&s.LostClosed, &s.LostListener, &s.LostReleased, &s.LostProcess, &s.LostCgroup,
 		&s.NoStorage, &s.CloseWithoutContext, &s.OverflowPackets, &s.OverflowBytes,
-		&s.PeerLostPackets, &s.PeerLostBytes, &s.UnparsedPackets, &s.OwnerBusy, &s.NATs, &s.LostNAT,
+		&s.PeerLostPackets, &s.PeerLostBytes, &s.UnparsedPackets, &s.OwnerBusy, &s.NATs, &s.LostNAT, &s.LostDrops, &s.LostHandshakes,
 	}
 }
 

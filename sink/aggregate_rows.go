@@ -81,6 +81,7 @@ type sums struct {
 	timeoutEstablished      uint64
 	synRetransmits          uint64
 	acceptQueueDrops        uint64
+	handshakes              uint64 // not completed
 	outOfOrder, duplicates  uint64
 	active                  uint64
 	rttSum, rttCount        uint64
@@ -95,6 +96,7 @@ func addTraffic(to *correlate.Traffic, t *correlate.Traffic) {
 	to.WireOctets += t.WireOctets
 	to.WirePackets += t.WirePackets
 	to.Retransmits += t.Retransmits
+	to.ZeroWindows += t.ZeroWindows
 }
 
 func (s *sums) add(r *correlate.Record) {
@@ -114,6 +116,7 @@ func (s *sums) add(r *correlate.Record) {
 	s.timeoutEstablished += uint64(d.TimeoutEstablished)
 	s.synRetransmits += uint64(d.SYNRetransmits)
 	s.acceptQueueDrops += uint64(d.AcceptQueueDrops)
+	s.handshakes += uint64(d.HandshakesIncomplete)
 	s.outOfOrder += uint64(d.OutOfOrder)
 	s.duplicates += uint64(d.Duplicates)
 	s.active += uint64(r.Active)
@@ -157,6 +160,7 @@ func (s *sums) merge(o *sums) {
 	s.timeoutEstablished += o.timeoutEstablished
 	s.synRetransmits += o.synRetransmits
 	s.acceptQueueDrops += o.acceptQueueDrops
+	s.handshakes += o.handshakes
 	s.outOfOrder += o.outOfOrder
 	s.duplicates += o.duplicates
 	s.jitter += o.jitter
@@ -183,7 +187,7 @@ func (s *sums) idle() bool {
 // wrong says whether flow_error has something to say.
 func (s *sums) wrong() bool {
 	return s.failedTotal()+s.aborted+s.resetByClient+s.resetByServer+s.timeoutEstablished+s.synRetransmits+s.acceptQueueDrops+
-		s.outOfOrder+s.duplicates+s.requests.errors > 0
+		s.handshakes+s.outOfOrder+s.duplicates+s.toServer.ZeroWindows+s.toClient.ZeroWindows+s.requests.errors > 0
 }
 
 func seconds(ns uint64) float64 { return float64(ns) / 1e9 }
@@ -262,8 +266,11 @@ func writeErrors(enc *lineproto.Encoder, s *sums) {
 	nonZero(enc, FieldTimeoutEstablished, s.timeoutEstablished)
 	nonZero(enc, FieldSYNRetransmits, s.synRetransmits)
 	nonZero(enc, FieldAcceptQueueDrops, s.acceptQueueDrops)
+	nonZero(enc, FieldHandshakes, s.handshakes)
 	nonZero(enc, FieldOutOfOrder, s.outOfOrder)
 	nonZero(enc, FieldDuplicates, s.duplicates)
+	nonZero(enc, FieldZeroWindowsClient, s.toServer.ZeroWindows)
+	nonZero(enc, FieldZeroWindowsServer, s.toClient.ZeroWindows)
 	nonZero(enc, FieldRequestErrors, s.requests.errors)
 }
 

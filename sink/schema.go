@@ -97,8 +97,11 @@ const (
 	FieldTimeoutEstablished = "timeout_established"
 	FieldSYNRetransmits     = "syn_retransmits"
 	FieldAcceptQueueDrops   = "accept_queue_drops"
+	FieldHandshakes         = "handshakes_incomplete"
 	FieldOutOfOrder         = "out_of_order"
 	FieldDuplicates         = "duplicates"
+	FieldZeroWindowsClient  = "zero_windows_by_client"
+	FieldZeroWindowsServer  = "zero_windows_by_server"
 	FieldRequestErrors      = "request_errors"
 )
 

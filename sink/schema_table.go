@@ -99,8 +99,11 @@ func errorFields() []Field {
 		delta(FieldTimeoutEstablished, Count, "established connections whose peer vanished"),
 		delta(FieldSYNRetransmits, Count, "SYNs sent again"),
 		delta(FieldAcceptQueueDrops, Count, "connections that the server's listener had no room for (its accept queue or the queue of half-open ones was full); the client is unknown"),
+		delta(FieldHandshakes, Count, "connections that the client began and did not complete: it never answered the SYN-ACK, or with a reset; the client is unknown where the server's listener tells (after its SYN-ACK was sent again, and the kernel gave up)"),
 		delta(FieldOutOfOrder, Count, "TCP segments that came before their turn, at the ends that live here"),
 		delta(FieldDuplicates, Count, "TCP segments sent by the ends that live here that the other end had already (by its DSACK): sent again for nothing"),
+		delta(FieldZeroWindowsClient, Count, "TCP segments with which the client said that it takes no more: it does not read what it was sent"),
+		delta(FieldZeroWindowsServer, Count, "TCP segments with which the server said that it takes no more: it does not read what it was sent"),
 		delta(FieldRequestErrors, Count, "requests that failed, by the application protocol where it is known"),
 	}
 }

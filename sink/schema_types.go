@@ -107,6 +107,8 @@ func Measurements() []Measurement {
 			"not measured, or (limits, quota) none; a counter: nor in the first interval of what is older than the probe", containerTags(), containerFields()},
 		{MeasurementProcess, Main, "What the processes use that are an end of a connection: one row per name and interval.",
 			"not measured; a counter: nor in the first interval of what is older than the probe", processTags(), processFields()},
+		{MeasurementDrop, Main, "IP packets that the kernel dropped: one row per end, reason and interval. It says which packets were lost here, not which were lost elsewhere.",
+			"not measured", dropTags(), dropFields()},
 		{MeasurementEvent, Main, "Something happened. Its time is that of the event or of the end of its interval, made unique per host.",
 			"nothing to say", eventTags(), eventFields()},
 		{MeasurementFlowLog, Log, "One row per connection (or datagram flow), at its end and every log_heartbeat while it lives. Its time is the end (of a heartbeat: the interval's end), made unique per host.",

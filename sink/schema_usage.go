@@ -133,6 +133,7 @@ func containerTags() []Tag {
 
 func containerFields() []Field {
 	fs := []Field{gauged(FieldGroups, Count, "control groups in the row: replicas that share its tags").field}
+	fs = append(fs, delta(FieldDroppedPackets, Packets, "packets of its sockets or its network namespace that the kernel dropped, for whatever reason (drop has them by reason); absent: none"))
 	return append(fs, usageOfContainers.fields()...)
 }
 

@@ -38,6 +38,7 @@ type usageSeries struct {
 	tags    []byte
 	lastUse int64
 	merged  uint64 // in this interval
+	dropped uint64 // packets, since the row before
 	sum     usage.Reading
 }
 
@@ -69,6 +70,16 @@ func (u *Usage) Add(e *correlate.Endpoint, r *usage.Reading) {
 		x.sum.Add(r)
 	}
 	x.merged++
+}
+
+// AddDropped takes packets of e's that the kernel dropped, for its next row: none is
+// made for them alone, drop has them too.
+func (u *Usage) AddDropped(e *correlate.Endpoint, packets uint64) {
+	switch e.Kind {
+	case correlate.KindContainer, correlate.KindPod, correlate.KindProcess:
+		u.begin()
+		u.find(e).dropped += packets
+	}
 }
 
 func (u *Usage) begin() {
@@ -114,12 +125,21 @@ func (u *Usage) find(e *correlate.Endpoint) *usageSeries {
 }
 
 func (u *Usage) create(n *endNames) *usageSeries {
-	x := &usageSeries{tags: u.rows.enc.AppendTags(nil, []lineproto.Tag{
-		{Key: TagHost, Value: u.cfg.Host}, {Key: TagEnd, Value: n.name}, {Key: TagEndKind, Value: n.kind.String()}, {Key: TagEndProcess, Value: n.process},
-		{Key: TagEndContainer, Value: n.container}, {Key: TagEndNamespace, Value: n.namespace}, {Key: TagEndWorkload, Value: n.workload},
-	})}
+	tags := endTags(u.cfg.Host, n)
+	if n.process != "" {
+		tags = append(tags, lineproto.Tag{Key: TagEndProcess, Value: n.process})
+	}
+	x := &usageSeries{lastUse: u.now, tags: u.rows.enc.AppendTags(nil, tags)}
 	u.series[*n] = x
 	return x
+}
+
+// endTags are the tags of a measurement of one end.
+func endTags(host string, n *endNames) []lineproto.Tag {
+	return append(make([]lineproto.Tag, 0, 8),
+		lineproto.Tag{Key: TagHost, Value: host}, lineproto.Tag{Key: TagEnd, Value: n.name}, lineproto.Tag{Key: TagEndKind, Value: n.kind.String()},
+		lineproto.Tag{Key: TagEndContainer, Value: n.container}, lineproto.Tag{Key: TagEndNamespace, Value: n.namespace},
+		lineproto.Tag{Key: TagEndWorkload, Value: n.workload})
 }
 
 // Flush ends the interval at t and returns its rows; what it returns is valid until
@@ -130,7 +150,7 @@ func (u *Usage) Flush(t time.Time) []*Batch {
 	for _, x := range u.used {
 		x.lastUse = u.now
 		u.write(x)
-		x.merged = 0
+		x.merged, x.dropped = 0, 0
 	}
 	u.used = u.used[:0]
 	u.sweep()
@@ -142,6 +162,7 @@ func (u *Usage) write(x *usageSeries) {
 	enc := &u.rows.enc
 	enc.Begin(u.of.measurement, x.tags)
 	enc.Uint(u.of.merged, x.merged)
+	nonZero(enc, FieldDroppedPackets, x.dropped)
 	for v := range u.of.columns {
 		c := &u.of.columns[v]
 		switch {

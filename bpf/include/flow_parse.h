@@ -61,6 +61,7 @@ struct packet {
 	__u8 first_frag;
 	__u8 later_frag;
 	__u8 tcp_flags;
+	__u8 zero_window;
 	__u8 src[16] ALIGNED8;
 	__u8 dst[16] ALIGNED8;
 };
@@ -185,10 +186,10 @@ static __always_inline int parse_l4(struct __sk_buff *skb, const bool l2, struct
 			__be16 sport, dport;
 			__be32 seq, ack;
 			__u8 off, flags;
-			__u8 _pad[2];
+			__be16 window;
 		} h;
 
-		if (p->iplen < 20 || load(skb, l2, p->off, &h, 14))
+		if (p->iplen < 20 || load(skb, l2, p->off, &h, sizeof(h)))
 			return IS_MALFORMED;
 		*l4 = (h.off >> 4) * 4;
 		if (*l4 < 20)
@@ -196,6 +197,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, const bool l2, struct
 		p->sport = bpf_ntohs(h.sport);
 		p->dport = bpf_ntohs(h.dport);
 		p->tcp_flags = h.flags;
+		p->zero_window = !h.window && !(h.flags & 0x06); /* SYN, RST */
 	} else if (p->proto == PROTO_UDP || p->proto == PROTO_SCTP) {
 		__be16 h[2];
 

@@ -55,6 +55,7 @@ struct flow_dir {
 	__u64 payload; /* above the transport header */
 	__u64 last_ns; /* CLOCK_BOOTTIME */
 	__u64 cookie;  /* of the sending socket, the first one seen; 0 unknown */
+	__u64 zero_windows; /* TCP segments that close the sender's window, but SYN and RST */
 	__u32 owner;   /* ifindex << 1 | hook of the one place that counts; 0 none */
 	__u8 flags[FLOW_FLAGS];
 };
@@ -149,10 +150,10 @@ struct flow_nat {
 };
 
 _Static_assert(sizeof(struct flow_key) == 40, "flow_key");
-_Static_assert(sizeof(struct flow_dir) == 56, "flow_dir");
-_Static_assert(sizeof(struct flow_val) == 128, "flow_val");
+_Static_assert(sizeof(struct flow_dir) == 64, "flow_dir");
+_Static_assert(sizeof(struct flow_val) == 144, "flow_val");
 _Static_assert(sizeof(struct dev_val) == 128, "dev_val");
-_Static_assert(sizeof(struct flow_ended) == 184, "flow_ended");
+_Static_assert(sizeof(struct flow_ended) == 200, "flow_ended");
 _Static_assert(sizeof(struct flow_nat) == 96, "flow_nat");
 
 #endif

@@ -63,6 +63,9 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct sock;
+struct cgroup;
+
 struct in6_addr {
 	union {
 		__u8 u6_addr8[16];
@@ -80,11 +83,16 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	struct sock *skc_listener; /* of a request */
 };
 
 typedef struct {
 	int counter;
 } atomic_t;
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
 
 struct sock {
 	struct sock_common __sk_common;
@@ -94,6 +102,7 @@ struct sock {
 	__u16 sk_protocol;
 	void *sk_user_data;
 	unsigned long sk_lingertime;
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct inet_sock {

@@ -21,6 +21,8 @@ enum stat {
 	STAT_OWNER_BUSY,          /* owner update skipped: another CPU was writing it */
 	STAT_NATS,                /* translations told */
 	STAT_LOST_NAT,            /* ring buffer full: nat_rec */
+	STAT_LOST_DROP,           /* dropped packets for whose reason there was no room */
+	STAT_LOST_HANDSHAKE,      /* handshakes for which there was no room */
 	STAT_MAX,
 };
 

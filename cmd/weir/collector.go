@@ -159,6 +159,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	c.report("read flows", c.packets.Collect(time.Now(), c, func() { c.drain() }))
 	c.who.tick(began.UnixNano())
 	c.used.take(c.who, c.out, c.cfg.Host)
+	c.tellTrouble()
 	c.join.SetTunnels(c.who.addresses.Tunnels())
 	now := time.Now()
 	c.drain() // what ended before now is known, however long the reading took
@@ -248,15 +249,18 @@ func (c *collector) selfKernel(s *sink.Self, t time.Time) uint64 {
 	st := c.sockets.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageKernel, n, v) }
 	ring := st.LostClosed + st.LostListener + st.LostReleased + st.LostProcess + st.LostCgroup + st.LostNAT
-	lost := ring + st.NoStorage + st.PeerLostPackets + st.DecodeErrors + st.UnparsedPackets +
+	full := st.NoStorage + st.PeerLostPackets + st.LostDrops + st.LostHandshakes
+	lost := ring + full + st.DecodeErrors + st.UnparsedPackets +
 		st.CloseWithoutContext + st.IterTruncated + st.PeersTruncated + st.ProgramMisses
-	j := c.join.Stats()
+	j, drops := c.join.Stats(), c.out.drops.Stats()
 	s.Stage(t, sink.StageKernel, m(sink.SelfSeen, j.Sockets+j.Peers), m(sink.SelfSockets, j.Sockets+j.Peers),
 		sink.SelfHooksAttached.Is(uint64(c.info.HooksAttached)), sink.SelfHooksMissing.Is(uint64(c.info.HooksMissing)),
-		m(sink.SelfLost, lost), m(sink.SelfLostRingFull, ring), m(sink.SelfLostMapFull, st.NoStorage+st.PeerLostPackets),
+		m(sink.SelfLost, lost), m(sink.SelfLostRingFull, ring), m(sink.SelfLostMapFull, full),
 		m(sink.SelfLostDecode, st.DecodeErrors+st.UnparsedPackets),
 		m(sink.SelfLostClosed, st.LostClosed), m(sink.SelfLostListener, st.LostListener), m(sink.SelfLostReleased, st.LostReleased),
 		m(sink.SelfLostProcess, st.LostProcess), m(sink.SelfLostCgroup, st.LostCgroup), m(sink.SelfLostNAT, st.LostNAT), m(sink.SelfNATs, st.NATs),
+		m(sink.SelfLostDrops, st.LostDrops), m(sink.SelfLostHandshakes, st.LostHandshakes), sink.SelfDropSeries.Is(drops.Series), m(sink.SelfDropsFolded, drops.Folded),
+		m(sink.SelfRows, drops.Encoder.Rows), m(sink.SelfValuesCleaned, drops.Encoder.Cleaned),
 		m(sink.SelfNoStorage, st.NoStorage), m(sink.SelfNoContext, st.CloseWithoutContext),
 		m(sink.SelfOverflowPackets, st.OverflowPackets), m(sink.SelfOverflowBytes, st.OverflowBytes),
 		m(sink.SelfLostPackets, st.PeerLostPackets), m(sink.SelfLostBytes, st.PeerLostBytes),

@@ -30,6 +30,7 @@ type kernelSide struct {
 	asked   *requests.Tracker // nil: payload is not looked at
 	used    *resources        // nil: nobody asks what containers use
 	happen  happenings
+	full    *conntrack.Full
 	self    *sink.Self // remembers what was told of the counters above
 	known   bool       // what existed before the probe has been told
 }
@@ -61,7 +62,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.nats = openNATs(k.packets, k.sockets, log)
 	k.join = correlate.New(joinConfig(cfg, k.nats, k.who), k.who.chain)
 	k.asked = newTracker(cfg, payloadSelector{k.sockets})
-	k.used = newResources(cfg, log)
+	k.used, k.full = newResources(cfg, log), newFull()
 	return k, nil
 }
 

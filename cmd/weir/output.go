@@ -21,12 +21,14 @@ type output struct {
 	// which flushes events, too.
 	containers, processes *sink.Usage
 	events                *sink.Events
+	drops                 *sink.Drops
 }
 
 func newOutput(cfg sink.Config, self *sink.Self, q *queue) *output {
 	return &output{
 		edges: sink.NewAggregator(cfg), log: sink.NewFlowLog(cfg), self: self,
 		view: live.New(cfg.Host), queue: q, containers: sink.NewContainers(cfg), processes: sink.NewProcesses(cfg), events: sink.NewEvents(cfg),
+		drops: sink.NewDrops(cfg),
 	}
 }
 
@@ -45,6 +47,9 @@ func (o *output) flush(t time.Time, interval time.Duration, h live.Health) {
 		o.queue.put(b)
 	}
 	for _, b := range o.events.Flush() {
+		o.queue.put(b)
+	}
+	for _, b := range o.drops.Flush(t) {
 		o.queue.put(b)
 	}
 	for _, b := range o.self.Flush() {

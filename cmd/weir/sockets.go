@@ -12,6 +12,7 @@ type socketPath interface {
 	SnapshotAll(kprobes.Handler) error
 	AllSockets() bool
 	Peers(kprobes.Handler) error
+	Trouble(kprobes.TroubleHandler) error
 	Status() []kprobes.Status
 	Stats() kprobes.Stats
 	SetPayload(cookie uint64, want kprobes.PayloadWant) error
@@ -44,6 +45,7 @@ func (noSockets) Snapshot(kprobes.Handler) error               { return nil }
 func (noSockets) SnapshotAll(kprobes.Handler) error            { return nil }
 func (noSockets) AllSockets() bool                             { return true }
 func (noSockets) Peers(kprobes.Handler) error                  { return nil }
+func (noSockets) Trouble(kprobes.TroubleHandler) error         { return nil }
 func (n noSockets) Status() []kprobes.Status                   { return n.status }
 func (noSockets) Stats() kprobes.Stats                         { return kprobes.Stats{} }
 func (noSockets) PayloadStats() kprobes.PayloadStats           { return kprobes.PayloadStats{} }

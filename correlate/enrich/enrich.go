@@ -200,6 +200,29 @@ func (c *Chain) Group(e *correlate.Endpoint, ct *correlate.Container, unit strin
 	return ok
 }
 
+// Loser names the end that lost packets: what has the socket, by its control groups
+// and their systemd unit; of packets without a socket, or of one in no service, the
+// container that has the network namespace; else the host. It fills in nothing but
+// Kind, Name, Contain, NetNS and Local.
+func (c *Chain) Loser(e *correlate.Endpoint, v2, v1 uint64, unit string, netns uint32) {
+	var ct *correlate.Container
+	if c.cfg.Containers != nil {
+		ct, _ = c.cfg.Containers.Lookup(v2, v1)
+	}
+	named := c.Group(e, ct, unit)
+	if !named {
+		named = c.Group(e, c.spaces.container(netns), "")
+	}
+	switch {
+	case named:
+	case netns == 0 || c.cfg.HostNetNS == 0 || netns == c.cfg.HostNetNS:
+		e.Kind, e.Name = correlate.KindHost, c.cfg.Hostname
+	default:
+		e.Kind, e.Name = correlate.KindUnknown, ""
+	}
+	e.NetNS = netns
+}
+
 // addressed names an end by its address alone, or by the address the other side
 // sees where that says more. An address means something in its namespace only.
 func (c *Chain) addressed(e *correlate.Endpoint, now int64) (pending bool) {

@@ -32,3 +32,40 @@ func TestGroup(t *testing.T) {
 		}
 	}
 }
+
+type groupOf map[uint64]*correlate.Container
+
+func (g groupOf) Lookup(v2, _ uint64) (*correlate.Container, bool) { return g[v2], false }
+
+// Packets are lost by who has the socket, else by who has the namespace.
+func TestLoser(t *testing.T) {
+	const host, box, lab = 1, 2, 3
+	web, db := &correlate.Container{ID: "1", Name: "web"}, &correlate.Container{ID: "2", Name: "db"}
+	c, err := New(Config{Hostname: "h", HostNetNS: host, Containers: groupOf{10: web}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.spaces.learn(box, db, 1)
+	for _, x := range []struct {
+		v2    uint64
+		unit  string
+		netns uint32
+		kind  correlate.Kind
+		name  string
+	}{
+		{10, "", host, correlate.KindContainer, "web"},
+		{10, "", box, correlate.KindContainer, "web"},
+		{11, "nginx.service", host, correlate.KindProcess, "nginx"},
+		{11, "nginx.service", box, correlate.KindProcess, "nginx"},
+		{0, "", box, correlate.KindContainer, "db"},
+		{11, "session-3.scope", box, correlate.KindContainer, "db"},
+		{11, "session-3.scope", host, correlate.KindHost, "h"},
+		{0, "", 0, correlate.KindHost, "h"},
+		{0, "", lab, correlate.KindUnknown, ""},
+	} {
+		e := correlate.Endpoint{Name: "left over"}
+		if c.Loser(&e, x.v2, 0, x.unit, x.netns); e.Kind != x.kind || e.Name != x.name {
+			t.Errorf("%+v: %+v", x, e)
+		}
+	}
+}

@@ -35,6 +35,7 @@ type golden struct {
 	Octets      uint64 `json:"octets"`
 	Payload     uint64 `json:"payload"`
 	Retransmits uint64 `json:"retransmits,omitempty"`
+	ZeroWindows uint64 `json:"zero_windows,omitempty"`
 	Flags       string `json:"flags,omitempty"`
 }
 
@@ -71,7 +72,7 @@ func spellCounters(c flows.Counters) golden {
 			flags = append(flags, name)
 		}
 	}
-	return golden{c.Packets, c.Octets, c.Payload, c.Retransmits, strings.Join(flags, " ")}
+	return golden{c.Packets, c.Octets, c.Payload, c.Retransmits, c.ZeroWindows, strings.Join(flags, " ")}
 }
 
 // recorder is a Handler that keeps copies.

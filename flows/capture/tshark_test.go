@@ -13,6 +13,7 @@ import (
 type conversationTotals struct {
 	streams                               map[string]bool
 	packets, octets, payload, retransmits uint64
+	zeroWindows                           uint64
 }
 
 // TestTotalsAgreeWithTshark compares what the golden captures hold of TCP with
@@ -43,11 +44,15 @@ func TestTotalsAgreeWithTshark(t *testing.T) {
 					got.octets += c.Octets
 					got.payload += c.Payload
 					got.retransmits += c.Retransmits
+					got.zeroWindows += c.ZeroWindows
 				}
 			}
 			if len(got.streams) != len(want.streams) || got.packets != want.packets || got.payload != want.payload || got.retransmits != want.retransmits {
 				t.Errorf("%d flows, %d packets, %d payload, %d retransmits; tshark says %d, %d, %d, %d",
 					len(got.streams), got.packets, got.payload, got.retransmits, len(want.streams), want.packets, want.payload, want.retransmits)
+			}
+			if got.zeroWindows != want.zeroWindows {
+				t.Errorf("%d zero windows, tshark says %d", got.zeroWindows, want.zeroWindows)
 			}
 			// Cooked captures have a pseudo header that we do not count.
 			if !strings.Contains(name, "cooked") && !strings.Contains(name, "any") && got.octets != want.octets {
@@ -61,7 +66,8 @@ func tsharkTCP(t *testing.T, file string) conversationTotals {
 	t.Helper()
 	out, err := exec.Command("tshark", "-n", "-r", file, "-Y", "tcp", "-T", "fields",
 		"-e", "tcp.stream", "-e", "frame.len", "-e", "tcp.len",
-		"-e", "tcp.analysis.retransmission", "-e", "tcp.analysis.out_of_order").Output()
+		"-e", "tcp.analysis.retransmission", "-e", "tcp.analysis.out_of_order",
+		"-e", "tcp.window_size_value", "-e", "tcp.flags").Output()
 	must(t, err)
 	totals := conversationTotals{streams: map[string]bool{}}
 	for line := range strings.Lines(string(out)) {
@@ -74,6 +80,11 @@ func tsharkTCP(t *testing.T, file string) conversationTotals {
 		// within its 3 ms, was sent again after a loss behind the capture.
 		if f[3] != "" || f[4] != "" {
 			totals.retransmits++
+		}
+		flags, err := strconv.ParseUint(f[6], 0, 16)
+		must(t, err)
+		if f[5] == "0" && flags&uint64(flows.SYN|flows.RST) == 0 {
+			totals.zeroWindows++
 		}
 	}
 	return totals

@@ -3,6 +3,9 @@ package cases
 import (
 	"fmt"
 	"testing"
+
+	"github.com/weir-probe/weir/test/netlab"
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // tcpInfo is what a child's kernel says of its connection (step info).
@@ -70,5 +73,44 @@ func TestCaseF_Duplicates(t *testing.T) {
 	want(t, r, fields{"duplicates": truth.duplicates, "to_server_bytes": 1000, "close_cause": "normal"})
 	if r.num("retransmits_to_server") < 1 || r.num("out_of_order") > 0 {
 		t.Error(r)
+	}
+}
+
+// A server does not read: its kernel closes the window, answers each probe of it so,
+// and both packet paths count the same segments, as the server's.
+func TestCaseF_ZeroWindow(t *testing.T) {
+	rows := watch(t)
+	host := netlab.Host(t)
+	box := bridgedAt(t, host, 17, 2)
+	_, others := own(t, "--packets", "afpacket", "--interface", portName(17, 1))
+	b := &pairBed{near: box[0], far: box[1], there: boxAddr(17, 1)}
+	s, port := b.server(t, "accept wait drain close")
+	c := b.client(t, port, "connect $ write 20000000 close")
+	c.hears("ok")
+	probe.Until(t, patience, "a closed window", func() error {
+		if b.counter(t, "TCPToZeroWindowAdv") == 0 || counterOf(t, b.near, "TCPWinProbe") == 0 {
+			return fmt.Errorf("the server's kernel takes still more")
+		}
+		return nil
+	})
+	s.say("on")
+	s.hears("ok")
+	c.ended()
+	s.ended()
+	got := rows.final(t, 1, serverPort(port))[0]
+	n := got.num("zero_windows_by_server")
+	if n < 2 || got.num("zero_windows_by_client") > 0 {
+		t.Errorf("a window that was closed and probed: %v", got)
+	}
+	if other := others.final(t, 1, serverPort(port))[0]; other.num("zero_windows_by_server") != n || other.num("zero_windows_by_client") > 0 {
+		t.Errorf("%d zero windows by tcx, otherwise %v", n, other)
+	}
+	flow := rows.all(t, "flow_error", func(r row) bool { return r.tag("server_port") == fmt.Sprint(port) })
+	var sum int64
+	for _, r := range flow {
+		sum += max(r.num("zero_windows_by_server"), 0)
+	}
+	if sum != n {
+		t.Errorf("%d zero windows in flow_error, %d in flow_log", sum, n)
 	}
 }

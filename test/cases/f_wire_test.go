@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/test/netlab"
 )
 
 // drop makes the namespace of b's server or client lose packets, by an expression of nft.
@@ -94,9 +96,14 @@ func TestCaseF17_FastOpen(t *testing.T) {
 }
 
 // counter reads a counter of the server's network (netstat's TcpExt).
-func (b *pairBed) counter(t *testing.T, name string) (n int) {
+func (b *pairBed) counter(t *testing.T, name string) int {
 	t.Helper()
-	b.far.Do(t, func() error {
+	return counterOf(t, b.far, name)
+}
+
+func counterOf(t *testing.T, ns *netlab.NS, name string) (n int) {
+	t.Helper()
+	ns.Do(t, func() error {
 		all, err := os.ReadFile("/proc/thread-self/net/netstat")
 		if err != nil {
 			return err

@@ -243,12 +243,13 @@ func (c *collector) report(key flows.Key, st *flowState, v *flowVal, reason flow
 		}
 		flags := d.flags()
 		r.Dir[i] = flows.Counters{
-			Packets: d.Packets - was.packets,
-			Octets:  d.Octets - was.octets,
-			Payload: d.Payload - was.payload,
-			Flags:   flags &^ was.flags,
+			Packets:     d.Packets - was.packets,
+			Octets:      d.Octets - was.octets,
+			Payload:     d.Payload - was.payload,
+			ZeroWindows: d.ZeroWindows - was.zeroWindows,
+			Flags:       flags &^ was.flags,
 		}
-		*was = dirState{d.Packets, d.Octets, d.Payload, flags}
+		*was = dirState{d.Packets, d.Octets, d.Payload, d.ZeroWindows, flags}
 		r.Cookie[i] = d.Cookie
 	}
 	if !changed {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -12,6 +13,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/packet"
 )
 
 // bench is a loaded but not attached meter whose programs are run on crafted
@@ -151,7 +153,7 @@ func TestParseFlow(t *testing.T) {
 		{"tcp syn-ack with options", frame(t, eth(layers.EthernetTypeIPv6), ip6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 80, DstPort: 4000, SYN: true, ACK: true,
 			Options: []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 0xb4}}}}, body(7)),
 			key(flows.TCP, "[2001:db8::1]:80", "[2001:db8::2]:4000"), 0, 7, flows.SYN | flows.ACK | flows.SYNACK},
-		{"tcp fin psh ack", frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 4000, DstPort: 80, FIN: true, PSH: true, ACK: true, ECE: true, CWR: true, URG: true}, body(9)),
+		{"tcp fin psh ack", frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 4000, DstPort: 80, FIN: true, PSH: true, ACK: true, ECE: true, CWR: true, URG: true, Window: 1}, body(9)),
 			key(flows.TCP, "10.0.0.1:4000", "10.0.0.2:80"), 0, 9, flows.FIN | flows.PSH | flows.ACK | flows.ECE | flows.CWR | flows.URG},
 		{"icmp echo request", frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 77}, body(56)),
 			key(flows.ICMP, "10.0.0.1:77", "10.0.0.2:77"), 0, 56, 0},
@@ -295,7 +297,7 @@ func TestSegments(t *testing.T) {
 			b.run(hookEgress, f, &ctx)
 			var s sink
 			collect(t, b.Meter, &s)
-			want := flows.Counters{Packets: 3, Octets: 3000 + 3*54, Payload: 3000, Flags: flows.ACK}
+			want := flows.Counters{Packets: 3, Octets: 3000 + 3*54, Payload: 3000, ZeroWindows: 3, Flags: flows.ACK}
 			if len(s.records) != 1 || s.records[0].Dir[0] != want {
 				t.Fatalf("got %+v, want %+v", s.records, want)
 			}
@@ -305,6 +307,47 @@ func TestSegments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Both meters count the same segments as closing a window.
+func TestZeroWindows(t *testing.T) {
+	b, user := newBench(t, Config{}, nil), flows.NewMeter(flows.MeterConfig{})
+	var info packet.Info
+	for _, s := range []struct {
+		back   bool
+		window uint16
+		set    string
+		body   int
+	}{{false, 0, "S", 0}, {true, 0, "SA", 0}, {false, 10, "A", 0}, {true, 0, "A", 0}, {true, 256, "A", 0}, {true, 0, "AP", 100}, {false, 0, "FA", 0}, {true, 0, "RA", 0}} {
+		tcp := &layers.TCP{SrcPort: 40000, DstPort: 80, Window: s.window}
+		ip := ip4(layers.IPProtocolTCP)
+		if s.back {
+			tcp.SrcPort, tcp.DstPort, ip.SrcIP, ip.DstIP = tcp.DstPort, tcp.SrcPort, ip.DstIP, ip.SrcIP
+		}
+		for flag, to := range map[string]*bool{"S": &tcp.SYN, "A": &tcp.ACK, "F": &tcp.FIN, "R": &tcp.RST, "P": &tcp.PSH} {
+			*to = strings.Contains(s.set, flag)
+		}
+		f := frame(t, eth(layers.EthernetTypeIPv4), ip, tcp, body(s.body))
+		b.run(hookEgress, f, nil)
+		if err := info.Decode(f, packet.LinkEthernet); err != nil {
+			t.Fatal(err)
+		}
+		info.Packet.Packets = 1
+		user.Observe(&info.Packet)
+	}
+	var s sink
+	collect(t, b.Meter, &s)
+	user.Flush(func(r *flows.Record) {
+		kernel := s.total(func(*flows.Record) bool { return true })
+		for d := range kernel {
+			if kernel[d].ZeroWindows != r.Dir[d].ZeroWindows {
+				t.Errorf("%d zero windows in direction %d, the user-space meter counts %d", kernel[d].ZeroWindows, d, r.Dir[d].ZeroWindows)
+			}
+		}
+		if forward, back := r.Dir[to(r, 80)].ZeroWindows, r.Dir[to(r, 80).Opposite()].ZeroWindows; forward != 1 || back != 2 {
+			t.Errorf("%d and %d zero windows, want 1 and 2", forward, back)
+		}
+	})
 }
 
 // The outside of a tunnel repeats the headers inside in each segment, too.

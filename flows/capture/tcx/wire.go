@@ -27,6 +27,7 @@ type flowDir struct {
 	Packets, Octets, Payload uint64
 	LastNs                   uint64
 	Cookie                   uint64
+	ZeroWindows              uint64
 	Owner                    uint32
 	Flags                    [numFlags]uint8
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/flows/conntrack"
+	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/sink"
+)
+
+// trouble tells of packets that the kernel dropped in the interval, and of handshakes
+// that came to nothing. It does so at the end of the interval, when it is known whose
+// sockets are whose. It belongs to the collector's goroutine.
+type trouble struct {
+	who  *identities
+	join *correlate.Joiner
+	out  *output
+	used *resources
+}
+
+var _ kprobes.TroubleHandler = (*trouble)(nil)
+
+// Drop names whose packets they were.
+func (t *trouble) Drop(e *kprobes.DropEvent) {
+	var end correlate.Endpoint
+	unit, _ := t.who.resolver.Unit(e.CgroupV2, e.CgroupV1)
+	t.who.chain.Loser(&end, e.CgroupV2, e.CgroupV1, unit, e.NetNS)
+	t.out.drops.Add(&end, e.Class.String(), e.Reason, e.Packets, e.Octets)
+	if t.used != nil {
+		t.out.containers.AddDropped(&end, e.Packets)
+	}
+}
+
+// HalfOpen is the joiner's business.
+func (t *trouble) HalfOpen(e *kprobes.HalfOpenEvent) { t.join.HalfOpen(e) }
+
+// tellTrouble reads what went wrong in the interval.
+func (c *collector) tellTrouble() {
+	t := trouble{who: c.who, join: c.join, out: c.out, used: c.used}
+	c.report("read drops", c.sockets.Trouble(&t))
+	if n := c.full.New(); n > 0 {
+		var host correlate.Endpoint
+		c.who.chain.Loser(&host, 0, 0, "", knownHostNetNS())
+		c.out.drops.Add(&host, sink.ClassConntrack, sink.ReasonConntrackFull, n, 0)
+	}
+}
+
+// hostConntrack is where the host's namespace tells of its table; without the
+// module there is no such file.
+const hostConntrack = "/proc/1/net/stat/nf_conntrack"
+
+func newFull() *conntrack.Full { return conntrack.NewFull(hostConntrack) }

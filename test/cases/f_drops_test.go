@@ -1,0 +1,201 @@
+package cases
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/test/netlab"
+	"github.com/weir-probe/weir/test/probe"
+)
+
+// dropChildren lose packets.
+var dropChildren = map[string]func(args []string) error{
+	// deaf has a datagram socket at an address, with little room, and never reads; it
+	// prints its port and waits for a word.
+	"deaf": func(args []string) error {
+		a := netip.MustParseAddrPort(args[0])
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4096); err != nil {
+			return err
+		}
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: a.Addr().As4()}); err != nil {
+			return err
+		}
+		name, err := unix.Getsockname(fd)
+		if err != nil {
+			return err
+		}
+		fmt.Println(name.(*unix.SockaddrInet4).Port)
+		_, err = bufio.NewReader(os.Stdin).ReadString('\n')
+		return err
+	},
+}
+
+// inLXC starts a child in a cgroup that is named like an LXC container's, which needs
+// no engine to have a name.
+func inLXC(t *testing.T, name string) func(*exec.Cmd) {
+	t.Helper()
+	root := "/sys/fs/cgroup/unified"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root = "/sys/fs/cgroup"
+	}
+	if _, err := os.Stat(root + "/cgroup.controllers"); err != nil {
+		t.Skip("no cgroup v2")
+	}
+	dir := filepath.Join(root, "lxc.payload."+name)
+	_ = os.Remove(dir) // of a killed run
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Skipf("make a cgroup: %v", err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close(); os.Remove(dir) })
+	return func(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())} }
+}
+
+// dropped adds up packets of rows of drop by reason.
+func dropped(t *testing.T, r *rows, reason string, match func(row) bool) (n int64, rs []row) {
+	t.Helper()
+	rs = r.all(t, "drop", func(x row) bool { return x.tag("reason") == reason && match(x) })
+	for _, x := range rs {
+		n += x.num("dropped_packets")
+	}
+	return n, rs
+}
+
+// Datagrams that find the buffer of a container's socket full are the container's, as
+// many as its kernel counts.
+func TestCaseF_DroppedDatagrams(t *testing.T) {
+	_, rows := own(t)
+	box := netlab.New(t)
+	p := spawnWith(t, box, inLXC(t, "wcdrops"), "deaf", "127.0.0.1:0")
+	port := p.number()
+	box.Do(t, func() error {
+		c, err := net.Dial("udp", fmt.Sprint("127.0.0.1:", port))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for range 300 {
+			if _, err := c.Write(make([]byte, 100)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	truth := int64(received(t, box, "RcvbufErrors"))
+	if truth == 0 {
+		t.Fatal("its kernel dropped nothing")
+	}
+	mine := ofEnd("wcdrops")
+	probe.Until(t, patience, "the drops", func() error {
+		if n, rs := dropped(t, rows, "socket_rcvbuff", mine); n < truth {
+			return fmt.Errorf("%d of %d: %v", n, truth, rs)
+		}
+		return nil
+	})
+	rows.settle(t)
+	n, rs := dropped(t, rows, "socket_rcvbuff", mine)
+	if n != truth {
+		t.Errorf("%d dropped, the kernel says %d", n, truth)
+	}
+	for _, r := range rs {
+		if r.tag("class") != "receive_buffer" || r.tag("kind") != "container" || r.tag("container") != "wcdrops" || r.num("dropped_bytes") < 100*r.num("dropped_packets") {
+			t.Error(r)
+		}
+	}
+	if costs := rows.all(t, "container", mine); len(costs) > 0 && int64(float(costs, "dropped_packets")) != truth {
+		t.Errorf("%v in container, want %d: %v", float(costs, "dropped_packets"), truth, costs)
+	}
+	if others, rs := dropped(t, rows, "socket_rcvbuff", func(r row) bool { return !mine(r) && r.tag("kind") == "unknown" }); others != 0 {
+		t.Errorf("told a second time: %v", rs)
+	}
+	p.say("on")
+	p.ended()
+}
+
+// received reads a counter of datagrams of a namespace.
+func received(t *testing.T, ns *netlab.NS, name string) (n int) {
+	t.Helper()
+	ns.Do(t, func() error {
+		all, err := os.ReadFile("/proc/thread-self/net/snmp")
+		if err != nil {
+			return err
+		}
+		var heads []string
+		for line := range strings.Lines(string(all)) {
+			cells := strings.Fields(line)
+			if cells[0] != "Udp:" {
+				continue
+			}
+			if i := slices.Index(heads, name); i > 0 {
+				_, err = fmt.Sscan(cells[i], &n)
+				return err
+			}
+			heads = cells
+		}
+		return fmt.Errorf("no counter %s", name)
+	})
+	return n
+}
+
+// What a filter drops in a network that is no container's, and what waits in vain for a
+// neighbour.
+func TestCaseF_DropsOfANetwork(t *testing.T) {
+	_, rows := own(t)
+	b := newPair(t, 18)
+	b.drop(t, "far", "udp dport 4470")
+	const n = 9
+	b.near.Do(t, func() error {
+		for _, to := range []string{b.there + ":4470", "10.210.18.77:4471"} {
+			c, err := net.Dial("udp", to)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			for range n {
+				if _, err := c.Write([]byte("anybody?")); err != nil {
+					return err
+				}
+				if to != b.there+":4470" {
+					break // more than a few do not wait for the neighbour
+				}
+			}
+		}
+		return nil
+	})
+	strangers := func(r row) bool { return r.tag("kind") == "unknown" }
+	probe.Until(t, patience, "the drops", func() error {
+		filtered, rs := dropped(t, rows, "netfilter_drop", strangers)
+		waited, all := dropped(t, rows, "neigh_failed", func(row) bool { return true })
+		if filtered < n || waited < 1 {
+			return fmt.Errorf("%d and %d: %v %v", filtered, waited, rs, all)
+		}
+		return nil
+	})
+	rows.settle(t)
+	filtered, rs := dropped(t, rows, "netfilter_drop", strangers)
+	if filtered != n || rs[0].tag("class") != "policy" {
+		t.Errorf("%d of %d: %v", filtered, n, rs)
+	}
+	waited, rs := dropped(t, rows, "neigh_failed", func(row) bool { return true })
+	if waited != 1 || rs[0].tag("class") != "neighbour" {
+		t.Errorf("%d of 1: %v", waited, rs)
+	}
+}
