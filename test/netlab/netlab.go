@@ -202,7 +202,8 @@ func Veth(t testing.TB, a, b End) {
 // devices of the same namespace.
 func Bridge(t testing.TB, at End, ports ...string) {
 	t.Helper()
-	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: at.Name}}
+	// Without snooping: a bridge that snoops sends reports of its own, at any time.
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: at.Name}, MulticastSnooping: new(bool)}
 	at.NS.Add(t, br)
 	t.Cleanup(func() { at.NS.Netlink.LinkDel(br) }) //nolint:errcheck // gone with its namespace already
 	for _, p := range ports {

@@ -22,7 +22,9 @@ type bridged struct {
 func newBridged(t testing.TB) *bridged {
 	t.Helper()
 	r := &bridged{newNS(t), newNS(t), newNS(t)}
-	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
+	// Without snooping: a bridge that snoops reports its membership some time later, and
+	// that may be while hooks are being attached.
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: new(bool)}
 	if err := r.host.nl.LinkAdd(br); err != nil {
 		t.Skipf("needs the bridge module: %v", err)
 	}
