@@ -11,6 +11,7 @@ import (
 	"github.com/weir-probe/weir/correlate/dist"
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/http1"
 	"github.com/weir-probe/weir/kprobes"
 )
 
@@ -458,5 +459,24 @@ func BenchmarkMessage(b *testing.B) {
 			k.Payload(e)
 			at += ms
 		}
+	}
+}
+
+// TestServerNames asks one connection for two names.
+func TestServerNames(t *testing.T) {
+	k := New(Config{}, []l7.Spec{http1.Spec}, nil)
+	s := tcp(k, 7, kprobes.RoleServer)
+	for i, name := range []string{"a.example", "b.example", "A.example:80"} {
+		s.say(false, int64(i*10+1), "GET / HTTP/1.1\r\nHost: "+name+"\r\n\r\n")
+		s.say(true, int64(i*10+2), "HTTP/1.1 204 No Content\r\n\r\n")
+	}
+	r := recordOf(0, 7)
+	k.Take(r)
+	got := map[string]uint32{}
+	for _, m := range r.Requests.Messages {
+		got[m.ServerName] += m.Requests
+	}
+	if len(got) != 2 || got["a.example"] != 2 || got["b.example"] != 1 {
+		t.Errorf("requests by name %v", got)
 	}
 }

@@ -48,7 +48,7 @@ type Tracker struct {
 	stats         Stats
 }
 
-// maxNames bounds the remembered names of operations and statuses.
+// maxNames bounds the remembered names of operations, statuses and servers.
 const maxNames = 1 << 14
 
 // New returns an empty Tracker for these protocols; without any it tells turns
