@@ -74,7 +74,7 @@ type parser struct {
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	p := &parser{tell: open.NewTeller(l7.HTTP, emit), names: map[string]string{}, hosts: map[string]*string{}}
+	p := &parser{tell: open.NewTeller(l7.HTTP, emit), place: open.Place{Patient: true}, names: map[string]string{}, hosts: map[string]*string{}}
 	for i := range p.stream {
 		p.stream[i].line.Max, p.stream[i].length = maxLine, -1
 	}

@@ -70,7 +70,7 @@ type parser struct {
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	return &parser{tell: open.NewTeller(l7.MySQL, emit), names: map[string]string{}, stmts: map[uint32]string{}}
+	return &parser{tell: open.NewTeller(l7.MySQL, emit), place: open.Place{Patient: true}, names: map[string]string{}, stmts: map[uint32]string{}}
 }
 
 // Data takes the next octets of a direction.

@@ -75,7 +75,8 @@ type parser struct {
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
 	return &parser{
-		tell: open.NewTeller(l7.PostgreSQL, emit), names: map[string]string{}, stmts: map[string]string{}, portal: open.Other, fresh: true,
+		tell: open.NewTeller(l7.PostgreSQL, emit), place: open.Place{Patient: true},
+		names: map[string]string{}, stmts: map[string]string{}, portal: open.Other, fresh: true,
 	}
 }
 
