@@ -100,6 +100,9 @@ const (
 	SelfReordered        SelfInt = "reordered"
 	SelfRepeated         SelfInt = "repeated"
 	SelfNoRoom           SelfInt = "no_room"
+	SelfParserBytes      SelfInt = "parser_bytes"
+	SelfCrowded          SelfInt = "crowded"
+	SelfOutgrown         SelfInt = "outgrown"
 	SelfL7Series         SelfInt = "l7_series"
 	SelfOperationsOther  SelfInt = "operations_other"
 	SelfServerNamesOther SelfInt = "server_names_other"
@@ -141,6 +144,9 @@ func selfL7Fields() []Field {
 		selfInt(SelfReordered, Count, Delta, "l7: segments that waited for an earlier one"),
 		selfInt(SelfRepeated, Count, Delta, "l7: segments with octets that had passed already"),
 		selfInt(SelfNoRoom, Count, Delta, "l7: pieces of payload that could not wait: too much did already"),
+		selfInt(SelfParserBytes, Bytes, Gauge, "l7: what parsers hold, at most 256 MiB"),
+		selfInt(SelfCrowded, Count, Delta, "l7: names, header fields and streams that had no room within the bound of a connection: unknown or lost"),
+		selfInt(SelfOutgrown, Count, Delta, "l7: conversations ended because of what all parsers held together"),
 		selfInt(SelfL7Series, Count, Gauge, "series of l7 held against the budget"),
 		selfInt(SelfOperationsOther, Count, Delta, "sink: requests written with operation other: past the limit of their server"),
 		selfInt(SelfServerNamesOther, Count, Delta, "sink: requests written with server_name other: past the limit of their server"),

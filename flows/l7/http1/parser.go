@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/lines"
@@ -79,6 +80,11 @@ func New(emit func(*l7.Message)) l7.Parser {
 		p.stream[i].line.Max, p.stream[i].length = maxLine, -1
 	}
 	return p
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + 2*maxLine + p.open.Octets() + len(p.names)*open.NameOctets + len(p.hosts)*(l7.MaxHost+96), 0
 }
 
 // Data takes the next octets of a direction.

@@ -1,6 +1,8 @@
 package mongodb
 
 import (
+	"unsafe"
+
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/open"
 )
@@ -60,6 +62,11 @@ func (n *names) intern(b []byte) (string, bool) {
 	s := string(b)
 	(*n)[s] = s
 	return s, true
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + p.open.Octets() + (len(p.names)+len(p.words))*open.NameOctets, 0
 }
 
 // Data takes the next octets of a direction.
