@@ -27,12 +27,15 @@ type RequestsLife struct {
 	Protocol                    l7.Protocol // the one recognised last
 }
 
-// Tally counts the messages of one protocol, operation and status.
+// Tally counts the messages of one protocol, operation, status and server name.
 type Tally struct {
 	Protocol l7.Protocol
 	// Operation and Status are what the protocol's parser told: bounded in length,
 	// not in what they may hold.
 	Operation, Status string
+	// ServerName is whom the client asked for (l7.Message.Host), empty where that was
+	// not told.
+	ServerName string
 	// Requests are all of them, of which Unanswered and Lost got no answer that was
 	// seen, Overlapped went on beside others, and Streaming ones have no response time.
 	Requests, Errors, Unanswered, Lost, Overlapped, Streaming uint32

@@ -29,9 +29,10 @@ type AggregatorStats struct {
 	PortsOther      uint64 // records
 	PortsScanned    uint64 // ports
 	// L7Series are held against their budget now. OperationsOther are requests past
-	// the limit of their server, L7Folded those in a coarser series than their own.
-	L7Series, OperationsOther, L7Folded uint64
-	Encoder                             lineproto.Stats
+	// the limit of their server, ServerNamesOther those by a name past it, L7Folded
+	// those in a coarser series than their own.
+	L7Series, OperationsOther, ServerNamesOther, L7Folded uint64
+	Encoder                                               lineproto.Stats
 }
 
 // Aggregator merges the records of an interval per edge, under the series

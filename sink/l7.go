@@ -23,6 +23,7 @@ func (s *requestSums) timed() bool { return s.response != nil || s.request != ni
 type l7Key struct {
 	edge              edgeKey
 	operation, status uint32
+	serverName        uint32
 	protocol          l7.Protocol
 }
 
@@ -47,11 +48,14 @@ type l7Table struct {
 	series     map[l7Key]*l7Series
 	budget     *budget
 	operations operations
-	used       []*l7Series
+	// serverNames decides which names of a server have rows of their own, by the same
+	// rule: clients choose them, too.
+	serverNames operations
+	used        []*l7Series
 }
 
 func newL7Table(cfg Config) l7Table {
-	return l7Table{series: map[l7Key]*l7Series{}, budget: newBudget(cfg.SeriesBudget), operations: newOperations(cfg)}
+	return l7Table{series: map[l7Key]*l7Series{}, budget: newBudget(cfg.SeriesBudget), operations: newOperations(cfg), serverNames: newOperations(cfg)}
 }
 
 // addRequests takes what payload told of a record, whose row of flow is e's.
@@ -122,26 +126,35 @@ func (a *Aggregator) mergeRequests(to, from *requestSums) {
 	to.errors += from.errors
 }
 
+// question is what was asked, of whom and with what result, as tags of l7.
+type question struct {
+	operation, status, serverName string
+	protocol                      l7.Protocol
+}
+
 // findL7 returns the finest series that the budget has for what one protocol told
 // of a record. It begins where the row of flow stands.
 func (a *Aggregator) findL7(e *edge, r *correlate.Record, tl *correlate.Tally) *l7Series {
-	op, status := tl.Operation, tl.Status
-	if !a.l7.operations.admit(&r.Server, tl.Protocol, op, a.now) {
+	q := question{tl.Operation, tl.Status, tl.ServerName, tl.Protocol}
+	if !a.l7.operations.admit(&r.Server, tl.Protocol, q.operation, a.now) {
 		a.stats.OperationsOther += uint64(tl.Requests)
-		op = Other
+		q.operation = Other
 	}
-	k := l7Key{edge: e.key, operation: a.names.lookup(op), status: a.names.lookup(status), protocol: tl.Protocol}
+	if q.serverName != "" && !a.l7.serverNames.admit(&r.Server, tl.Protocol, q.serverName, a.now) {
+		a.stats.ServerNamesOther += uint64(tl.Requests)
+		q.serverName = Other
+	}
+	k := a.names.l7Key(e.key, &q)
 	k.edge.attribution = 0
 	if x := a.l7.series[k]; x != nil {
 		return x
 	}
 	n := a.names.namesAt(&k.edge)
 	for l := levelProcess; ; l++ {
-		op, status = n.coarsenL7(l, r, op, status)
-		k = l7Key{a.names.key(&n), a.names.lookup(op), a.names.lookup(status), tl.Protocol}
-		x := a.l7.series[k]
-		if x == nil && a.l7.budget.admit(l, n.hash()^hashOf(op, status, tl.Protocol), a.now) {
-			x = a.createL7(&n, op, status, tl.Protocol)
+		n.coarsenL7(l, r, &q)
+		x := a.l7.series[a.names.l7Key(a.names.key(&n), &q)]
+		if x == nil && a.l7.budget.admit(l, n.hash()^q.hash(), a.now) {
+			x = a.createL7(&n, &q)
 		}
 		if x != nil {
 			if l > levelProcess {
@@ -152,9 +165,9 @@ func (a *Aggregator) findL7(e *edge, r *correlate.Record, tl *correlate.Tally) *
 	}
 }
 
-// coarsenL7 takes the names of one level to the next one: the operation goes before
-// an end does.
-func (n *edgeNames) coarsenL7(to level, r *correlate.Record, op, status string) (string, string) {
+// coarsenL7 takes the names of one level to the next one: the operation and the
+// server's name go before an end does.
+func (n *edgeNames) coarsenL7(to level, r *correlate.Record, q *question) {
 	switch to {
 	case levelContainer:
 		n.coarsen(to, r)
@@ -165,7 +178,7 @@ func (n *edgeNames) coarsenL7(to level, r *correlate.Record, op, status string) 
 			}
 		}
 	case levelOneEnd:
-		op = Other
+		q.operation, q.serverName = Other, ""
 	case levelOther:
 		n.coarsen(to, r)
 		if n.port != 0 {
@@ -173,13 +186,20 @@ func (n *edgeNames) coarsenL7(to level, r *correlate.Record, op, status string) 
 		}
 	case levelLast:
 		n.coarsen(to, r)
-		status = Other
+		q.status = Other
 	}
-	return op, status
 }
 
-func hashOf(op, status string, p l7.Protocol) uint64 {
-	return xxhash.Sum64String(op)*0x9e3779b97f4a7c15 + xxhash.Sum64String(status) + uint64(p)
+func (q *question) hash() uint64 {
+	h := xxhash.Sum64String(q.operation)*0x9e3779b97f4a7c15 + xxhash.Sum64String(q.status) + uint64(q.protocol)
+	if q.serverName != "" {
+		h ^= xxhash.Sum64String(q.serverName) * 0xff51afd7ed558ccd
+	}
+	return h
+}
+
+func (in *interner) l7Key(edge edgeKey, q *question) l7Key {
+	return l7Key{edge: edge, operation: in.lookup(q.operation), status: in.lookup(q.status), serverName: in.lookup(q.serverName), protocol: q.protocol}
 }
 
 // namesAt is the inverse of key.
@@ -192,12 +212,13 @@ func (in *interner) namesAt(k *edgeKey) edgeNames {
 	return n
 }
 
-func (a *Aggregator) createL7(n *edgeNames, op, status string, p l7.Protocol) *l7Series {
-	k := l7Key{a.names.acquireKey(n), a.names.acquire(op), a.names.acquire(status), p}
+func (a *Aggregator) createL7(n *edgeNames, q *question) *l7Series {
+	k := l7Key{a.names.acquireKey(n), a.names.acquire(q.operation), a.names.acquire(q.status), a.names.acquire(q.serverName), q.protocol}
 	x := &l7Series{key: k}
 	x.tags = a.rows.enc.AppendTags(nil, append(a.edgeTags(&k.edge),
-		lineproto.Tag{Key: TagL7, Value: p.String()},
+		lineproto.Tag{Key: TagL7, Value: q.protocol.String()},
 		lineproto.Tag{Key: TagOperation, Value: a.names.names[k.operation]},
+		lineproto.Tag{Key: TagServerName, Value: a.names.names[k.serverName]},
 		lineproto.Tag{Key: TagStatus, Value: a.names.names[k.status]}))
 	a.l7.series[k] = x
 	return x
@@ -232,6 +253,7 @@ func (a *Aggregator) writeL7(now int64) {
 		a.rows.end(now)
 	}
 	a.l7.operations.interval++
+	a.l7.serverNames.interval++
 }
 
 // sweepL7 gives up series that have not been used for the expiry time.
@@ -243,11 +265,13 @@ func (a *Aggregator) sweepL7(now int64) {
 			a.names.releaseKey(&x.key.edge)
 			a.names.release(x.key.operation)
 			a.names.release(x.key.status)
+			a.names.release(x.key.serverName)
 			a.l7.budget.used--
 		}
 	}
 	a.l7.budget.expire(now - min(expiry, int64(3600e9)))
 	a.l7.operations.expire(now)
+	a.l7.serverNames.expire(now)
 }
 
 // writeTimes writes the distributions that payload gave flow_latency.

@@ -177,3 +177,26 @@ func BenchmarkAddRequests(b *testing.B) {
 		a.Add(r)
 	}
 }
+
+// TestServerNames has what clients ask one server for under many names: as many rows
+// as there are operations at most, and every request in one of them.
+func TestServerNames(t *testing.T) {
+	c := testConfig()
+	c.Operations = 8
+	a := NewAggregator(c)
+	for i := range 20 {
+		tl := tally("GET /", "200", 1, 0)
+		if tl.ServerName = fmt.Sprintf("shop%d.example.org", i); i == 0 {
+			tl.ServerName = ""
+		}
+		a.Add(asked(record(web, db), small(), tl))
+	}
+	rows := of(points(t, a.Flush(at(1))), MeasurementL7)
+	names := map[string]int64{}
+	for _, p := range rows {
+		names[p.tags[TagServerName]] += p.int(FieldRequests)
+	}
+	if len(names) != 6 || names[""] != 1 || names["shop1.example.org"] != 1 || names[Other] != 15 || a.Stats().ServerNamesOther != 15 {
+		t.Errorf("requests by name %v, %d past the limit", names, a.Stats().ServerNamesOther)
+	}
+}

@@ -6,9 +6,10 @@ import "github.com/weir-probe/weir/flows/l7"
 
 // Tags of l7, beside those of flow without TagAttribution.
 const (
-	TagL7        = "l7"
-	TagOperation = "operation"
-	TagStatus    = "status"
+	TagL7         = "l7"
+	TagOperation  = "operation"
+	TagServerName = "server_name"
+	TagStatus     = "status"
 )
 
 // Response is the distribution of the time from the last octet asked to the first
@@ -44,6 +45,7 @@ func l7Tags() []Tag {
 	return append(tags,
 		Tag{TagL7, "the protocol, recognised by content: http, http2, grpc, dns, postgresql, mysql, redis, mongodb, kafka, amqp, nats, memcached, tls, quic"},
 		Tag{TagOperation, "what was asked: method and templated route, command, statement kind, query type; other: past the limit of operations of a server"},
+		Tag{TagServerName, "whom the client asked for: Host of HTTP/1, :authority of HTTP/2 and gRPC, SNI of TLS and QUIC; without the port, in lower case; other: past the limit of names of a server (rows.operations); absent: none was told, or too many series"},
 		Tag{TagStatus, "the protocol's own word for the result; absent: none was seen"})
 }
 
@@ -76,33 +78,37 @@ func logRequestFields() []Field {
 
 // Fields of weir_self of the stage l7.
 const (
-	SelfConversations   SelfInt = "conversations"
-	SelfOpaque          SelfInt = "opaque"
-	SelfUpgraded        SelfInt = "upgraded"
-	SelfIdle            SelfInt = "idle"
-	SelfMessages        SelfInt = "messages"
-	SelfMessageErrors   SelfInt = "message_errors"
-	SelfUnanswered      SelfInt = "unanswered"
-	SelfLostMessages    SelfInt = "lost_messages"
-	SelfDropped         SelfInt = "dropped_messages"
-	SelfFolded          SelfInt = "folded_messages"
-	SelfUntimed         SelfInt = "untimed"
-	SelfResponses       SelfInt = "responses"
-	SelfOwnEvents       SelfInt = "own_events"
-	SelfNarrowed        SelfInt = "narrowed"
-	SelfSampled         SelfInt = "requests_sampled"
-	SelfSkipped         SelfInt = "exchanges_skipped"
-	SelfGaps            SelfInt = "gaps"
-	SelfGapBytes        SelfInt = "gap_bytes"
-	SelfCopiedBytes     SelfInt = "copied_bytes"
-	SelfParsedBytes     SelfInt = "parsed_bytes"
-	SelfUnparsedBytes   SelfInt = "unparsed_bytes"
-	SelfReordered       SelfInt = "reordered"
-	SelfRepeated        SelfInt = "repeated"
-	SelfNoRoom          SelfInt = "no_room"
-	SelfL7Series        SelfInt = "l7_series"
-	SelfOperationsOther SelfInt = "operations_other"
-	SelfL7Folded        SelfInt = "l7_folded"
+	SelfConversations    SelfInt = "conversations"
+	SelfOpaque           SelfInt = "opaque"
+	SelfUpgraded         SelfInt = "upgraded"
+	SelfIdle             SelfInt = "idle"
+	SelfMessages         SelfInt = "messages"
+	SelfMessageErrors    SelfInt = "message_errors"
+	SelfUnanswered       SelfInt = "unanswered"
+	SelfLostMessages     SelfInt = "lost_messages"
+	SelfDropped          SelfInt = "dropped_messages"
+	SelfFolded           SelfInt = "folded_messages"
+	SelfUntimed          SelfInt = "untimed"
+	SelfResponses        SelfInt = "responses"
+	SelfOwnEvents        SelfInt = "own_events"
+	SelfNarrowed         SelfInt = "narrowed"
+	SelfSampled          SelfInt = "requests_sampled"
+	SelfSkipped          SelfInt = "exchanges_skipped"
+	SelfGaps             SelfInt = "gaps"
+	SelfGapBytes         SelfInt = "gap_bytes"
+	SelfCopiedBytes      SelfInt = "copied_bytes"
+	SelfParsedBytes      SelfInt = "parsed_bytes"
+	SelfUnparsedBytes    SelfInt = "unparsed_bytes"
+	SelfReordered        SelfInt = "reordered"
+	SelfRepeated         SelfInt = "repeated"
+	SelfNoRoom           SelfInt = "no_room"
+	SelfParserBytes      SelfInt = "parser_bytes"
+	SelfCrowded          SelfInt = "crowded"
+	SelfOutgrown         SelfInt = "outgrown"
+	SelfL7Series         SelfInt = "l7_series"
+	SelfOperationsOther  SelfInt = "operations_other"
+	SelfServerNamesOther SelfInt = "server_names_other"
+	SelfL7Folded         SelfInt = "l7_folded"
 )
 
 // SelfDetected are the conversations recognised, by l7.Protocol.
@@ -142,8 +148,12 @@ func selfL7Fields() []Field {
 		selfInt(SelfReordered, Count, Delta, "l7: segments that waited for an earlier one"),
 		selfInt(SelfRepeated, Count, Delta, "l7: segments with octets that had passed already"),
 		selfInt(SelfNoRoom, Count, Delta, "l7: pieces of payload that could not wait: too much did already"),
+		selfInt(SelfParserBytes, Bytes, Gauge, "l7: what parsers hold, at most 256 MiB"),
+		selfInt(SelfCrowded, Count, Delta, "l7: names, header fields and streams that had no room within the bound of a connection: unknown or lost"),
+		selfInt(SelfOutgrown, Count, Delta, "l7: conversations ended because of what all parsers held together"),
 		selfInt(SelfL7Series, Count, Gauge, "series of l7 held against the budget"),
 		selfInt(SelfOperationsOther, Count, Delta, "sink: requests written with operation other: past the limit of their server"),
+		selfInt(SelfServerNamesOther, Count, Delta, "sink: requests written with server_name other: past the limit of their server"),
 		selfInt(SelfL7Folded, Count, Delta, "sink: requests in a coarser series of l7 than their own"),
 	}
 	for p, n := range SelfDetected {

@@ -89,7 +89,8 @@ func selfL7(s *sink.Self, at time.Time, t *requests.Tracker, k kprobes.PayloadSt
 		m(sink.SelfSampled, st.Sampled), m(sink.SelfSkipped, k.Skipped),
 		m(sink.SelfGaps, st.Gaps), m(sink.SelfGapBytes, st.GapOctets), m(sink.SelfParsedBytes, st.ParsedOctets),
 		m(sink.SelfUnparsedBytes, st.UnparsedOctets), m(sink.SelfReordered, st.Reordered), m(sink.SelfRepeated, st.Repeated),
-		m(sink.SelfNoRoom, st.NoRoom+st.Refused),
+		m(sink.SelfNoRoom, st.NoRoom+st.Refused), sink.SelfParserBytes.Is(st.Held),
+		m(sink.SelfCrowded, st.Crowded), m(sink.SelfOutgrown, st.Outgrown),
 		m(sink.SelfRecords, k.Records), m(sink.SelfCopiedBytes, k.Copied), m(sink.SelfLostRingFull, k.Lost), m(sink.SelfLostBytes, k.LostOctets),
 		m(sink.SelfNoStorage, k.NoStorage), m(sink.SelfUnparsed, k.Unparsed), m(sink.SelfErrors, k.WantErrors),
 	}

@@ -10,10 +10,11 @@ type Config struct {
 	// MaxConversations bounds the table (default 131 072): past it the one that was
 	// silent for longest goes, and is counted.
 	MaxConversations int
-	// MaxFollowed bounds those of them that are parsed (default 16 384): a parser
-	// holds some KiB, in the hands of a hostile client up to 150. Past it one that was
-	// silent ends, else there are only turns.
-	MaxFollowed int
+	// MaxFollowed bounds those of them that are parsed (default 16 384), MaxHeld the
+	// octets that their parsers hold (default 256 MiB): a parser holds some KiB, in the
+	// hands of a hostile client up to 100. Past either the one that was silent for
+	// longest ends, else there are only turns.
+	MaxFollowed, MaxHeld int
 	// MaxTallies bounds the combinations of operation and status that all
 	// conversations hold in an interval (default 65 536): past it their requests are
 	// counted without an operation.
@@ -36,14 +37,14 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		MaxConversations: 1 << 17, MaxFollowed: 1 << 14, MaxTallies: 1 << 16, MaxHistograms: 1 << 14, MaxWaiting: 16 << 20,
+		MaxConversations: 1 << 17, MaxFollowed: 1 << 14, MaxHeld: 256 << 20, MaxTallies: 1 << 16, MaxHistograms: 1 << 14, MaxWaiting: 16 << 20,
 		Idle: 15 * time.Minute, DatagramIdle: 15 * time.Second, Unclaimed: 2 * time.Minute,
 	}
 }
 
 // Validate checks ranges.
 func (c Config) Validate() error {
-	if min(c.MaxConversations, c.MaxFollowed, c.MaxTallies, c.MaxHistograms, c.MaxWaiting) < 0 || min(c.Idle, c.DatagramIdle, c.Unclaimed) < 0 {
+	if min(c.MaxConversations, c.MaxFollowed, c.MaxHeld, c.MaxTallies, c.MaxHistograms, c.MaxWaiting) < 0 || min(c.Idle, c.DatagramIdle, c.Unclaimed) < 0 {
 		return errors.New("requests: limits and times must not be negative")
 	}
 	return nil
@@ -52,7 +53,7 @@ func (c Config) Validate() error {
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
 	for _, p := range [...]struct{ v, d *int }{
-		{&c.MaxConversations, &d.MaxConversations}, {&c.MaxFollowed, &d.MaxFollowed}, {&c.MaxTallies, &d.MaxTallies},
+		{&c.MaxConversations, &d.MaxConversations}, {&c.MaxFollowed, &d.MaxFollowed}, {&c.MaxHeld, &d.MaxHeld}, {&c.MaxTallies, &d.MaxTallies},
 		{&c.MaxHistograms, &d.MaxHistograms}, {&c.MaxWaiting, &d.MaxWaiting},
 	} {
 		if *p.v == 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-probe/weir/correlate/dist"
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/http1"
 	"github.com/weir-probe/weir/kprobes"
 )
 
@@ -459,4 +460,63 @@ func BenchmarkMessage(b *testing.B) {
 			at += ms
 		}
 	}
+}
+
+// TestServerNames asks one connection for two names.
+func TestServerNames(t *testing.T) {
+	k := New(Config{}, []l7.Spec{http1.Spec}, nil)
+	s := tcp(k, 7, kprobes.RoleServer)
+	for i, name := range []string{"a.example", "b.example", "A.example:80"} {
+		s.say(false, int64(i*10+1), "GET / HTTP/1.1\r\nHost: "+name+"\r\n\r\n")
+		s.say(true, int64(i*10+2), "HTTP/1.1 204 No Content\r\n\r\n")
+	}
+	r := recordOf(0, 7)
+	k.Take(r)
+	got := map[string]uint32{}
+	for _, m := range r.Requests.Messages {
+		got[m.ServerName] += m.Requests
+	}
+	if len(got) != 2 || got["a.example"] != 2 || got["b.example"] != 1 {
+		t.Errorf("requests by name %v", got)
+	}
+}
+
+// TestParsersAreBoundInOctets lets more talk at once than the parsers may hold: the
+// last ones are not parsed, until others have been silent; nothing is lost that was
+// told, and what the parsers held is given back.
+func TestParsersAreBoundInOctets(t *testing.T) {
+	const most = 64 << 10
+	k := New(Config{MaxHeld: most}, []l7.Spec{http1.Spec}, nil)
+	ask := func(cookie uint64, at int64) {
+		s := tcp(k, cookie, kprobes.RoleServer)
+		for i := range int64(20) {
+			s.say(false, at+2*i, fmt.Sprintf("GET /%s/%s HTTP/1.1\r\nHost: h%d\r\n\r\n", word(cookie), word(uint64(i)), i))
+			s.say(true, at+2*i+1, "HTTP/1.1 204 No Content\r\n\r\n")
+		}
+	}
+	for c := range uint64(100) {
+		ask(c+1, 1000)
+	}
+	s := k.Stats()
+	if s.Held > most || s.Held < most/2 || s.Outgrown == 0 {
+		t.Errorf("%d octets held, %d outgrown", s.Held, s.Outgrown)
+	}
+	ask(1000, 1000+2*silent)
+	if now := k.Stats(); now.Idle == 0 || now.Requests != s.Requests+20 {
+		t.Errorf("after silence: %d gave way, %d requests more, want 20", now.Idle, now.Requests-s.Requests)
+	}
+	for c := range k.streams {
+		r := recordOf(0, c.cookie)
+		r.Final = true
+		k.Take(r)
+	}
+	k.release()
+	if held := k.Stats().Held; held != 0 {
+		t.Errorf("%d octets are held by nobody", held)
+	}
+}
+
+// word is a name of letters.
+func word(n uint64) string {
+	return string([]byte{'a' + byte(n%26), 'a' + byte(n/26%26), 'x'})
 }

@@ -19,6 +19,7 @@ const steadyFor = 64
 type recent struct {
 	protocol          l7.Protocol
 	operation, status string
+	serverName        string
 	failed            bool
 	timed             bool
 	took              int64 // ns
@@ -55,9 +56,12 @@ func (t *Tracker) steady(s *stream, m *l7.Message) {
 // skipped takes exchanges that were only counted.
 func (t *Tracker) skipped(s *stream, ev *kprobes.PayloadEvent) {
 	n := uint64(ev.Skipped)
-	if r := &s.recent; n > 0 && r.operation != "" {
+	if r := &s.recent; n > 0 && r.protocol != l7.Unknown {
 		t.stats.Sampled += n
-		t.like = l7.Message{Protocol: r.protocol, Operation: append(t.like.Operation[:0], r.operation...), Status: append(t.like.Status[:0], r.status...)}
+		t.like = l7.Message{
+			Protocol: r.protocol, Operation: append(t.like.Operation[:0], r.operation...), Status: append(t.like.Status[:0], r.status...),
+			Host: append(t.like.Host[:0], r.serverName...),
+		}
 		tl := t.tally(s, &t.like)
 		t.count(s, tl, n, r.failed)
 		tl.RequestOctets += n * r.request

@@ -10,8 +10,10 @@ type Stats struct {
 	Open   int    // conversations in the table now
 	// Evicted conversations had to go for others, Idle ones ended by silence.
 	Evicted, Idle uint64
-	// Refused pieces of payload are of conversations that are not parsed: too many are.
-	Refused uint64
+	// Refused pieces of payload are of conversations that are not parsed: too many are,
+	// or they hold too much. Outgrown conversations ended because of what they held
+	// together with all others.
+	Refused, Outgrown uint64
 	// Dropped requests and turns were never in a record: of evicted conversations,
 	// and of connections of which no record came in time.
 	Dropped uint64

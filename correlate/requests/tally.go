@@ -39,7 +39,7 @@ func (t *Tracker) told(s *stream, m *l7.Message) {
 		tl.Streaming++
 	}
 	ns, ok := m.ResponseTime()
-	s.recent = recent{m.Protocol, tl.Operation, tl.Status, m.Failed, ok, ns, m.RequestOctets, m.ResponseOctets}
+	s.recent = recent{m.Protocol, tl.Operation, tl.Status, tl.ServerName, m.Failed, ok, ns, m.RequestOctets, m.ResponseOctets}
 	if ok {
 		t.time(&tl.Response, ns)
 		if s.proto != flows.TCP {
@@ -54,16 +54,17 @@ func (t *Tracker) told(s *stream, m *l7.Message) {
 // tally finds or makes the counts of a message's operation and status.
 func (t *Tracker) tally(s *stream, m *l7.Message) *correlate.Tally {
 	op, status := m.Operation[:min(len(m.Operation), l7.MaxOperation)], m.Status[:min(len(m.Status), l7.MaxStatus)]
-	if tl := s.find(m.Protocol, op, status); tl != nil {
+	host := m.Host[:min(len(m.Host), l7.MaxHost)]
+	if tl := s.find(m.Protocol, op, status, host); tl != nil {
 		return tl
 	}
 	n := len(s.tallies)
 	if n >= maxOperations {
-		if op = other; n >= maxStatuses {
+		if op, host = other, nil; n >= maxStatuses {
 			status = other
 		}
 		t.stats.Folded++
-		if tl := s.find(m.Protocol, op, status); tl != nil {
+		if tl := s.find(m.Protocol, op, status, host); tl != nil {
 			return tl
 		}
 	}
@@ -80,16 +81,16 @@ func (t *Tracker) tally(s *stream, m *l7.Message) *correlate.Tally {
 		return &s.rest
 	}
 	tl := t.newTally()
-	tl.Protocol, tl.Operation, tl.Status = m.Protocol, t.name(op), t.name(status)
+	tl.Protocol, tl.Operation, tl.Status, tl.ServerName = m.Protocol, t.name(op), t.name(status), t.name(host)
 	s.tallies = append(s.tallies, tl)
 	return tl
 }
 
 var other = []byte(Other)
 
-func (s *stream) find(p l7.Protocol, op, status []byte) *correlate.Tally {
+func (s *stream) find(p l7.Protocol, op, status, host []byte) *correlate.Tally {
 	for _, tl := range s.tallies {
-		if tl.Protocol == p && tl.Operation == string(op) && tl.Status == string(status) {
+		if tl.Protocol == p && tl.Operation == string(op) && tl.Status == string(status) && tl.ServerName == string(host) {
 			return tl
 		}
 	}

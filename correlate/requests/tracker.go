@@ -53,7 +53,7 @@ type Tracker struct {
 	stats         Stats
 }
 
-// maxNames bounds the remembered names of operations and statuses.
+// maxNames bounds the remembered names of operations, statuses and servers.
 const maxNames = 1 << 14
 
 // New returns an empty Tracker for these protocols; without any it tells turns
@@ -126,6 +126,7 @@ func (t *Tracker) hear(s *stream, prevFirst int64) {
 	wanted := s.conv.Wants()
 	s.conv.Segment(&t.seg)
 	t.seg.Data = nil
+	t.outgrow(s)
 	if s.conv.Protocol() != l7.Unknown && !s.known {
 		s.known, s.life.Protocol = true, s.conv.Protocol()
 	}
@@ -139,7 +140,7 @@ func (t *Tracker) hear(s *stream, prevFirst int64) {
 
 // begin opens the conversation of a stream, if there is room for one more.
 func (t *Tracker) begin(s *stream) bool {
-	if t.followed.n >= t.cfg.MaxFollowed && !t.giveWay(s.last) {
+	if (t.followed.n >= t.cfg.MaxFollowed || t.observer.Held() >= t.cfg.MaxHeld) && !t.giveWay(s.last) {
 		t.stats.Refused++
 		return false
 	}
@@ -156,6 +157,21 @@ func (t *Tracker) end(s *stream, at int64) {
 	if s.open && s.conv.Wants() {
 		s.conv.End(at)
 		t.followed.remove(s)
+	}
+}
+
+// outgrow makes room when the parsers hold too much: the silent ones give way, else
+// the one that has just grown.
+func (t *Tracker) outgrow(s *stream) {
+	for t.observer.Held() > t.cfg.MaxHeld {
+		if t.giveWay(s.last) {
+			continue
+		}
+		if s.conv.Wants() {
+			t.end(s, s.last)
+			t.stats.Outgrown++
+		}
+		return
 	}
 }
 

@@ -26,6 +26,9 @@ type Conversation struct {
 	emit     func(*Message)
 	parser   Parser
 	sealable Sealable // parser, if it is one
+	weighed  Weighed  // parser, if it is one
+	weight   int      // of the parser, in octets, as far as the Observer knows
+	crowded  uint64   // what of it the Observer has counted
 	protocol Protocol
 	kind     Kind
 	phase    phase
@@ -166,6 +169,8 @@ func (c *Conversation) stop(t int64) {
 		p := c.parser
 		c.parser, c.sealable = nil, nil
 		p.End(t)
+		c.weigh(0)
+		c.weighed = nil
 	}
 	c.phase = over
 	c.forget()
@@ -238,7 +243,25 @@ func (c *Conversation) parse(d Dir, t int64, turn bool, b []byte) {
 	c.chunk = Chunk{Dir: d, Time: t, Turn: turn, Data: b}
 	c.parser.Data(&c.chunk)
 	c.chunk.Data = nil
+	c.reweigh()
 	c.seal(t)
+}
+
+// reweigh asks the parser what it holds now.
+func (c *Conversation) reweigh() {
+	if c.weighed == nil {
+		return
+	}
+	octets, crowded := c.weighed.Weight()
+	c.weigh(octets)
+	c.o.stats.Crowded += crowded - c.crowded
+	c.crowded = crowded
+}
+
+// weigh tells the Observer what the parser holds.
+func (c *Conversation) weigh(octets int) {
+	c.o.held += octets - c.weight
+	c.weight = octets
 }
 
 // seal ends the conversation if nothing more can be told of it.
@@ -261,6 +284,7 @@ func (c *Conversation) gap(d Dir, n int64, t int64) {
 		c.note(mark{dir: d, gap: n, time: t}, nil)
 	case following:
 		c.parser.Gap(d^c.flip, n, t)
+		c.reweigh()
 		c.seal(t)
 	}
 }

@@ -57,10 +57,11 @@ const (
 	Lost                      // its answer, or its beginning, was not copied or not understood: counted, not timed
 )
 
-// MaxOperation and MaxStatus bound the octets of the names in a Message.
+// MaxOperation, MaxStatus and MaxHost bound the octets of the names in a Message.
 const (
 	MaxOperation = 128
 	MaxStatus    = 32
+	MaxHost      = 253
 )
 
 // Message is one request with its answer. It and the octets it points to are valid
@@ -76,7 +77,8 @@ type Message struct {
 	// Failed whether it counts as an error of the server or of the service.
 	Status []byte
 	Failed bool
-	// Host is whom the client asked for: Host, :authority, SNI, the queried name.
+	// Host is whom the client asked for, Host, :authority or SNI: a name in lower case
+	// or an address, without a port. At most MaxHost.
 	Host []byte
 	// ALPN is the application protocol of a TLS or QUIC handshake: the server's choice
 	// where that is visible (up to TLS 1.2), else what the client offered first.

@@ -7,6 +7,7 @@ type Observer struct {
 	free      *block
 	blocks    int
 	maxBlocks int
+	held      int // octets, by all parsers
 	stats     Stats
 }
 
@@ -32,6 +33,8 @@ type Stats struct {
 	Reordered                               uint64 // segments that waited for an earlier one
 	Repeated                                uint64 // segments with octets that had passed already
 	NoRoom                                  uint64 // payload could not wait: too much did already
+	Held                                    uint64 // octets that parsers hold now
+	Crowded                                 uint64 // times that a parser left something out, at the bound of a connection
 }
 
 // DetectedTotal is the sum over all protocols.
@@ -58,4 +61,11 @@ func NewObserver(specs []Spec, maxWaiting int) *Observer {
 }
 
 // Stats returns the counts.
-func (o *Observer) Stats() Stats { return o.stats }
+func (o *Observer) Stats() Stats {
+	s := o.stats
+	s.Held = uint64(o.held)
+	return s
+}
+
+// Held is how many octets the parsers of all conversations hold.
+func (o *Observer) Held() int { return o.held }

@@ -25,6 +25,15 @@ type Parser interface {
 	End(t int64)
 }
 
+// Weighed is a Parser that knows what it holds. Weight is called after each piece of
+// payload.
+type Weighed interface {
+	// Weight is how many octets the parser holds, its strings and tables included, and
+	// how often since it was made something had no room within the bound that it has
+	// of its own.
+	Weight() (octets int, crowded uint64)
+}
+
 // Verdict says whether payload looks like a protocol.
 type Verdict uint8
 
@@ -45,6 +54,8 @@ type Spec struct {
 	// must be cheap, must not say Yes to what another protocol could well send, and
 	// knows nothing of what came before.
 	Match func(d Dir, b []byte) Verdict
+	// Octets is what a parser holds at most that is not Weighed.
+	Octets int
 	// New returns a parser that tells its messages by emit.
 	New func(emit func(*Message)) Parser
 }

@@ -75,6 +75,10 @@ func (c *Conversation) begin(s *Spec) {
 	c.protocol, c.phase, c.oriented = s.Protocol, following, true
 	c.parser = s.New(c.emit)
 	c.sealable, _ = c.parser.(Sealable)
+	c.weighed, _ = c.parser.(Weighed)
+	c.crowded = 0
+	c.weigh(s.Octets)
+	c.reweigh()
 	l := c.log
 	c.log = nil
 	if l == nil {

@@ -128,6 +128,8 @@ var homes = []struct {
 	{"github.com/grafana/grafana-foundation-sdk/go", []string{"dashboards/..."}, "generation only, never part of the program"},
 	{"k8s.io/cri-api", []string{"correlate/enrich/container/cri/...", "test/..."}, "the runtime's protocol has one client"},
 	{"google.golang.org/grpc", []string{"correlate/enrich/container/cri/...", "test/..."}, "gRPC is spoken with container runtimes only"},
+	{"github.com/twmb/franz-go", []string{"test/services/..."}, "the probe reads Kafka by itself; its client is the test's"},
+	{"go.mongodb.org/mongo-driver/v2", []string{"flows/l7/mongodb", "test/..."}, "BSON is MongoDB's alone, and of the driver only its reader is used"},
 	{"k8s.io/client-go", []string{"correlate/enrich/kube/..."}, "520 packages have one door"},
 }
 

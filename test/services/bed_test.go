@@ -26,6 +26,7 @@ type bed struct {
 	image  string
 	files  string // testdata, in every container at /files
 	rows   string // what weir wrote
+	peer   string // the servers and clients in Go, in every container at /peer
 	weir   *probe.Process
 }
 
@@ -42,6 +43,7 @@ func newBed(t *testing.T) *bed {
 	// The host's own /usr stands in for an image that no registry is here to give.
 	b.image = b.engine.Import(t, "weir-test/host:1", nil, map[string]string{"/bin": "usr/bin", "/lib": "usr/lib", "/lib64": "usr/lib64", "/sbin": "usr/sbin"})
 	b.engine.Network(t, "shopnet")
+	b.peer = probe.Build(t, "./test/services/peer")
 	bin := probe.Build(t, "./cmd/weir")
 	b.weir = probe.Start(t, bin, "run", "--interval", "1s", "--host", "h", "--docker", strings.TrimPrefix(b.engine.Host, "unix://"),
 		"--listen", "", "--journal", "", "--flow-log-rate", "1000000", "--sink", "file:"+b.rows)
@@ -54,7 +56,7 @@ func (b *bed) container(service string, docker []string, command string) (id, ip
 	b.t.Helper()
 	args := append([]string{
 		"--network", "shopnet", "--name", "shop_" + service + "_1", "--hostname", service,
-		"-v", "/usr:/usr:ro", "-v", "/etc:/etc:ro", "-v", b.files + ":/files:ro",
+		"-v", "/usr:/usr:ro", "-v", "/etc:/etc:ro", "-v", b.files + ":/files:ro", "-v", b.peer + ":/peer:ro",
 		"--tmpfs", "/tmp:exec,mode=1777", "--tmpfs", "/var:mode=1777", "--tmpfs", "/run:mode=1777",
 	}, dockerd.Compose("shop", service, 1)...)
 	args = append(append(args, docker...), b.image, "/bin/sh", "-c", command)

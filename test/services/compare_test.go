@@ -34,10 +34,15 @@ func ofClient(log []asked) map[kind]*tally {
 	return out
 }
 
-func ofWeir(rows []*decode.Row) map[kind]*tally {
+// ofWeir adds up rows; wire, if there is one, says which kinds are one on the wire.
+func ofWeir(rows []*decode.Row, wire func(kind) kind) map[kind]*tally {
 	out := map[kind]*tally{}
 	for _, r := range rows {
-		t := at(out, kind{r.Tags["l7"], r.Tags["operation"], r.Tags["status"]})
+		k := kind{r.Tags["l7"], r.Tags["operation"], r.Tags["status"]}
+		if wire != nil {
+			k = wire(k)
+		}
+		t := at(out, k)
 		num := func(name string) int64 { n, _ := r.Fields[name].(int64); return n }
 		t.requests += num("requests")
 		t.errors += num("errors")
@@ -62,7 +67,7 @@ func at(m map[kind]*tally, k kind) *tally {
 func compare(t *testing.T, client, weir map[kind]*tally, ignore func(kind) bool) {
 	t.Helper()
 	var table strings.Builder
-	fmt.Fprintf(&table, "%-11s %-24s %-10s %9s %9s %8s %8s %12s %12s\n", "l7", "operation", "status", "requests", "weir", "errors", "weir", "mean", "weir")
+	fmt.Fprintf(&table, "%-11s %-46s %-26s %9s %9s %8s %8s %12s %12s\n", "l7", "operation", "status", "requests", "weir", "errors", "weir", "mean", "weir")
 	for _, k := range kinds(client, weir) {
 		c, w := client[k], weir[k]
 		if c == nil && ignore != nil && ignore(k) {
@@ -76,7 +81,7 @@ func compare(t *testing.T, client, weir map[kind]*tally, ignore func(kind) bool)
 			t.Errorf("weir wrote none of %d requests %v", c.requests, k)
 			w = &tally{}
 		}
-		fmt.Fprintf(&table, "%-11s %-24s %-10s %9d %9d %8d %8d %10.3f ms %10.3f ms\n",
+		fmt.Fprintf(&table, "%-11s %-46s %-26s %9d %9d %8d %8d %10.3f ms %10.3f ms\n",
 			k.l7, k.operation, k.status, c.requests, w.requests, c.errors, w.errors, 1e3*c.mean(), 1e3*w.mean())
 		if c.requests != w.requests || c.errors != w.errors {
 			t.Errorf("%v: %d requests and %d errors, weir wrote %d and %d", k, c.requests, c.errors, w.requests, w.errors)

@@ -1,5 +1,5 @@
 // Package services runs real servers (nginx, PostgreSQL, MariaDB, Redis,
-// memcached, NATS, RabbitMQ, Unbound, a Go gRPC server) and their clients in
+// memcached, NATS, RabbitMQ, Unbound, gRPC of Go, a Kafka broker) and their clients in
 // containers of a real Docker Engine, with delays and errors put in on purpose, and
 // compares what weir wrote of every request with the clients' own logs.
 package services

@@ -17,6 +17,10 @@ type service struct {
 	binary  string // that has to be installed
 	ignore  func(kind) bool
 	install string // Debian packages
+	// peer says that server and client are the Go program beside this file.
+	peer bool
+	// wire is what a request is on the wire where that is not what the client is told.
+	wire func(kind) kind
 }
 
 var services = []service{
@@ -45,6 +49,19 @@ var services = []service{
 		}},
 	{name: "dns", port: 53, binary: "/usr/sbin/unbound", install: "unbound python3-dnspython",
 		server: `printf 'server:\n interface: 0.0.0.0\n access-control: 0.0.0.0/0 allow\n do-daemonize: no\n username: ""\n chroot: ""\n pidfile: ""\n use-syslog: no\n local-zone: "shop.test." static\n local-data: "db.shop.test. 60 IN A 192.0.2.7"\n local-zone: "refused.example." refuse\n' > /tmp/u.conf && exec unbound -c /tmp/u.conf`},
+	{name: "grpc", port: 50051, peer: true,
+		// A call of which the client's patience ended is reset by client or server,
+		// whoever is first.
+		wire: func(k kind) kind {
+			if k.status == "" && strings.HasSuffix(k.operation, "/UnaryCall") {
+				k.status = "CANCELLED"
+			}
+			return k
+		}},
+	{name: "kafka", port: 9092, peer: true,
+		ignore: func(k kind) bool {
+			return k.status == "ok" && (k.operation == "ApiVersions" || k.operation == "Metadata" || k.operation == "InitProducerId")
+		}},
 }
 
 // TestServices asks every server by a client that logs what it did.
@@ -54,17 +71,24 @@ func TestServices(t *testing.T) {
 	for _, s := range services {
 		t.Run(s.name, func(t *testing.T) {
 			b := b.with(t)
-			if _, err := os.Stat(s.binary); err != nil {
+			if _, err := os.Stat(s.binary); err != nil && !s.peer {
 				absent(t, s.binary+" is not installed (Debian: "+s.install+")")
 			}
 			command := s.server
 			if s.user != "" {
 				command = fmt.Sprintf("chmod 1777 /tmp && exec setpriv --reuid=%s --regid=%s --clear-groups sh -c '%s'", s.user, s.user, strings.ReplaceAll(s.server, "'", `'\''`))
 			}
+			if s.peer {
+				command = fmt.Sprintf("exec /peer %s-server :%d", s.name, s.port)
+			}
 			_, ip := b.container(s.name, nil, command)
-			log := b.client(s.name+"client", fmt.Sprintf("exec /usr/bin/python3 /files/client.py %s %s %d", s.name, ip, s.port))
+			ask := fmt.Sprintf("exec /usr/bin/python3 /files/client.py %s %s %d", s.name, ip, s.port)
+			if s.peer {
+				ask = fmt.Sprintf("exec /peer %s %s:%d", s.name, ip, s.port)
+			}
+			log := b.client(s.name+"client", ask)
 			b.settle()
-			compare(t, ofClient(log), ofWeir(b.read("l7", s.name+"client", s.name)), s.ignore)
+			compare(t, ofClient(log), ofWeir(b.read("l7", s.name+"client", s.name), s.wire), s.ignore)
 		})
 	}
 	b.noSecrets()
@@ -96,8 +120,8 @@ func (b *bed) http(t *testing.T) {
 	log := b.client("web", "exec /usr/bin/python3 /files/client.py http "+front+" 80")
 	b.settle()
 	want := ofClient(log)
-	compare(t, want, ofWeir(b.read("l7", "web", "front")), nil)
-	compare(t, want, ofWeir(b.read("l7", "front", "app")), nil)
+	compare(t, want, ofWeir(b.read("l7", "web", "front"), nil), nil)
+	compare(t, want, ofWeir(b.read("l7", "front", "app"), nil), nil)
 }
 
 // noSecrets looks for what the clients sent and nobody may read in a row.

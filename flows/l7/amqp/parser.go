@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/open"
@@ -49,6 +50,11 @@ type parser struct {
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
 	return &parser{tell: open.NewTeller(l7.AMQP, emit)}
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + p.open.Octets() + cap(p.channels)*int(unsafe.Sizeof(channel{})), 0
 }
 
 // Data takes the next octets of a direction.

@@ -3,6 +3,7 @@ package dns
 import (
 	"encoding/binary"
 	"time"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/open"
@@ -21,6 +22,11 @@ const patience = int64(5 * time.Second)
 type asker struct {
 	tell open.Teller
 	open open.List
+}
+
+// Weight implements l7.Weighed, of a stream with the beginnings of two messages.
+func (p *asker) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(stream{})) + 2*maxHead + p.open.Octets(), 0
 }
 
 // message takes the beginning of a message of n octets that passed from first to

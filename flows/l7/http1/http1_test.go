@@ -106,7 +106,23 @@ var rules = []struct {
 		< 0123456789
 		> GET /b HTTP/1.1\r\n\r\n
 		< HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n
+	`, []string{`lost "GET /b" "" 19/38`}},
+	{"in doubt until nothing has passed for a while", `
+		< 0123456789
+		= 100
+		> GET /b HTTP/1.1\r\n\r\n
+		< HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n
 	`, []string{`answered "GET /b" "200" 19/38 1000us`}},
+	{"or the client has waited for an answer", `
+		< 0123456789
+		> GET /a HTTP/1.1\r\n\r\n
+		< HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n
+		> GET /b HTTP/1.1\r\n\r\n
+		< HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n01234
+		< ...2000
+		> GET /c HTTP/1.1\r\n\r\n
+		< HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n
+	`, []string{`lost "GET /a" "" 19/38`, `answered "GET /b" "200" 19/2057 1000us`, `answered "GET /c" "200" 19/38 1000us`}},
 	{"no answer", `
 		> GET /b HTTP/1.1\r\n\r\n
 	`, []string{`unanswered "GET /b" "" 19/0`}},

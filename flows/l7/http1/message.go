@@ -49,6 +49,7 @@ func (p *parser) answered(s *stream, last int64) {
 		q.Streaming = true
 		q.Octets = p.stream[l7.ToServer].octets
 	}
+	q.Unknown = q.Unknown || p.place.Doubt()
 	p.tell.Tell(q, l7.Answered, a)
 	p.open.Remove(0)
 }

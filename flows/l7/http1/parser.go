@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/lines"
@@ -16,6 +17,7 @@ var Spec = l7.Spec{Protocol: l7.HTTP, Match: Match, New: New}
 const (
 	maxLine  = 1024 // octets kept of a line: a longer target is a longer query
 	maxNames = 256  // operations; what comes after them is `other`
+	maxHosts = 64   // server names; requests to others have none
 )
 
 // state is where in a message a direction is.
@@ -63,6 +65,7 @@ type parser struct {
 	place  open.Place
 	stream [2]stream
 	names  map[string]string // operations by themselves
+	hosts  map[string]*string
 	route  []byte
 	id     uint64 // of the newest request
 	sent   bool   // the newest request is not at its end
@@ -72,11 +75,16 @@ type parser struct {
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	p := &parser{tell: open.NewTeller(l7.HTTP, emit), names: map[string]string{}}
+	p := &parser{tell: open.NewTeller(l7.HTTP, emit), place: open.Place{Patient: true}, names: map[string]string{}, hosts: map[string]*string{}}
 	for i := range p.stream {
 		p.stream[i].line.Max, p.stream[i].length = maxLine, -1
 	}
 	return p
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + 2*maxLine + p.open.Octets() + len(p.names)*open.NameOctets + len(p.hosts)*(l7.MaxHost+96), 0
 }
 
 // Data takes the next octets of a direction.
@@ -144,7 +152,7 @@ func (p *parser) take(d l7.Dir, s *stream, b []byte, t int64) int {
 		p.startLine(d, s, line, t)
 	case headers:
 		if len(line) > 0 {
-			s.header(line)
+			p.header(d, s, line)
 		} else {
 			p.headersEnded(d, s, t)
 		}
@@ -235,8 +243,9 @@ func (p *parser) intern(b []byte) string {
 	return s
 }
 
-// header takes what of a header field says where the message ends.
-func (s *stream) header(line []byte) {
+// header takes what of a header field says where the message ends, and whom it is
+// for.
+func (p *parser) header(d l7.Dir, s *stream, line []byte) {
 	i := bytes.IndexByte(line, ':')
 	if i <= 0 {
 		return
@@ -253,7 +262,29 @@ func (s *stream) header(line []byte) {
 			value = bytes.TrimLeft(value[j+1:], " \t")
 		}
 		s.chunked = equal(value, "chunked")
+	case d == l7.ToServer && equal(name, "host"):
+		p.host(value)
 	}
+}
+
+// host gives the newest request the name of the server it is for. A second Host is
+// an error (RFC 9112 section 3.2): the first counts.
+func (p *parser) host(value []byte) {
+	i := p.open.Find(p.id)
+	if i < 0 || p.full || p.open.At(i).Host != nil {
+		return
+	}
+	p.route = route.AppendHost(p.route[:0], value)
+	if len(p.route) == 0 {
+		return
+	}
+	h := p.hosts[string(p.route)]
+	if h == nil && len(p.hosts) < maxHosts {
+		h = new(string)
+		*h = string(p.route)
+		p.hosts[*h] = h
+	}
+	p.open.At(i).Host = h
 }
 
 func equal(b []byte, lower string) bool {

@@ -24,7 +24,9 @@
 // what they had in the hole is missing: a time is 0, a gRPC call without status is
 // Lost.
 //
-// Nothing is allocated per message. A connection keeps at most 100 streams, 128
-// table entries of at most 256 octets per direction and 8 KiB of a header block
-// per direction: 150 KiB in the hands of a hostile client, some 8 KiB else.
+// Nothing is allocated per message. A connection follows at most 100 streams and
+// keeps 128 table entries of at most 256 octets and 8 KiB of a header block per
+// direction, some 8 KiB in all of most; together at most 74 KiB (room). What has no
+// room then is unknown, and counted: a name, an entry of the table, a block; of
+// streams the one goes that is least likely to be answered yet.
 package http2

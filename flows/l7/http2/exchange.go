@@ -25,7 +25,7 @@ func (p *parser) request(s *side, t int64) {
 		return // trailers of a request that was not seen
 	}
 	p.settle()
-	if p.streams.n == maxStreams {
+	if !p.streams.free(&p.room) {
 		p.abandon(p.streams.stale(), l7.Lost)
 	}
 	r := p.streams.add(id)
@@ -60,17 +60,17 @@ func (p *parser) names(r *stream, h *decoder) {
 	r.grpc = isGRPC(&f[contentType])
 	switch {
 	case f[authority].set && !f[authority].more:
-		r.host = route.AppendHost(r.host[:0], f[authority].b)
+		r.host = p.room.keep(r.host, route.AppendHost(p.host[:0], f[authority].b), route.MaxHost)
 	case f[host].set && !f[host].more:
-		r.host = route.AppendHost(r.host[:0], f[host].b)
+		r.host = p.room.keep(r.host, route.AppendHost(p.host[:0], f[host].b), route.MaxHost)
 	}
 	r.tunnel = string(f[method].b) == "CONNECT" && f[method].set
 	plain := f[method].set && (f[path].set || r.tunnel)
 	switch {
 	case r.grpc && f[path].set:
-		r.operation = appendCall(r.operation[:0], &f[path])
+		r.operation = p.room.keep(r.operation, appendCall(p.name[:0], &f[path]), l7.MaxOperation)
 	case r.grpc, !plain, h.unknown && !f[contentType].set && string(f[method].b) == "POST":
-		r.operation = append(r.operation[:0], unknown...)
+		r.operation = p.room.keep(r.operation, append(p.name[:0], unknown...), l7.MaxOperation)
 	default:
 		cut, target := route.Whole, f[path].b
 		if f[path].more {
@@ -79,7 +79,7 @@ func (p *parser) names(r *stream, h *decoder) {
 		if !f[path].set {
 			target = nil
 		}
-		r.operation = route.Append(r.operation[:0], f[method].b, target, cut)
+		r.operation = p.room.keep(r.operation, route.Append(p.name[:0], f[method].b, target, cut), l7.MaxOperation)
 	}
 }
 
@@ -171,6 +171,9 @@ func (p *parser) fill(r *stream, o l7.Outcome) *l7.Message {
 	}
 	if r.grpc {
 		m.Protocol = l7.GRPC
+	}
+	if len(m.Operation) == 0 { // there was no room for it
+		m.Operation = append(p.name[:0], unknown...)
 	}
 	if !r.done && r.holed[l7.ToServer] {
 		m.RequestLast = 0

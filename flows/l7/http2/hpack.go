@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"unsafe"
+
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -100,6 +102,7 @@ type decoder struct {
 	unknown bool
 	name    value
 	text    value
+	room    *room // of the connection
 }
 
 // forget says that entries may have been added that were not seen.
@@ -116,12 +119,22 @@ func (d *decoder) begin() {
 // add makes room for the newest entry.
 func (d *decoder) add() *entry {
 	if d.n == len(d.ring) && d.n < maxEntries {
-		ring := make([]entry, min(max(16, 2*d.n), maxEntries))
+		more := min(max(16, 2*d.n), maxEntries)
+		// Without room the table forgets its oldest sooner.
+		if d.n > 0 && !d.room.take((more-d.n)*int(unsafe.Sizeof(entry{}))) {
+			return d.next()
+		}
+		ring := make([]entry, more)
 		for i := range d.n { // newest last
 			ring[i] = d.ring[(d.newest-d.n+1+i+len(d.ring))%len(d.ring)]
 		}
 		d.ring, d.newest = ring, d.n-1
 	}
+	return d.next()
+}
+
+// next is the slot of the newest entry.
+func (d *decoder) next() *entry {
 	d.newest = (d.newest + 1) % len(d.ring)
 	d.n = min(d.n+1, len(d.ring))
 	return &d.ring[d.newest]
@@ -199,7 +212,11 @@ func (d *decoder) literal(b []byte, bits uint) (rest []byte, ok bool) {
 	if bits == 6 {
 		e := d.add()
 		e.field = f
-		e.value.keep(d.text.b, d.text.more)
+		if e.value.b, ok = d.room.grown(e.value.b[:0], len(d.text.b), maxValue); ok {
+			e.value.keep(d.text.b, d.text.more)
+		} else {
+			e.field = lostField // that it is there is known
+		}
 	}
 	return b, true
 }

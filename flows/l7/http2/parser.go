@@ -1,6 +1,9 @@
 package http2
 
-import "github.com/weir-probe/weir/flows/l7"
+import (
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/route"
+)
 
 // Spec is HTTP/2 over TCP, plain or as read from a TLS library.
 var Spec = l7.Spec{Protocol: l7.HTTP2, Match: match, New: newParser}
@@ -48,11 +51,19 @@ type parser struct {
 	// missed says that requests may have passed that were not seen.
 	missed bool
 	msg    l7.Message
+	room   room
 	name   [l7.MaxOperation]byte
+	host   [route.MaxHost]byte
 	word   [l7.MaxStatus]byte
 }
 
-func newParser(emit func(*l7.Message)) l7.Parser { return &parser{emit: emit} }
+func newParser(emit func(*l7.Message)) l7.Parser {
+	p := &parser{emit: emit}
+	for d := range p.sides {
+		p.sides[d].hpack.room = &p.room
+	}
+	return p
+}
 
 // Data takes the next octets of a direction.
 func (p *parser) Data(c *l7.Chunk) {

@@ -45,7 +45,7 @@ func (p *parser) payload(d l7.Dir, b []byte) {
 	case typeHeaders, typePushPromise, typeContinuation:
 		n := min(s.strip, len(b))
 		s.strip -= n
-		s.collect(b[n:])
+		s.collect(&p.room, b[n:])
 	case typeData:
 		if r := p.streams.find(s.frame.id); r != nil && r.counts() {
 			r.messages[d].data(b[:max(0, min(len(b), left-s.pad))])
@@ -56,12 +56,21 @@ func (p *parser) payload(d l7.Dir, b []byte) {
 }
 
 // collect appends to the header block.
-func (s *side) collect(b []byte) {
+func (s *side) collect(r *room, b []byte) {
 	if s.broken {
 		return
 	}
-	if room := maxBlock - len(s.block); len(b) > room {
-		b, s.broken = b[:room], true
+	if free := maxBlock - len(s.block); len(b) > free {
+		b, s.broken = b[:free], true
+	}
+	n := len(s.block) + len(b)
+	if n > cap(s.block) {
+		n = max(n, min(2*cap(s.block), maxBlock))
+	}
+	var ok bool
+	if s.block, ok = r.grown(s.block, n, maxBlock); !ok {
+		s.broken = true
+		return
 	}
 	s.block = append(s.block, b...)
 }

@@ -3,9 +3,11 @@ package http2
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/net/http2/hpack"
 
@@ -135,7 +137,7 @@ func TestDynamicTableFromTheMiddle(t *testing.T) {
 // TestAgainstLibrary compares the decoder with that of x/net on random fields.
 func TestAgainstLibrary(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	p, d := newPeer(), new(decoder)
+	p, d := newPeer(), &decoder{room: new(room)}
 	for round := range 2000 {
 		target := "/" + strings.Repeat("x", r.IntN(40)) + string(rune('a'+r.IntN(26)))
 		fields := []string{":method GET", ":path " + target, ":authority host" + string(rune('a'+r.IntN(5))),
@@ -153,7 +155,7 @@ func TestAgainstLibrary(t *testing.T) {
 
 // TestRFC7541 is appendix C.4: requests with Huffman coding.
 func TestRFC7541(t *testing.T) {
-	d := new(decoder)
+	d := &decoder{room: new(room)}
 	for _, test := range []struct{ block, path, authority string }{
 		{"828684418cf1e3c2e5f23a6ba0ab90f4ff", "/", "www.example.com"},
 		{"828684be5886a8eb10649cbf", "/", "www.example.com"},
@@ -195,30 +197,52 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// TestHostileMemory fills what a connection may hold in both directions: the weight
+// told is not less than what is held, and bounded.
 func TestHostileMemory(t *testing.T) {
 	told := 0
 	p := newParser(func(*l7.Message) { told++ }).(*parser)
-	c := newPeer()
+	c, s := newPeer(), newPeer()
+	n := 0
 	for id := uint32(1); id < 5000; id += 2 {
-		b := c.block(":method GET", ":path /"+strings.Repeat("a", 3000), "x"+strings.Repeat("b", 3000)+" c")
+		path := fmt.Sprintf("/%s%d", strings.Repeat("ab/", 40), id)
+		b := c.block(":method GET", ":path "+path, ":authority "+strings.Repeat("a", 60)+fmt.Sprint(id), "x"+strings.Repeat("b", 3000)+" c")
 		p.Data(&l7.Chunk{Dir: l7.ToServer, Time: int64(id), Data: []byte(frame(typeHeaders, both, id, b))})
+		interim := s.block(":status 103", "content-type "+strings.Repeat("t", 200)+fmt.Sprint(id))
+		p.Data(&l7.Chunk{Dir: l7.ToClient, Time: int64(id), Data: []byte(frame(typeHeaders, endHeaders, id, interim))})
+		n++
 	}
 	// A header block without an end, and a frame of declared 16 MiB.
 	p.Data(&l7.Chunk{Dir: l7.ToServer, Time: 9999, Data: []byte(frame(typeHeaders, 0, 9001, "\x82"))})
 	for range 1000 {
 		p.Data(&l7.Chunk{Dir: l7.ToServer, Time: 9999, Data: []byte(frame(typeContinuation, 0, 9001, strings.Repeat("\x00\x01a\x01b", 300)))})
 	}
-	if len(p.streams.all) != maxStreams || told != 2500-maxStreams {
-		t.Errorf("%d streams, %d told", len(p.streams.all), told)
+	weight, crowded := p.Weight()
+	if held := octets(p); held > weight || weight > maxRoom+10<<10 || crowded == 0 {
+		t.Errorf("%d octets held, %d told, %d times without room", held, weight, crowded)
 	}
-	s := &p.sides[l7.ToServer]
-	kept := cap(s.block) + cap(s.hpack.name.b) + cap(s.hpack.text.b)
-	for _, e := range s.hpack.ring {
-		kept += cap(e.value.b)
+	if told+p.streams.n != n || p.streams.n < 2 {
+		t.Errorf("%d told, %d open of %d", told, p.streams.n, n)
 	}
-	if most := 2*maxBlock + (maxEntries+4)*2*maxValue; kept > most {
-		t.Errorf("%d octets kept, more than %d", kept, most)
+}
+
+// octets is what a parser holds.
+func octets(p *parser) int {
+	n := int(unsafe.Sizeof(*p)) + len(p.streams.all)*int(unsafe.Sizeof(stream{}))
+	for i := range p.streams.all {
+		n += cap(p.streams.all[i].operation) + cap(p.streams.all[i].host)
 	}
+	for d := range p.sides {
+		s := &p.sides[d]
+		n += cap(s.block) + cap(s.hpack.name.b) + cap(s.hpack.text.b) + len(s.hpack.ring)*int(unsafe.Sizeof(entry{}))
+		for i := range s.hpack.ring {
+			n += cap(s.hpack.ring[i].value.b)
+		}
+		for i := range s.hpack.fields {
+			n += cap(s.hpack.fields[i].b)
+		}
+	}
+	return n
 }
 
 func FuzzParser(f *testing.F) {
@@ -239,7 +263,7 @@ func FuzzParser(f *testing.F) {
 func FuzzHPACK(f *testing.F) {
 	f.Add([]byte(get(newPeer(), "/x")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d := new(decoder)
+		d := &decoder{room: new(room)}
 		for range 2 {
 			d.begin()
 			d.block(b)

@@ -1,8 +1,9 @@
 package http2
 
 import (
+	"unsafe"
+
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/route"
 )
 
 // maxStreams bounds the streams of a connection that are followed.
@@ -87,7 +88,17 @@ func (q *streams) stale() *stream {
 	return r
 }
 
-// add returns a slot for a stream; there must be less than maxStreams.
+// free says whether there is a slot for one more stream, and makes it where there is
+// room; the first two have it anyway.
+func (q *streams) free(m *room) bool {
+	n := len(q.all)
+	if q.n < n || n == 0 {
+		return true
+	}
+	return n < maxStreams && m.take((min(2*n, maxStreams)-n)*int(unsafe.Sizeof(stream{})))
+}
+
+// add returns a slot for a stream; there must be a free one.
 func (q *streams) add(id uint32) *stream {
 	at := -1
 	for i := range q.all {
@@ -105,10 +116,6 @@ func (q *streams) add(id uint32) *stream {
 	}
 	r := &q.all[at]
 	*r = stream{id: id, operation: r.operation[:0], host: r.host[:0], overlapped: q.n > 0, grpcStatus: -1}
-	if r.operation == nil {
-		r.operation = make([]byte, 0, l7.MaxOperation)
-		r.host = make([]byte, 0, route.MaxHost)
-	}
 	q.n++
 	return r
 }

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/open"
@@ -59,6 +60,11 @@ func New(emit func(*l7.Message)) l7.Parser {
 		tell:  open.NewTeller(l7.Kafka, emit),
 		names: map[string]string{}, name: make([]byte, 0, l7.MaxOperation),
 	}
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + p.open.Octets() + len(p.names)*open.NameOctets, 0
 }
 
 // Data takes the next octets of a direction.

@@ -3,6 +3,7 @@ package memcached
 import (
 	"bytes"
 	"hash/maphash"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/lines"
@@ -55,6 +56,11 @@ func New(emit func(*l7.Message)) l7.Parser {
 		stream: [2]stream{{line: lines.Line{Max: maxLine}}, {line: lines.Line{Max: maxLine}}},
 		seed:   maphash.MakeSeed(),
 	}
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + 3*maxLine + p.open.Octets(), 0
 }
 
 // Data takes the next octets of a direction.

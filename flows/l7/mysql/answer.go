@@ -23,6 +23,9 @@ const moreResults = 0x0008
 // fromServer takes a packet of the server.
 func (p *parser) fromServer(s *stream, t int64) {
 	q := p.open.Front()
+	if q == nil && s.head[3] == 0 && len(s.body) > 0 && s.body[0] == 10 && greeting(s.body) == l7.Yes {
+		p.place.Begins()
+	}
 	if q == nil || s.size == 0 {
 		return
 	}
@@ -162,7 +165,9 @@ func (p *parser) remember(id uint32, operation string) {
 
 // answered tells the oldest open request.
 func (p *parser) answered(status string, failed bool, t int64) {
-	p.tell.Tell(p.open.Front(), l7.Answered, open.Answer{Status: status, Failed: failed, First: p.answer, Last: t, Octets: p.answers})
+	q := p.open.Front()
+	q.Unknown = q.Unknown || p.place.Doubt()
+	p.tell.Tell(q, l7.Answered, open.Answer{Status: status, Failed: failed, First: p.answer, Last: t, Octets: p.answers})
 	p.open.Remove(0)
 	p.next()
 }

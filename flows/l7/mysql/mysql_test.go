@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/open"
 )
 
 var update = flag.Bool("update", false, "write the golden files of testdata")
@@ -38,6 +39,31 @@ const (
 
 func fault(code uint16, state string) string {
 	return "\xff" + string(binary.LittleEndian.AppendUint16(nil, code)) + "#" + state + "secret"
+}
+
+// TestDoubt begins in the middle of a connection: whose answer the first one is, is
+// not known, unless nothing has passed for a while or the server greets.
+func TestDoubt(t *testing.T) {
+	const greets = "\x0a8.0.36\x00\x07\x00\x00\x00"
+	asks, answers := packet(0, "\x03SELECT 1 FROM a"), packet(1, ok)
+	for _, x := range []struct {
+		name    string
+		begins  string
+		silence int64
+		want    []string
+	}{
+		{"at once", packet(5, "x"), 0, []string{`lost "SELECT a" "" 20/11`, `answered "SELECT a" "OK" 20/11 1000us`}},
+		{"later", packet(5, "x"), open.Quiet, []string{`answered "SELECT a" "OK" 20/11 1000us`, `answered "SELECT a" "OK" 20/11 1000us`}},
+		{"at the beginning", packet(0, greets), 0, []string{`answered "SELECT a" "OK" 20/11 1000us`, `answered "SELECT a" "OK" 20/11 1000us`}},
+	} {
+		chunks := talk("", x.begins, asks, answers, asks, answers)[1:]
+		for i := range chunks[1:] {
+			chunks[i+1].Time += x.silence
+		}
+		if diff := cmp.Diff(x.want, conversation.Tell(Spec, chunks)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", x.name, diff)
+		}
+	}
 }
 
 func TestRules(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"strconv"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/open"
@@ -70,7 +71,12 @@ type parser struct {
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	return &parser{tell: open.NewTeller(l7.MySQL, emit), names: map[string]string{}, stmts: map[uint32]string{}}
+	return &parser{tell: open.NewTeller(l7.MySQL, emit), place: open.Place{Patient: true}, names: map[string]string{}, stmts: map[uint32]string{}}
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + 2*maxBody + p.open.Octets() + (len(p.names)+len(p.stmts))*open.NameOctets, 0
 }
 
 // Data takes the next octets of a direction.

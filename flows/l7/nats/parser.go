@@ -3,6 +3,7 @@ package nats
 import (
 	"bytes"
 	"hash/maphash"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/lines"
@@ -71,6 +72,11 @@ func New(emit func(*l7.Message)) l7.Parser {
 		p.message[d].head = make([]byte, 0, maxHead)
 	}
 	return p
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + 2*(maxLine+maxHead) + p.waiting.Octets() + p.due.Octets() + len(p.names.known)*open.NameOctets, 0
 }
 
 // Data takes the next octets of a direction.

@@ -130,6 +130,7 @@ func TestPlace(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, after []says
 		lose          l7.Dir
+		patient       bool
 	}{
 		"nothing is lost":     {before: []says{{client, true, 1, 0, Restart, false}, {server, true, 1, 1, Restart, false}, {client, true, 1, 0, Go, false}}, lose: 9},
 		"begun by the server": {before: []says{{server, true, 1, 0, Restart, false}, {client, true, 1, 0, Restart, true}, {server, true, 1, 0, Go, true}}, lose: 9},
@@ -150,12 +151,30 @@ func TestPlace(t *testing.T) {
 			before: []says{{client, true, 1, 0, Restart, false}, {server, true, 1, 1, Restart, false}, {client, true, 1, 1, Go, false}}, lose: server,
 			after: []says{{client, true, 1, 2, Go, false}, {server, true, 1, 2, Skip, false}, {client, true, Quiet, 2, Reopen, false}, {server, true, 1, 1, Restart, false}},
 		},
+		"a large answer in a protocol of waiting clients": {
+			before:  []says{{client, true, 1, 0, Restart, false}, {server, true, 1, 1, Restart, false}},
+			lose:    server,
+			after:   []says{{client, true, 1, 0, Reopen, false}, {server, true, 1, 1, Restart, false}},
+			patient: true,
+		},
+		"one whose request was swallowed, too": {
+			before:  []says{{client, true, 1, 0, Restart, false}, {server, true, 1, 1, Restart, false}},
+			lose:    server,
+			after:   []says{{client, true, 1, 1, Reopen, true}, {server, true, 1, 1, Restart, true}, {client, true, 1, 0, Go, false}},
+			patient: true,
+		},
+		"a client that does not wait after all": {
+			before:  []says{{client, true, 1, 0, Restart, false}, {server, true, 1, 1, Restart, false}, {client, true, 1, 1, Go, false}},
+			lose:    server,
+			after:   []says{{client, true, 1, 0, Go, false}, {server, true, 1, 2, Skip, false}, {client, true, Quiet, 0, Reopen, false}},
+			patient: true,
+		},
 		"a request": {
 			before: []says{{client, true, 1, 0, Restart, false}, {server, true, 1, 1, Restart, false}}, lose: client,
 			after: []says{{client, false, 1, 1, Skip, false}, {server, true, 1, 1, Go, false}, {client, true, Quiet, 0, Restart, false}, {server, true, 1, 1, Go, false}},
 		},
 	} {
-		var p Place
+		p := Place{Patient: c.patient}
 		now := int64(1)
 		play := func(all []says) {
 			for i, s := range all {

@@ -9,6 +9,8 @@ const (
 	// trust is how many turns of the client in a row must have begun with nothing
 	// open for the next to be taken for such a one, too.
 	trust = 32
+	// patience is trust in a protocol whose clients are made to wait (Patient).
+	patience = 2
 )
 
 // Place follows whether a parser knows where it is in each direction of a
@@ -24,6 +26,12 @@ const (
 // times in a row. With one that was seen to do so it begins again after silence
 // only. One that does so seldom, and in a hole, can still be mistaken.
 type Place struct {
+	// Patient says that in this protocol a client that asks again before it has its
+	// answer is the exception: then turns that begin anew after the server spoke are
+	// counted, too, and few are enough. Else every large answer, of which most is a
+	// hole, would put the next request in doubt.
+	Patient bool
+
 	known [2]bool
 	// resync says that the next turn of the server begins an answer.
 	resync      bool
@@ -64,6 +72,13 @@ func (p *Place) Lost(d l7.Dir) bool {
 // answer: it is to be told as Lost.
 func (p *Place) Doubt() bool { return p.doubt }
 
+// Begins says that the connection begins here: nothing was asked before.
+func (p *Place) Begins() {
+	p.begin()
+	p.known = [2]bool{true, true}
+	p.doubt, p.resync = false, false
+}
+
 // Surprise says that an answer came while nothing was open.
 func (p *Place) Surprise() {
 	p.clean = 0
@@ -100,7 +115,7 @@ func (p *Place) Chunk(c *l7.Chunk, n int) Step {
 	}
 	switch {
 	case c.Turn && (!p.interleaves || silence >= Quiet):
-		p.again(silence)
+		p.again(n, silence)
 	case p.known[l7.ToServer]:
 		return Go
 	default:
@@ -138,12 +153,17 @@ func (p *Place) turn(n int, silence int64) Step {
 	return Go
 }
 
-func (p *Place) trusted() bool { return !p.interleaves && p.clean >= trust }
+func (p *Place) trusted() bool {
+	return !p.interleaves && (p.clean >= trust || p.Patient && p.clean >= patience)
+}
 
-// again takes the turn of the client at which it begins again.
-func (p *Place) again(silence int64) {
+// again takes the turn of the client at which it begins again, with n requests open.
+func (p *Place) again(n int, silence int64) {
+	if p.Patient && n == 0 {
+		p.clean = min(p.clean+1, trust)
+	}
 	p.doubt = silence < Quiet && !p.trusted()
-	if p.doubt {
+	if p.doubt && !p.Patient {
 		p.clean = 0
 	}
 }

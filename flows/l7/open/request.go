@@ -16,6 +16,8 @@ type Request struct {
 	// not seen, and then its time is not told.
 	First, Last int64
 	Octets      uint64
+	// Host is whom the client asked for, interned like Operation; nil: not told.
+	Host *string
 	// Kind is the parser's own word for how the request is answered.
 	Kind uint8
 	// Version is that of the request's form, where answers depend on it.
@@ -63,6 +65,9 @@ func (t *Teller) Tell(r *Request, o l7.Outcome, a Answer) {
 	m.Outcome = o
 	m.Operation = append(m.Operation[:0], r.Operation[:min(len(r.Operation), l7.MaxOperation)]...)
 	m.Status = append(m.Status[:0], a.Status[:min(len(a.Status), l7.MaxStatus)]...)
+	if m.Host = m.Host[:0]; r.Host != nil {
+		m.Host = append(m.Host, *r.Host...)
+	}
 	m.Failed = a.Failed
 	m.RequestFirst, m.RequestLast = r.First, r.Last
 	m.ResponseFirst, m.ResponseLast = a.First, a.Last

@@ -108,6 +108,7 @@ func (p *parser) answered(t int64) {
 	if p.failed {
 		a.Status, a.Failed = p.status, serverFault(p.status)
 	}
+	q.Unknown = q.Unknown || p.place.Doubt()
 	p.tell.Tell(q, l7.Answered, a)
 	if q.Kind == execute {
 		p.ready += q.ID

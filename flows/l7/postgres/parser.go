@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/open"
@@ -75,8 +76,14 @@ type parser struct {
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
 	return &parser{
-		tell: open.NewTeller(l7.PostgreSQL, emit), names: map[string]string{}, stmts: map[string]string{}, portal: open.Other, fresh: true,
+		tell: open.NewTeller(l7.PostgreSQL, emit), place: open.Place{Patient: true},
+		names: map[string]string{}, stmts: map[string]string{}, portal: open.Other, fresh: true,
 	}
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + 2*maxBody + p.open.Octets() + len(p.names)*open.NameOctets + len(p.stmts)*(2*open.NameOctets), 0
 }
 
 // Data takes the next octets of a direction.
@@ -260,6 +267,9 @@ func (p *parser) operation(sql []byte, torn bool) string {
 }
 
 func (p *parser) remember(statement, operation string) {
+	if len(statement) > l7.MaxOperation {
+		return
+	}
 	if _, ok := p.stmts[statement]; !ok && len(p.stmts) >= maxNames {
 		clear(p.stmts) // their names are unknown from now on, none is wrong
 	}

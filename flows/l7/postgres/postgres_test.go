@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/open"
 )
 
 var update = flag.Bool("update", false, "write the golden files of testdata")
@@ -44,6 +45,28 @@ func extended(name, sql string) string {
 		s = message('P', name+"\x00"+sql+"\x00\x00\x00")
 	}
 	return s + message('B', "\x00"+name+"\x00\x00\x00\x00\x01secret") + message('E', "\x00\x00\x00\x00\x00")
+}
+
+// TestDoubt begins in the middle of a connection: whose answer the first one is, is
+// not known, unless nothing has passed for a while.
+func TestDoubt(t *testing.T) {
+	asks, answers := message('Q', "SELECT 1 FROM a\x00"), done+ready
+	for _, x := range []struct {
+		name    string
+		silence int64
+		want    []string
+	}{
+		{"at once", 0, []string{`lost "SELECT a" "" 21/20`, `answered "SELECT a" "OK" 21/20 1000us`}},
+		{"later", open.Quiet, []string{`answered "SELECT a" "OK" 21/20 1000us`, `answered "SELECT a" "OK" 21/20 1000us`}},
+	} {
+		chunks := talk("", ready, asks, answers, asks, answers)[1:]
+		for i := range chunks[1:] {
+			chunks[i+1].Time += x.silence
+		}
+		if diff := cmp.Diff(x.want, conversation.Tell(Spec, chunks)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", x.name, diff)
+		}
+	}
 }
 
 func TestRules(t *testing.T) {

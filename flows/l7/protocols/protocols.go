@@ -9,6 +9,7 @@ import (
 	"github.com/weir-probe/weir/flows/l7/http2"
 	"github.com/weir-probe/weir/flows/l7/kafka"
 	"github.com/weir-probe/weir/flows/l7/memcached"
+	"github.com/weir-probe/weir/flows/l7/mongodb"
 	"github.com/weir-probe/weir/flows/l7/mysql"
 	"github.com/weir-probe/weir/flows/l7/nats"
 	"github.com/weir-probe/weir/flows/l7/postgres"
@@ -25,6 +26,7 @@ func All() []l7.Spec {
 		http2.Spec,
 		http1.Spec,
 		amqp.Spec,
+		mongodb.Spec,
 		postgres.Spec,
 		mysql.Spec,
 		redis.Spec,

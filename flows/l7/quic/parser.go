@@ -9,7 +9,7 @@ import (
 )
 
 // Spec is QUIC over UDP.
-var Spec = l7.Spec{Protocol: l7.QUIC, Datagram: true, Match: match, New: newParser}
+var Spec = l7.Spec{Protocol: l7.QUIC, Datagram: true, Match: match, New: newParser, Octets: 12 << 10}
 
 // maxOpened bounds the packets of a connection that are decrypted.
 const maxOpened = 24

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"bytes"
+	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/open"
@@ -50,6 +51,11 @@ func New(emit func(*l7.Message)) l7.Parser {
 	p := &parser{tell: open.NewTeller(l7.Redis, emit)}
 	p.read[l7.ToServer].inline = true
 	return p
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + p.open.Octets(), 0
 }
 
 // Data takes the next octets of a direction.

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/weir-probe/weir/flows/l7"
@@ -112,5 +113,22 @@ func BenchmarkRoute(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = Append(buf[:0], method, target, Whole)
+	}
+}
+
+func TestAppendHost(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	name := strings.Join([]string{long, long, long, long[:61]}, ".")
+	for in, want := range map[string]string{
+		"example.org": "example.org", "Shop.Example.ORG:8443": "shop.example.org", "example.org.": "example.org", "example.org.:80": "example.org",
+		"user:secret@example.org": "example.org", "my_service:80": "my_service", "localhost": "localhost", "xn--bcher-kva.example": "xn--bcher-kva.example",
+		"192.0.2.1:80": "192.0.2.1", "[2001:DB8::1]:443": "2001:db8::1", "[::1]": "::1", "[::ffff:192.0.2.1]": "::ffff:192.0.2.1",
+		name: name, name + ".": name, name + "b": "", long + "b": "",
+		"": "", ":80": "", ".": "", "a..b": "", ".a": "", "-a": "", "a-": "", "a-.b": "", "a b": "", "a/b": "", "b\xc3\xbccher": "", "a:b": "",
+		"a:1234567": "", "[": "", "[]": "", "[::1": "", "[::1]x": "", "[example]": "", "[1.2.3.4]": "", "[" + long + "]": "",
+	} {
+		if got := string(AppendHost([]byte("x"), []byte(in))); got != "x"+want {
+			t.Errorf("AppendHost(%q) appends %q, want %q", in, got[1:], want)
+		}
 	}
 }

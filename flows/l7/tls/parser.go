@@ -6,7 +6,7 @@ import (
 )
 
 // Spec is TLS over TCP.
-var Spec = l7.Spec{Protocol: l7.TLS, Match: match, New: newParser}
+var Spec = l7.Spec{Protocol: l7.TLS, Match: match, New: newParser, Octets: 9 << 10}
 
 // sealedAlert is the size of an alert that TLS 1.3 has encrypted: two octets, the
 // type of content, and the tag of an AEAD.

@@ -1,0 +1,88 @@
+package mongodb
+
+import "encoding/binary"
+
+// Sizes of messages and of what is kept of them, octets.
+const (
+	header = 16 // length, id, id of what is answered, operation code
+	// maxMessage is what a server takes: 48 000 000 octets, and 16 KiB for a document
+	// that just fits.
+	maxMessage  = 48_000_000 + 16<<10
+	requestHead = 256
+	replyHead   = 1024
+)
+
+// opcode is the form of a message.
+type opcode int32
+
+const (
+	opReply       opcode = 1
+	opUpdate      opcode = 2001
+	opInsert      opcode = 2002
+	opQuery       opcode = 2004
+	opGetMore     opcode = 2005
+	opDelete      opcode = 2006
+	opKillCursors opcode = 2007
+	opCompressed  opcode = 2012
+	opMsg         opcode = 2013
+)
+
+// Flags of opMsg. A receiver must refuse any other of the lower 16.
+const (
+	checksumPresent = 1 << 0
+	moreToCome      = 1 << 1
+	exhaustAllowed  = 1 << 16
+	required        = 1<<16 - 1
+)
+
+// stream is what is being read of one direction.
+type stream struct {
+	known  bool   // where it is in the stream
+	head   []byte // the beginning of a message, within a fixed array
+	left   int64  // of the message, once its length is known
+	short  bool   // a hole is where head would go on
+	first  int64  // when the message began, unix ns
+	octets uint64
+}
+
+func (s *stream) began() bool { return len(s.head) > 0 }
+
+func (s *stream) id() uint64    { return uint64(binary.LittleEndian.Uint32(s.head[4:])) }
+func (s *stream) to() uint64    { return uint64(binary.LittleEndian.Uint32(s.head[8:])) }
+func (s *stream) op() opcode    { return opcode(binary.LittleEndian.Uint32(s.head[12:])) }
+func (s *stream) body() []byte  { return s.head[header:] }
+func (s *stream) length() int64 { return int64(int32(binary.LittleEndian.Uint32(s.head))) }
+
+// take takes octets of the length, then of the message.
+func (s *stream) take(b []byte) int {
+	n, room := len(b), cap(s.head)-len(s.head)
+	if len(s.head) < 4 {
+		n = min(n, 4-len(s.head))
+		s.head = append(s.head, b[:n]...)
+	} else {
+		n = int(min(int64(n), s.left))
+		s.left -= int64(n)
+		if !s.short {
+			s.head = append(s.head, b[:min(n, room)]...)
+		}
+	}
+	s.octets += uint64(n)
+	return n
+}
+
+// asks says whether a client sends it.
+func (op opcode) asks() bool {
+	switch op {
+	case opUpdate, opInsert, opQuery, opGetMore, opDelete, opKillCursors, opCompressed, opMsg:
+		return true
+	}
+	return false
+}
+
+// oneWay says whether it is a request that gets no answer.
+func (op opcode) oneWay() bool {
+	return op == opUpdate || op == opInsert || op == opDelete || op == opKillCursors
+}
+
+// answers says whether a server sends it.
+func (op opcode) answers() bool { return op == opReply || op == opCompressed || op == opMsg }

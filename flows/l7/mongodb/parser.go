@@ -1,0 +1,254 @@
+package mongodb
+
+import (
+	"unsafe"
+
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/open"
+)
+
+// Spec is MongoDB over TCP.
+var Spec = l7.Spec{Protocol: l7.MongoDB, Match: Match, New: New}
+
+// maxNames bounds the operations with a collection, and the words for errors, that a
+// connection tells.
+const maxNames = 64
+
+// Kinds of open requests.
+const (
+	command    uint8 = iota
+	write            // its reply may tell errors after ok
+	bulk             // its reply tells errors beside a cursor
+	query            // of old: its reply has documents of the user
+	compressed       // whether it wants a reply is not known
+	pushed           // answered; what else comes is no answer
+)
+
+// parser is the state of one connection.
+type parser struct {
+	tell    open.Teller
+	open    open.List
+	dropped int // requests without room, whose replies are to come
+	stream  [2]stream
+	names   names // of operations with a collection
+	words   names // of errors
+	name    []byte
+	asked   [requestHead]byte
+	replied [replyHead]byte
+}
+
+// New returns a parser of one connection.
+func New(emit func(*l7.Message)) l7.Parser {
+	p := &parser{tell: open.NewTeller(l7.MongoDB, emit), name: make([]byte, 0, l7.MaxOperation)}
+	p.stream[l7.ToServer].head = p.asked[:0]
+	p.stream[l7.ToClient].head = p.replied[:0]
+	return p
+}
+
+// names are strings that a connection has told, each of them kept once.
+type names map[string]string
+
+// intern returns b as a string that is kept, unless there are too many.
+func (n *names) intern(b []byte) (string, bool) {
+	if s, ok := (*n)[string(b)]; ok {
+		return s, true
+	}
+	if len(*n) >= maxNames {
+		return "", false
+	}
+	if *n == nil {
+		*n = names{}
+	}
+	s := string(b)
+	(*n)[s] = s
+	return s, true
+}
+
+// Weight implements l7.Weighed.
+func (p *parser) Weight() (octets int, crowded uint64) {
+	return int(unsafe.Sizeof(*p)) + p.open.Octets() + (len(p.names)+len(p.words))*open.NameOctets, 0
+}
+
+// Data takes the next octets of a direction.
+func (p *parser) Data(c *l7.Chunk) {
+	s := &p.stream[c.Dir]
+	if !s.known && !c.Turn && !s.began() {
+		return
+	}
+	for b := c.Data; len(b) > 0; {
+		if !s.began() {
+			s.first, s.octets, s.short, s.left = c.Time, 0, false, 0
+		}
+		n := s.take(b)
+		b = b[n:]
+		if len(s.head) < 4 {
+			return
+		}
+		if s.left == 0 && len(s.head) == 4 {
+			s.left = s.length() - 4
+			if s.left < header-4 || s.left > maxMessage {
+				p.lose(c.Dir)
+				return
+			}
+		}
+		if len(s.head) < header && s.left > 0 {
+			continue
+		}
+		if !p.sensible(c.Dir) {
+			p.lose(c.Dir)
+			return
+		}
+		s.known = true
+		if s.left == 0 {
+			p.ended(c.Dir, c.Time)
+		}
+	}
+}
+
+// sensible says whether the header is one of that direction; where the place is not
+// known, of a reply to an open request. A header in a hole is as good as the place.
+func (p *parser) sensible(d l7.Dir) bool {
+	s := &p.stream[d]
+	if len(s.head) < header {
+		return s.known
+	}
+	if d == l7.ToServer {
+		return s.op().asks() && s.to() == 0
+	}
+	return s.op().answers() && (s.known || p.open.Find(s.to()) >= 0)
+}
+
+// Gap says that n octets of a direction were not copied.
+func (p *parser) Gap(d l7.Dir, n int64, t int64) {
+	s := &p.stream[d]
+	if n == 0 {
+		return
+	}
+	if !s.known || n < 0 || len(s.head) < 4 || n > s.left {
+		p.cut(d, t)
+		p.lose(d)
+		return
+	}
+	s.short = s.short || len(s.head) < cap(s.head)
+	s.left -= n
+	s.octets += uint64(n)
+	if s.left == 0 {
+		p.ended(d, t)
+	}
+}
+
+// End says that the connection is over.
+func (p *parser) End(int64) {
+	if s := &p.stream[l7.ToServer]; s.known && len(s.head) >= header {
+		s.short = true
+		q, _ := p.request(s)
+		p.tell.Tell(&q, l7.Lost, open.Answer{})
+	}
+	p.unpush()
+	if s := &p.stream[l7.ToClient]; s.began() || !s.known && s.octets > 0 {
+		p.tell.TellAll(&p.open, l7.Lost)
+	}
+	p.tell.TellAll(&p.open, l7.Unanswered)
+}
+
+// cut takes a message of which a hole has swallowed the end, which passed before time
+// t: what was copied of it counts, only when a request ended is not known.
+func (p *parser) cut(d l7.Dir, t int64) {
+	s := &p.stream[d]
+	if !s.known || len(s.head) < header {
+		return
+	}
+	s.short = true
+	if d == l7.ToServer {
+		t = 0
+	}
+	p.ended(d, t)
+}
+
+// lose gives up the place in a direction. Which replies are in a hole is not known.
+func (p *parser) lose(d l7.Dir) {
+	s := &p.stream[d]
+	s.known, s.head = false, s.head[:0]
+	if d == l7.ToClient {
+		p.unpush()
+		p.tell.TellAll(&p.open, l7.Lost)
+		p.dropped = 0
+	}
+}
+
+// unpush forgets the requests that have had an answer.
+func (p *parser) unpush() {
+	for i := p.open.Len() - 1; i >= 0; i-- {
+		if p.open.At(i).Kind == pushed {
+			p.open.Remove(i)
+		}
+	}
+}
+
+// ended takes the message that has ended.
+func (p *parser) ended(d l7.Dir, t int64) {
+	s := &p.stream[d]
+	if d == l7.ToClient {
+		p.reply(s, t)
+		s.head = s.head[:0]
+		return
+	}
+	if len(s.head) < header { // its header is in a hole
+		p.tell.Tell(&open.Request{Operation: open.Other, Unknown: true, First: s.first, Octets: s.octets}, l7.Lost, open.Answer{})
+		p.dropped++
+		s.head = s.head[:0]
+		return
+	}
+	q, answered := p.request(s)
+	q.Last = t
+	s.head = s.head[:0]
+	switch {
+	case !answered:
+		p.tell.Tell(&q, l7.OneWay, open.Answer{})
+	case q.Unknown || !p.open.Push(q):
+		p.tell.Tell(&q, l7.Lost, open.Answer{})
+		p.dropped++
+	}
+}
+
+// reply takes the reply in s.
+func (p *parser) reply(s *stream, t int64) {
+	a := open.Answer{First: s.first, Last: t, Octets: s.octets}
+	i := -1
+	if len(s.head) >= header {
+		i = p.open.Find(s.to())
+	}
+	if i < 0 {
+		if p.dropped > 0 {
+			p.dropped--
+			return
+		}
+		p.tell.Tell(&open.Request{Operation: open.Other, Unknown: true}, l7.Lost, a)
+		return
+	}
+	// A server answers one after the other: what came compressed before this request
+	// and has no reply wants none.
+	for j := 0; j < i; {
+		if q := p.open.At(j); q.Kind == compressed {
+			p.tell.Tell(q, l7.OneWay, open.Answer{})
+			p.open.Remove(j)
+			i--
+			continue
+		}
+		j++
+	}
+	q := p.open.At(i)
+	more := s.op() == opMsg && len(s.head) >= header+4 && flags(s)&moreToCome != 0
+	p.status(&a, s, q.Kind)
+	if q.Kind == pushed {
+		p.tell.Tell(q, l7.OneWay, a)
+	} else {
+		p.tell.Tell(q, l7.Answered, a)
+	}
+	if !more {
+		p.open.Remove(i)
+		return
+	}
+	// The next reply names this one, and is told with nothing of the request's own.
+	*q = open.Request{ID: s.id(), Operation: q.Operation, Kind: pushed, Streaming: true}
+}
