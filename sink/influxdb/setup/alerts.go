@@ -23,11 +23,17 @@ type alert struct {
 	stage       sink.Stage // of weir_self
 	top, bottom []string
 	by          []string
-	atLeast     float64 // of bottom; less is no evidence
-	every       time.Duration
-	warn, crit  float64 // told when it is more; 0 = never
-	below       bool    // told when it is less
+	atLeast     float64       // of bottom; less is no evidence
+	every       time.Duration // often or seldom
+	warn, crit  float64       // told when it is more; 0 = never
+	below       bool          // told when it is less
 }
+
+// The two paces: seldom, where a figure needs some evidence.
+const (
+	often  = time.Minute
+	seldom = 5 * time.Minute
+)
 
 // silence is the alert about the probe itself: no rows from a host.
 var silence = struct {
@@ -44,32 +50,32 @@ func alerts() []alert {
 	return []alert{
 		{name: "connections fail", field: "failed_ratio", meaning: "more than a tenth (half: critical) of the attempts to connect fail",
 			measurement: sink.MeasurementFlow, top: []string{sink.FieldFailed}, bottom: []string{sink.FieldAttempts},
-			by: edge, atLeast: 20, every: 5 * time.Minute, warn: 0.1, crit: 0.5},
+			by: edge, atLeast: 20, every: seldom, warn: 0.1, crit: 0.5},
 		{name: "requests fail", field: "error_ratio", meaning: "more than a twentieth (half: critical) of the requests fail",
 			measurement: sink.MeasurementL7, top: []string{sink.FieldErrors, sink.FieldUnanswered}, bottom: []string{sink.FieldRequests},
-			by: edge, atLeast: 20, every: 5 * time.Minute, warn: 0.05, crit: 0.5},
+			by: edge, atLeast: 20, every: seldom, warn: 0.05, crit: 0.5},
 		{name: "segments are sent again", field: "retransmit_ratio", meaning: "more than a twentieth of the packets are retransmits",
 			measurement: sink.MeasurementFlow,
 			top:         []string{sink.FieldRetransmitsToServer, sink.FieldRetransmitsToClient},
 			bottom:      []string{sink.FieldToServerPackets, sink.FieldToClientPackets},
-			by:          edge, atLeast: 1000, every: 5 * time.Minute, warn: 0.05, crit: 0.2},
+			by:          edge, atLeast: 1000, every: seldom, warn: 0.05, crit: 0.2},
 		{name: "connections are not accepted", field: sink.FieldAcceptQueueDrops, meaning: "a listener has no room for connections",
-			measurement: sink.MeasurementFlowError, top: []string{sink.FieldAcceptQueueDrops}, by: edge, every: time.Minute, warn: 0.5},
+			measurement: sink.MeasurementFlowError, top: []string{sink.FieldAcceptQueueDrops}, by: edge, every: often, warn: 0.5},
 		{name: "out of memory", field: sink.ContainerField(usage.OOMKills), meaning: "processes of a container were killed for want of memory",
-			measurement: sink.MeasurementContainer, top: []string{sink.ContainerField(usage.OOMKills)}, by: end, every: time.Minute, crit: 0.5},
+			measurement: sink.MeasurementContainer, top: []string{sink.ContainerField(usage.OOMKills)}, by: end, every: often, crit: 0.5},
 		{name: "CPU quota used up", field: "throttled_ratio", meaning: "a container is throttled in more than half of its periods",
 			measurement: sink.MeasurementContainer, top: []string{sink.ContainerField(usage.ThrottledPeriods)}, bottom: []string{sink.ContainerField(usage.Periods)},
-			by: end, atLeast: 100, every: 5 * time.Minute, warn: 0.5},
+			by: end, atLeast: 100, every: seldom, warn: 0.5},
 		{name: "rows are lost", field: string(sink.SelfDroppedRows), meaning: "rows were given up before they were delivered",
 			measurement: sink.MeasurementSelf, stage: sink.StageDelivery, top: []string{string(sink.SelfDroppedRows)},
-			by: []string{sink.TagHost}, every: time.Minute, crit: 0.5},
+			by: []string{sink.TagHost}, every: often, crit: 0.5},
 		{name: "rows are refused", field: string(sink.SelfRejected), meaning: "the database refuses rows for good",
 			measurement: sink.MeasurementSelf, stage: sink.StageDelivery, top: []string{string(sink.SelfRejected)},
-			by: []string{sink.TagHost}, every: time.Minute, warn: 0.5},
+			by: []string{sink.TagHost}, every: often, warn: 0.5},
 		{name: "owners are missing", field: string(sink.SelfCoverage), meaning: "more than a twentieth of the payload of local sockets has no known owner",
 			measurement: sink.MeasurementSelf, stage: sink.StageJoin,
 			top: []string{string(sink.SelfAttributedBytes)}, bottom: []string{string(sink.SelfLocalBytes)},
-			by: []string{sink.TagHost}, atLeast: 1e6, every: 5 * time.Minute, below: true, warn: 0.95},
+			by: []string{sink.TagHost}, atLeast: 1e6, every: seldom, below: true, warn: 0.95},
 	}
 }
 

@@ -140,9 +140,11 @@ rows(fields: %s)
     |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
     |> map(fn: (r) => ({r with weight: %s}))
     |> filter(fn: (r) => exists r.%s and r.weight > 0.0)
-    |> map(fn: (r) => ({r with product: r.%[3]s * r.weight}))
     |> window(every: %[4]s, offset: 1ns)
-    |> sum(columns: ["product", "weight"])
+    |> reduce(
+        identity: {product: 0.0, weight: 0.0},
+        fn: (r, accumulator) => ({product: accumulator.product + r.%[3]s * r.weight, weight: accumulator.weight + r.weight}),
+    )
     |> map(fn: (r) => ({r with _time: r._stop, _field: %[5]s, _value: r.product / r.weight}))
     |> drop(columns: ["product", "weight"])
     |> keep()

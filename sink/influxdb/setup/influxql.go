@@ -24,7 +24,7 @@ func (l *level) continuous(t totals) map[string]string {
 	}
 	for _, f := range t.mean {
 		queries[t.measurement+" "+f] = l.selectInto(fmt.Sprintf(`sum("product") / sum("weight") AS %s`, ident(f)), t.measurement,
-			fmt.Sprintf("(SELECT %s * (%s) AS \"product\", (%[2]s) + 0 * %[1]s AS \"weight\" FROM %[3]s)",
+			fmt.Sprintf("(SELECT %s * (%s) AS \"product\", (%[2]s) + 0 * %[1]s AS \"weight\" FROM %[3]s GROUP BY *)",
 				ident(f), weightSum(f), l.reads(t.measurement)))
 	}
 	return queries

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -440,9 +439,6 @@ func (b *bed) refuses2(mine *server) {
 		}
 	}
 }
-
-// near says whether two numbers are the same but for rounding.
-func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(math.Abs(a), math.Abs(b)) }
 
 // TestErrorsSayWhatToDo against the real servers.
 func TestErrorsSayWhatToDo(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 )
 
 // alertKind is a kind of object that 2.x's alerts are made of, under
@@ -20,8 +21,11 @@ var (
 	rules     = alertKind{"notification rule", "notificationRules", "notificationRules"}
 )
 
-// tagBucket is the tag that a status of ours has: what the rule goes by.
-const tagBucket = "weir"
+// Tags that a status of ours has: what rules go by.
+const (
+	tagBucket = "weir"
+	tagPace   = "every"
+)
 
 func (p *planner2) alerts(ctx context.Context) error {
 	if p.o.NoAlerts {
@@ -41,7 +45,7 @@ func (p *planner2) alerts(ctx context.Context) error {
 	if err := p.alertObjects(ctx, endpoints, []object{p.object(endpoints, p.endpoint())}); err != nil {
 		return err
 	}
-	return p.alertObjects(ctx, rules, []object{p.rule()})
+	return p.alertObjects(ctx, rules, []object{p.rule(often), p.rule(seldom)})
 }
 
 func (p *planner2) alertObjects(ctx context.Context, k alertKind, wanted []object) error {
@@ -121,11 +125,13 @@ func (p *planner2) objectFrom(k alertKind, b body, send func(context.Context) (b
 func (p *planner2) name(name string) string { return p.places[Raw].name + ": " + name }
 
 func (p *planner2) checks() []body {
-	tags := []map[string]string{{"key": tagBucket, "value": p.places[Raw].name}}
+	tags := func(every time.Duration) []body {
+		return []body{{"key": tagBucket, "value": p.places[Raw].name}, {"key": tagPace, "value": minutes(every)}}
+	}
 	bucket := p.places[Raw].name
 	list := []body{{
-		"type": "deadman", "name": p.name(silence.name), about: silence.meaning, "status": "active", "tags": tags,
-		"every": "1m", "offset": "15s", "timeSince": minutes(silence.after), "staleTime": minutes(silence.forget),
+		"type": "deadman", "name": p.name(silence.name), about: silence.meaning, "status": "active", "tags": tags(often),
+		"every": minutes(often), "offset": "15s", "timeSince": minutes(silence.after), "staleTime": minutes(silence.forget),
 		"level": "CRIT", "reportZero": false, "query": body{"text": silenceQuery(bucket), "editMode": "advanced"},
 		"statusMessageTemplate": "${r._level}: " + silence.meaning + ": host ${r.host} (${r._check_name})",
 	}}
@@ -144,7 +150,7 @@ func (p *planner2) checks() []body {
 			thresholds[0], thresholds[1] = thresholds[1], thresholds[0]
 		}
 		list = append(list, body{
-			"type": "threshold", "name": p.name(a.name), about: a.meaning, "status": "active", "tags": tags,
+			"type": "threshold", "name": p.name(a.name), about: a.meaning, "status": "active", "tags": tags(a.every),
 			"every": minutes(a.every), "offset": "15s", "thresholds": thresholds,
 			"query":                 body{"text": a.check(bucket), "editMode": "advanced"},
 			"statusMessageTemplate": a.message(),
@@ -161,8 +167,10 @@ func (p *planner2) endpoint() body {
 	}
 }
 
-// rule tells every change of a level of a check with our tag.
-func (p *planner2) rule() object {
+// rule tells every change of level of the checks with our tags that run every so
+// often. It looks back a little more than its own every, so it sees the level
+// before only of checks that run as often as it does: each pace has its rule.
+func (p *planner2) rule(every time.Duration) object {
 	var changes []body
 	for _, to := range []string{"CRIT", "WARN", "OK"} {
 		for _, from := range []string{"OK", "WARN", "CRIT"} {
@@ -172,9 +180,12 @@ func (p *planner2) rule() object {
 		}
 	}
 	b := body{
-		"type": "http", "name": p.name("notify on change"), about: "tells changes of level", "status": "active",
-		"every": "1m", "offset": "30s", "statusRules": changes,
-		"tagRules": []body{{"key": tagBucket, "value": p.places[Raw].name, "operator": "equal"}},
+		"type": "http", "name": p.name("notify on change, every " + minutes(every)), about: "tells changes of level", "status": "active",
+		"every": minutes(every), "offset": "30s", "statusRules": changes,
+		"tagRules": []body{
+			{"key": tagBucket, "value": p.places[Raw].name, "operator": "equal"},
+			{"key": tagPace, "value": minutes(every), "operator": "equal"},
+		},
 	}
 	return p.objectFrom(rules, b, func(ctx context.Context) (body, error) {
 		there, err := p.list(ctx, endpoints)
