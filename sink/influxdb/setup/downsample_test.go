@@ -129,8 +129,9 @@ func (b *bed) wait(s *server, runs []taskRun) {
 		path := "api/v2/tasks/" + r.task + "/runs/" + r.run
 		var run struct{ Status string }
 		for deadline := time.Now().Add(time.Minute); run.Status != "success"; time.Sleep(20 * time.Millisecond) {
-			// Between its end and its place in the history a run is nowhere.
-			if err := s.call(b.t.Context(), "GET", path, nil, &run); err != nil && status(err) != http.StatusNotFound {
+			// Between its end and its place in the history a run is nowhere: 404, or
+			// a panic of the server, which it answers with 500.
+			if err := s.call(b.t.Context(), "GET", path, nil, &run); err != nil && status(err) != http.StatusNotFound && status(err) != http.StatusInternalServerError {
 				b.t.Fatal(err)
 			}
 			if run.Status == "failed" || run.Status == "canceled" || time.Now().After(deadline) {

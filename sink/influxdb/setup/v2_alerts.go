@@ -168,8 +168,9 @@ func (p *planner2) endpoint() body {
 }
 
 // rule tells every change of level of the checks with our tags that run every so
-// often. It looks back a little more than its own every, so it sees the level
-// before only of checks that run as often as it does: each pace has its rule.
+// often. The server lets it look back twice its every, if that is in seconds (of
+// another unit one more), so it sees the level before only of checks that run as
+// often as it does: each pace has its rule.
 func (p *planner2) rule(every time.Duration) object {
 	var changes []body
 	for _, to := range []string{"CRIT", "WARN", "OK"} {
@@ -181,7 +182,7 @@ func (p *planner2) rule(every time.Duration) object {
 	}
 	b := body{
 		"type": "http", "name": p.name("notify on change, every " + minutes(every)), about: "tells changes of level", "status": "active",
-		"every": minutes(every), "offset": "30s", "statusRules": changes,
+		"every": fmt.Sprintf("%ds", every/time.Second), "offset": "30s", "statusRules": changes,
 		"tagRules": []body{
 			{"key": tagBucket, "value": p.places[Raw].name, "operator": "equal"},
 			{"key": tagPace, "value": minutes(every), "operator": "equal"},
