@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/test/influxd"
 )
 
 // TestEveryFieldHasItsPlace: what of a downsampled measurement is not kept is so
@@ -278,3 +279,24 @@ func TestDefinitionsAreStable(t *testing.T) {
 
 // near says whether two numbers are the same but for rounding.
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(math.Abs(a), math.Abs(b)) }
+
+// TestTheServerRunsContinuousQueries: not we but 1.x itself, soon after they are
+// made, over the minutes that are past.
+func TestTheServerRunsContinuousQueries(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, influxd.Start(t, influxd.V1))
+	b.QueryInfluxQL(t, "", `CREATE DATABASE "net"`)
+	f := b.fill(time.Now().Truncate(time.Minute).Add(-8 * time.Minute))
+	b.apply()
+	const q = `SELECT sum("to_server_bytes"), count("rtt_avg_seconds") FROM "flow" WHERE "host" = 'a'`
+	want := fmt.Sprint(f.rows * (f.rows + 1) / 2)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		rows := b.QueryInfluxQL(t, "net_1m", q)
+		if len(rows) == 1 && fmt.Sprint(rows[0].Values["sum"]) == want && fmt.Sprint(rows[0].Values["count"]) == "3" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after a minute: %v, want the sum %s and 3 means", rows, want)
+		}
+	}
+}
