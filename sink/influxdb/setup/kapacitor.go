@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weir-probe/weir/sink"
 )
 
 // Scripts are the TICKscripts, by file name, that do on Kapacitor what the
@@ -27,27 +30,34 @@ func Scripts(db, policy string) map[string]string {
 func (a *alert) script(db, policy string) string {
 	where := ""
 	if a.stage != "" {
-		where = fmt.Sprintf(" WHERE \"stage\" = '%s'", a.stage)
+		where = fmt.Sprintf(` WHERE "%s" = '%s'`, sink.TagStage, a.stage)
 	}
-	fields, figure := sums(a.top, "top"), `float("top")`
-	var enough string
+	fields, figure := numbered(a.top, "top"), "float("+plus(a.top, "top")+")"
+	enough := ""
 	if len(a.bottom) > 0 {
-		fields += ", " + sums(a.bottom, "bottom")
-		figure = `float("top") / float("bottom")`
-		enough = fmt.Sprintf("    |where(lambda: \"bottom\" >= %s)\n", strings.TrimSuffix(float(a.atLeast), ".0"))
+		fields = append(fields, numbered(a.bottom, "bottom")...)
+		figure += " / float(" + plus(a.bottom, "bottom") + ")"
+		enough = fmt.Sprintf("    |where(lambda: %s >= %s)\n", plus(a.bottom, "bottom"), strings.TrimSuffix(float(a.atLeast), ".0"))
+	}
+	var selected, absent []string
+	for _, f := range fields {
+		selected = append(selected, fmt.Sprintf("sum(%s) AS %s", ident(f.of), ident(f.as)))
+		absent = append(absent, fmt.Sprintf("        .field('%s', 0)\n", f.as))
 	}
 	var b strings.Builder
 	head(&b, a.name, a.meaning, db, policy)
 	fmt.Fprintf(&b, `batch
-    |query('''SELECT %s FROM %s.%s.%s%s''')
+    |query('''SELECT %s FROM %s.%s.%s%s ''')
         .period(%s)
         .every(%[6]s)
         .offset(15s)
         .groupBy(%s)
-%s    |eval(lambda: %s)
+    |default()
+%s%s    |eval(lambda: %s)
         .as('%s')
     |alert()
-`, fields, ident(db), ident(policy), ident(a.measurement), where, minutes(a.every), tickNames(a.by), enough, figure, a.field)
+`, strings.Join(selected, ", "), ident(db), ident(policy), ident(a.measurement), where, minutes(a.every), tickNames(a.by),
+		strings.Join(absent, ""), enough, figure, a.field)
 	operator := ">"
 	if a.below {
 		operator = "<"
@@ -60,9 +70,30 @@ func (a *alert) script(db, policy string) string {
 			fmt.Fprintf(&b, "        .%s(lambda: \"%s\" %s %s)\n", l.name, a.field, operator, float(l.bound))
 		}
 	}
-	message := fmt.Sprintf("{{ .Level }}: %s: %s: %s {{ index .Fields \"%s\" }}", a.meaning, tickTags(a.by), a.field, a.field)
+	message := fmt.Sprintf(`{{ .Level }}: %s: %s: %s {{ index .Fields "%s" }}`, a.meaning, tickTags(a.by), a.field, a.field)
 	tail(&b, a.name, message)
 	return b.String()
+}
+
+// number is a field under the name that a script gives its sum.
+type number struct{ of, as string }
+
+// numbered are fields as top0, top1, …: each apart, since in InfluxQL a sum with
+// one that is in no row is nothing; the script puts 0 in its place.
+func numbered(fields []string, as string) []number {
+	var n []number
+	for i, f := range fields {
+		n = append(n, number{f, as + strconv.Itoa(i)})
+	}
+	return n
+}
+
+func plus(fields []string, as string) string {
+	var s []string
+	for _, n := range numbered(fields, as) {
+		s = append(s, `"`+n.as+`"`)
+	}
+	return strings.Join(s, " + ")
 }
 
 // silenceScript alerts for a host of which there were rows before and are none
@@ -97,15 +128,7 @@ func tail(b *strings.Builder, name, message string) {
         .message('%s')
         .stateChangesOnly()
         .topic('weir')
-`, name, message)
-}
-
-func sums(fields []string, as string) string {
-	var s []string
-	for _, f := range fields {
-		s = append(s, "sum("+ident(f)+")")
-	}
-	return strings.Join(s, " + ") + ` AS "` + as + `"`
+`, name, strings.ReplaceAll(message, "'", `\'`))
 }
 
 func tickNames(tags []string) string { return "'" + strings.Join(tags, "', '") + "'" }
