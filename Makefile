@@ -85,7 +85,7 @@ verify-generated: ## the committed BPF objects are what their sources generate
 	@test/verify-generated.sh
 
 .PHONY: dashboards
-dashboards: ## dashboards/grafana/*.json from dashboards/*.go
+dashboards: ## dashboards/grafana/*.json and chronograf/*.json from dashboards/*.go
 	$(GO) test ./dashboards -run TestGenerated -count=1 -update
 
 .PHONY: kapacitor
