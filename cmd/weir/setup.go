@@ -31,13 +31,13 @@ func setupCommand(e env) *cobra.Command {
 
 // setupFlags are what the configuration of a probe does not have.
 type setupFlags struct {
-	dryRun                  bool
-	keep                    [setup.Places]string
-	downsample, alerts      string
-	notify, tokenFile, user string
-	kapacitor               string
-	influx                  *flagSet
-	retentionNames          [setup.Places]string
+	dryRun                bool
+	keep, keepNames       [setup.Places]string
+	downsample, recompute string
+	alerts, notify        string
+	tokenFile, user       string
+	kapacitor             string
+	influx                *flagSet
 }
 
 func setupInfluxCommand(e env) *cobra.Command {
@@ -68,9 +68,10 @@ func (f *setupFlags) bind(cmd *cobra.Command) {
 		of := [setup.Places]string{"rows", "flow_log", "rows per minute", "rows per hour"}[p]
 		fs.StringVar(&f.keep[p], name, "", fmt.Sprintf("how long %s are kept, like 30d, 12h, inf; what is there keeps its own unless this is given (new: %dd)",
 			of, setup.DefaultKeep[p]/(24*time.Hour)))
-		f.retentionNames[p] = name
+		f.keepNames[p] = name
 	}
 	fs.StringVar(&f.downsample, "downsample", "on", "rows per minute and per hour: on or off")
+	fs.StringVar(&f.recompute, "recompute", "", "adds up rows per minute and per hour of this time before now again, like 12h, 2d: after an outage, when rows came late")
 	fs.StringVar(&f.alerts, "alerts", "on", "checks (InfluxDB 2): on or off")
 	fs.StringVar(&f.notify, "notify-url", "", "http(s) URL that changes of checks are posted to (InfluxDB 2); @FILE reads it from a file")
 	fs.StringVar(&f.tokenFile, "write-token-file", "", "makes a token that may only write and leaves it in this file, mode 0600; - prints it")
@@ -93,8 +94,14 @@ func (f *setupFlags) options(e env) (setup.Options, error) {
 	}
 	for p, v := range f.keep {
 		if o.Keep[p], err = retention(v); err != nil {
-			return o, fmt.Errorf("--%s: %w", f.retentionNames[p], err)
+			return o, fmt.Errorf("--%s: %w", f.keepNames[p], err)
 		}
+	}
+	if o.Recompute, err = retention(f.recompute); err != nil || o.Recompute < 0 {
+		return o, fmt.Errorf("--recompute: %q is not a time like 12h or 2d", f.recompute)
+	}
+	if o.Recompute > 0 { // adding up takes longer than writing
+		o.Server.Timeout = max(o.Server.Timeout, 10*time.Minute)
 	}
 	for name, v := range map[string]string{"downsample": f.downsample, "alerts": f.alerts} {
 		if err := oneOf(name, v, "on", "off"); err != nil {
@@ -138,8 +145,6 @@ func setUp(ctx context.Context, o setup.Options, dry bool, out, aside io.Writer)
 	if o.TokenFile == "-" {
 		out = aside
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
 	plan, err := setup.New(ctx, o)
 	if err != nil {
 		return fmt.Errorf("setup influxdb: %w", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weir-probe/weir/sink"
 )
@@ -87,26 +88,37 @@ func (l *level) about(measurement string) string {
 
 // fluxTask is the task of 2.x that downsamples a measurement.
 func (l *level) fluxTask(name string, t totals) string {
+	return l.flux(t, fmt.Sprintf("\noption task = {name: %s, every: %s, offset: %s}\n", fluxString(name), l.every, l.offset),
+		"date.truncate(t: now(), unit: "+l.window+")", l.back, "")
+}
+
+// fluxOnce does what the task does for the time that ends at stop, once, and
+// answers nothing.
+func (l *level) fluxOnce(t totals, stop time.Time, back time.Duration) string {
+	return l.flux(t, "", stop.UTC().Format(time.RFC3339), fmt.Sprintf("%ds", back/time.Second), "\n    |> filter(fn: (r) => false)")
+}
+
+// flux adds up the windows of the time back before stop; head and tail are put
+// after the imports and behind what has been written.
+func (l *level) flux(t totals, head, stop, back, tail string) string {
 	var b strings.Builder
 	b.WriteString("import \"date\"\nimport \"experimental\"\n")
 	if len(t.distributions) > 0 {
 		b.WriteString("import \"regexp\"\nimport \"strings\"\n")
 	}
-	fmt.Fprintf(&b, `
-option task = {name: %s, every: %s, offset: %s}
-
-stop = date.truncate(t: now(), unit: %s)
+	fmt.Fprintf(&b, `%s
+stop = %s
 rows = (fields) => from(bucket: %s)
     |> range(
         start: experimental.addDuration(d: 1ns, to: experimental.subDuration(d: %s, from: stop)),
         stop: experimental.addDuration(d: 1ns, to: stop),
     )
     |> filter(fn: (r) => r._measurement == %s and r._field =~ fields)
-`, fluxString(name), l.every, l.offset, l.window, fluxString(l.from.name), l.back, fluxString(t.measurement))
+`, head, stop, fluxString(l.from.name), back, fluxString(t.measurement))
 	fmt.Fprintf(&b, `keep = (tables=<-) => tables
     |> truncateTimeColumn(unit: %s)
-    |> to(bucket: %s)
-`, l.window, fluxString(l.to.name))
+    |> to(bucket: %s)%s
+`, l.window, fluxString(l.to.name), tail)
 	for _, a := range []struct {
 		fn     string
 		fields []string

@@ -280,6 +280,63 @@ func TestDefinitionsAreStable(t *testing.T) {
 // near says whether two numbers are the same but for rounding.
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(math.Abs(a), math.Abs(b)) }
 
+// TestRecompute: rows that come too late for what looks back are added up when it
+// is asked for, and rows that were added up before stay what they are.
+func TestRecompute(t *testing.T) {
+	each(t, func(t *testing.T, b *bed) {
+		b.o.Histograms, b.o.NoAlerts = true, true
+		b.apply()
+		end := time.Now().Truncate(time.Hour).Add(-14 * time.Hour)
+		f := b.fill(end.Add(-4 * time.Minute))
+		b.o.Recompute = 20 * time.Hour
+		for range 2 {
+			if p := b.apply(); p.Count(Recompute) != 2*len(downsampled) || p.Changes() != p.Count(Recompute) {
+				t.Errorf("%q", steps(p))
+			}
+			for _, db := range []string{"net_1m", "net_1h"} {
+				for _, q := range []string{`sum("to_server_bytes") FROM "flow"`, `sum("connect_le_0.0025") FROM "flow_latency"`, `max("rtt_max_seconds") FROM "flow"`} {
+					if raw, got := b.value("net", q), b.value(db, q); !near(raw, got) {
+						t.Errorf("%s: %v in %s, %v in net", q, got, db, raw)
+					}
+				}
+			}
+			b.minutes(f)
+			b.quantiles()
+		}
+	})
+}
+
+// TestRecomputeTellsErrors, also those that come after a 200.
+func TestRecomputeTellsErrors(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, influxd.Start(t, influxd.V2))
+	b.o.NoAlerts = true
+	b.apply()
+	b.fill(time.Now().Truncate(time.Hour).Add(-time.Hour))
+	b.o.Recompute = 4 * time.Hour
+	p := b.plan()
+	if err := b.admin().call(t.Context(), "DELETE", "api/v2/buckets/"+b.has("buckets?name=net_1m", "buckets", "id")[0], nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(t.Context(), func(Step) {}); err == nil || !strings.Contains(err.Error(), "net_1m") {
+		t.Errorf("a bucket that has gone: %v", err)
+	}
+}
+
+func TestSpans(t *testing.T) {
+	l := levels([Places]place{})[0]
+	now := time.Date(2026, 11, 29, 12, 0, 30, 0, time.UTC)
+	got, err := l.spans(now, 13*time.Hour)
+	if err != nil || len(got) != 3 || !got[2].stop.Equal(now.Truncate(time.Minute)) || !got[0].start.Equal(got[2].stop.Add(-13*time.Hour)) {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for i := 1; i < len(got); i++ {
+		if !got[i].start.Equal(got[i-1].stop) {
+			t.Errorf("a gap before %v", got[i])
+		}
+	}
+}
+
 // TestTheServerRunsContinuousQueries: not we but 1.x itself, soon after they are
 // made, over the minutes that are past.
 func TestTheServerRunsContinuousQueries(t *testing.T) {

@@ -2,14 +2,30 @@ package setup
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 )
 
 // continuous are the continuous queries of 1.x that downsample a measurement, by
 // what they are called. A row's time there is the start of its window (InfluxQL
 // has no other) plus 1 ns for the first level: the offset with which the window
 // is the same as on 2.x.
-func (l *level) continuous(t totals) map[string]string {
+func (l *level) continuous(t totals) map[string]string { return l.influxql(t, "") }
+
+// influxqlOnce are statements that do what the continuous queries do for the time
+// from start to stop, once.
+func (l *level) influxqlOnce(t totals, start, stop time.Time) []string {
+	var offset int64 = 1
+	if l.source != Raw {
+		offset = 0
+	}
+	queries := l.influxql(t, fmt.Sprintf(" WHERE time >= %d AND time < %d", start.UnixNano()+offset, stop.UnixNano()+offset))
+	return slices.Sorted(maps.Values(queries))
+}
+
+func (l *level) influxql(t totals, where string) map[string]string {
 	var fields []string
 	for _, a := range []struct {
 		fn     string
@@ -20,12 +36,12 @@ func (l *level) continuous(t totals) map[string]string {
 		}
 	}
 	queries := map[string]string{
-		t.measurement: l.selectInto(strings.Join(fields, ", "), t.measurement, l.reads(t.measurement)),
+		t.measurement: l.selectInto(strings.Join(fields, ", "), t.measurement, l.reads(t.measurement), where),
 	}
 	for _, f := range t.mean {
 		queries[t.measurement+" "+f] = l.selectInto(fmt.Sprintf(`sum("product") / sum("weight") AS %s`, ident(f)), t.measurement,
 			fmt.Sprintf("(SELECT %s * (%s) AS \"product\", (%[2]s) + 0 * %[1]s AS \"weight\" FROM %[3]s GROUP BY *)",
-				ident(f), weightSum(f), l.reads(t.measurement)))
+				ident(f), weightSum(f), l.reads(t.measurement)), where)
 	}
 	return queries
 }
@@ -44,12 +60,12 @@ func (l *level) reads(measurement string) string {
 	return ident(l.from.name) + "." + policy(l.from.policy) + "." + ident(measurement)
 }
 
-func (l *level) selectInto(fields, into, from string) string {
+func (l *level) selectInto(fields, into, from, where string) string {
 	by := "time(" + l.window + ", 1ns)"
 	if l.source != Raw {
 		by = "time(" + l.window + ")" // its rows' times are starts of windows
 	}
-	return fmt.Sprintf("SELECT %s INTO %s.%s.%s FROM %s GROUP BY %s, *", fields, ident(l.to.name), policy(l.to.policy), ident(into), from, by)
+	return fmt.Sprintf("SELECT %s INTO %s.%s.%s FROM %s%s GROUP BY %s, *", fields, ident(l.to.name), policy(l.to.policy), ident(into), from, where, by)
 }
 
 // policy is nothing for the default one: "db".."m".

@@ -38,7 +38,9 @@ type Options struct {
 	Keep           [Places]time.Duration
 	NoDownsampling bool
 	NoAlerts       bool
-	Histograms     bool // the probes write distributions as bucket fields
+	// Recompute adds up the rows of this time before now again.
+	Recompute  time.Duration
+	Histograms bool // the probes write distributions as bucket fields
 	// NotifyURL is posted to when a check changes its level; empty: nobody is told.
 	NotifyURL influxdb.Secret
 	// TokenFile gets a token (1.x: user:password) that may only write, mode 0600;
@@ -54,6 +56,9 @@ func (o *Options) validate() error {
 		if d != 0 && d != Forever && d < time.Hour {
 			return fmt.Errorf("retention %s of %s: InfluxDB keeps rows for an hour at least", d, placeSuffix[p])
 		}
+	}
+	if o.Recompute < 0 {
+		return fmt.Errorf("add up again the rows of %s: must not be negative", o.Recompute)
 	}
 	if o.User == "" {
 		o.User = "weir"

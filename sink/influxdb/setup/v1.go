@@ -45,6 +45,9 @@ func (p *planner1) plan(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := p.recompute(&p.o, p.places, time.Now(), p.addUp); err != nil {
+		return err
+	}
 	if p.o.NotifyURL != "" {
 		p.note("notification", "", "InfluxDB 1.x has no checks: Kapacitor has (--kapacitor-dir writes its scripts; its handlers of the topic weir tell whom)")
 	}

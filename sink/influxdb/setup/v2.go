@@ -42,6 +42,9 @@ func plan2(ctx context.Context, s server, o Options, plan *Plan) error {
 			return err
 		}
 	}
+	if err := p.recompute(&o, p.places, time.Now(), p.addUp); err != nil {
+		return err
+	}
 	return o.files(plan, p.places)
 }
 
