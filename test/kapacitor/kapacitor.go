@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-probe/weir/test/influxd"
 )
 
 const version = "1.5.9"
@@ -49,7 +50,7 @@ func Start(t testing.TB, influxURL string, scripts map[string]string) *Server {
 			t.Fatal(err)
 		}
 	}
-	addr := freePort(t)
+	addr := influxd.FreeAddress(t)
 	s := &Server{url: "http://" + addr + "/kapacitor/v1", logFile: filepath.Join(dir, "log")}
 	conf := fmt.Sprintf(`hostname = "localhost"
 data_dir = %[1]q
@@ -248,13 +249,4 @@ func binary() string {
 	}
 	path, _ = exec.LookPath("kapacitord")
 	return path
-}
-
-func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

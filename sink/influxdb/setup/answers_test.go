@@ -145,6 +145,23 @@ func TestMark(t *testing.T) {
 	}
 }
 
+// FuzzParseMark: whatever a server lists as a description, what is taken for ours
+// is what a mark of ours says again.
+func FuzzParseMark(f *testing.F) {
+	f.Add("adds up. [weir setup v1 net 0a1b2c3d]")
+	f.Add("[weir setup v99999999999999999999 net 0a1b2c3d]")
+	f.Add("[weir setup v1 %zz 0a1b2c3d]")
+	f.Fuzz(func(t *testing.T, s string) {
+		m, ok := parseMark(s)
+		if !ok {
+			return
+		}
+		if again, ok := parseMark(m.String()); !ok || again != m {
+			t.Errorf("%q is %v, which is %v, %v", s, m, again, ok)
+		}
+	})
+}
+
 // TestScripts writes TICKscripts into a folder, and leaves there what is not ours.
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
