@@ -85,8 +85,12 @@ verify-generated: ## the committed BPF objects are what their sources generate
 	@test/verify-generated.sh
 
 .PHONY: dashboards
-dashboards: ## dashboards/grafana/*.json from dashboards/*.go
+dashboards: ## dashboards/grafana/*.json and chronograf/*.json from dashboards/*.go
 	$(GO) test ./dashboards -run TestGenerated -count=1 -update
+
+.PHONY: kapacitor
+kapacitor: ## deploy/kapacitor/*.tick from sink/influxdb/setup
+	$(GO) test ./deploy -run TestTICKscripts -count=1 -update
 
 .PHONY: image
 image: build ## the container image, from ./weir

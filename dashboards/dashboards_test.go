@@ -14,29 +14,35 @@ import (
 	"github.com/weir-probe/weir/sink"
 )
 
-var update = flag.Bool("update", false, "write the generated dashboards to grafana/")
+var update = flag.Bool("update", false, "write the generated dashboards to grafana/ and chronograf/")
 
 // TestGenerated: the committed JSON is what the code generates.
 func TestGenerated(t *testing.T) {
 	for _, p := range mustPages(t) {
-		want, err := p.JSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join("grafana", p.Name+".json")
-		if *update {
-			if err := os.WriteFile(path, want, 0o644); err != nil {
+		for folder, encode := range map[string]func() ([]byte, error){"grafana": p.JSON, "chronograf": p.Chronograf} {
+			want, err := encode()
+			if err != nil {
 				t.Fatal(err)
 			}
-			continue
+			checkGenerated(t, filepath.Join(folder, p.Name+".json"), want)
 		}
-		got, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatalf("%v: run make dashboards", err)
+	}
+}
+
+func checkGenerated(t *testing.T, path string, want []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
+			t.Fatal(err)
 		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what the code generates: run make dashboards", path)
-		}
+		return
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v: run make dashboards", err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the code generates: run make dashboards", path)
 	}
 }
 

@@ -5,6 +5,9 @@
 //	service    the golden signals of one service, and where its time goes
 //	health     the probe about itself
 //
+// chronograf/ has the same pages for Chronograf, made of the same definitions
+// ("Import Dashboard"; it asks for the source).
+//
 // The JSON in grafana/ is generated (make dashboards) and committed, so that it
 // can be provisioned or imported as it is; a test compares it. Queries are
 // InfluxQL, which InfluxDB 1.8, 2.x (buckets are databases by virtual DBRP

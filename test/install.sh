@@ -60,3 +60,9 @@ for version in ${INFLUXD_VERSIONS:-1.8.10 2.7.12}; do
 		echo "install.sh: InfluxDB $version could not be built: its tests will skip" >&2
 	fi
 done
+
+# Kapacitor, for the TICKscripts: their test skips without it.
+if [ ! -x "${WEIR_CACHE:-$HOME/.cache/weir}/kapacitord-1.5.9" ]; then
+	echo "install.sh: building Kapacitor from source (two minutes the first time, then cached)"
+	test/kapacitor/build.sh || echo "install.sh: Kapacitor could not be built: its test will skip" >&2
+fi

@@ -80,6 +80,6 @@ func newRoot(e env) *cobra.Command {
 		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(e), replayCommand(e), explainCommand(e), doctorCommand(e), selftestCommand(e), healthCommand(e), versionCommand(e))
+	root.AddCommand(runCommand(e), replayCommand(e), explainCommand(e), doctorCommand(e), setupCommand(e), selftestCommand(e), healthCommand(e), versionCommand(e))
 	return root
 }

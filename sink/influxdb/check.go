@@ -54,15 +54,15 @@ func (s *Sink) version(ctx context.Context) (string, error) {
 	if v := ping.version(); v != "" {
 		return v, nil
 	}
+	if v := ping.saidVersion(); v != "" { // 3
+		return v, nil
+	}
 	health, err := s.do(ctx, http.MethodGet, s.service.ServerURL()+"health", "", nil)
 	if err != nil {
 		return "", err
 	}
-	var v struct {
-		Version string `json:"version"`
-	}
-	if err := json.Unmarshal(health.body, &v); err == nil && v.Version != "" {
-		return strings.TrimPrefix(v.Version, "v"), nil
+	if v := health.saidVersion(); v != "" {
+		return v, nil
 	}
 	if v := health.version(); v != "" {
 		return v, nil
@@ -71,6 +71,15 @@ func (s *Sink) version(ctx context.Context) (string, error) {
 		return "of unknown version", nil
 	}
 	return "", s.notInflux(ping, fmt.Errorf("ask %s for its version: %d %s", s.cfg.URL, ping.status, http.StatusText(ping.status)))
+}
+
+// saidVersion is the one in the text of an answer.
+func (a *answer) saidVersion() string {
+	var v struct {
+		Version string `json:"version"`
+	}
+	_ = json.Unmarshal(a.body, &v)
+	return strings.TrimPrefix(v.Version, "v")
 }
 
 // checkTarget sends a write without a row: servers look at the token and the

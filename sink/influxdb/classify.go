@@ -188,7 +188,7 @@ func (s *Sink) unreachable(ctx context.Context, err error) error {
 	} else if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	err = fmt.Errorf("write to %s: %w", s.cfg.URL, err)
+	err = fmt.Errorf("reach %s: %w", s.cfg.URL, err)
 	remedy := ""
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		remedy = "the server's certificate is not trusted: name its authority with ca_file, or check the host name"

@@ -5,7 +5,6 @@ package influxd
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -78,7 +77,7 @@ func start(t testing.TB, version, http string) *Server {
 		}
 		t.Skip(why)
 	}
-	s := &Server{Version: version, bin: bin, dir: t.TempDir(), Org: Org, addr: freePort(t), http: http}
+	s := &Server{Version: version, bin: bin, dir: t.TempDir(), Org: Org, addr: FreeAddress(t), http: http}
 	s.URL = "http://" + s.addr
 	s.logFile = filepath.Join(s.dir, "influxd.log")
 	t.Cleanup(func() {
@@ -119,15 +118,6 @@ func fromEnvironment(t testing.TB, version string) *Server {
 		s.setup(t)
 	}
 	return s
-}
-
-func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // V1 says whether the server is 1.x.
