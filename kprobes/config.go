@@ -26,6 +26,9 @@ type Config struct {
 	// PayloadNone: only when turns begin and end).
 	Payload       bool
 	PayloadOctets int
+	// TLS loads the programs that look inside TLS libraries (amd64 only, with Payload);
+	// package tls attaches them. Without it none of them is loaded.
+	TLS bool
 	// Log receives what could not be attached; nil discards.
 	Log *slog.Logger
 }
@@ -44,7 +47,7 @@ func (c *Config) Validate() error {
 	if c.PayloadOctets < PayloadNone || c.PayloadOctets > maxPayloadOctets {
 		return fmt.Errorf("payload octets %d: want 0 to %d", c.PayloadOctets, maxPayloadOctets)
 	}
-	return nil
+	return c.validateTLS()
 }
 
 func (c Config) withDefaults() Config {

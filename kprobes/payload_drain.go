@@ -100,7 +100,7 @@ func (d *decoder) payload(b []byte, h Handler) bool {
 			Proto: flows.Proto(w.Proto), NetNS: w.NetNS,
 		},
 		Role: Role(w.Role), Self: w.OwnerTGID != 0 && ProcessID{PID: w.OwnerTGID, Start: w.OwnerStart} == d.self,
-		Out: w.Flags&payloadOut != 0, Turn: w.Flags&payloadTurn != 0,
+		Out: w.Flags&payloadOut != 0, Turn: w.Flags&payloadTurn != 0, Plain: w.Flags&payloadPlain != 0,
 		Seq: w.Seq, Len: w.PayloadLen, Data: b[wirePayloadSize : wirePayloadSize+int(w.DataLen)],
 	}
 	if e.Turn && w.PrevOctets != 0 {
@@ -112,8 +112,9 @@ func (d *decoder) payload(b []byte, h Handler) bool {
 }
 
 const (
-	payloadOut  = 1
-	payloadTurn = 2
+	payloadOut   = 1
+	payloadTurn  = 2
+	payloadPlain = 4
 )
 
 // SetPayload says how much of a TCP socket's payload is of interest from its next

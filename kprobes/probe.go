@@ -28,6 +28,7 @@ const (
 	objSocket object = iota
 	objProcess
 	objPayload
+	objTLS
 	objects
 )
 
@@ -56,6 +57,7 @@ type probe struct {
 	// conntrack marks a program that reads conntrack entries: bpf.ConntrackTypes.
 	conntrack bool
 	payload   bool // Config.Payload asks for it
+	tls       bool // Config.TLS asks for it
 	loses     string
 }
 
@@ -118,6 +120,10 @@ var probes = []probe{
 		loses: "requests: their names, answers and response times; names by DNS"},
 	{program: "payload_ingress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/ingress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
 		loses: "requests: their names, answers and response times; names by DNS"},
+	{program: "tls_received", object: objTLS, kind: kindTracing, hook: "tp_btf/tcp_rcv_space_adjust tls", needs: "Linux ≥ 5.15 with BTF", tls: true,
+		loses: "requests inside TLS: which socket a TLS connection has"},
+	{program: "tls_sent", object: objTLS, kind: kindTracing, hook: "tp_btf/sock_send_length tls", needs: "Linux ≥ 6.3", fallback: "tls_received", tls: true,
+		loses: "requests inside TLS before the first read of a connection older than the probe"},
 	{program: "sched_process_exec", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_exec", needs: "Linux ≥ 5.8 with BTF",
 		loses: "names and command lines of short-lived processes"},
 	{program: "sched_process_fork", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_fork", needs: "Linux ≥ 5.8 with BTF",

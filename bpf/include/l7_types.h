@@ -18,6 +18,7 @@ enum l7_want {
 enum l7_flag {
 	L7_OUT = 1,
 	L7_TURN = 2,
+	L7_PLAIN = 4, /* of a TLS library: seq counts octets of that direction, prev_* are 0 */
 };
 
 /* Of each TCP socket that ever had payload. dir indexes: 0 received, 1 sent. */
