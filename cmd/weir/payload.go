@@ -43,7 +43,7 @@ func newTracker(cfg *Config, selector requests.Selector) *requests.Tracker {
 
 // payloadConfig adds to c how much payload the kernel is to copy.
 func payloadConfig(c kprobes.Config, cfg *Config) kprobes.Config {
-	c.Payload, c.PayloadOctets = cfg.L7 != l7Off, cfg.L7Octets
+	c.Payload, c.PayloadOctets, c.TLS = cfg.L7 != l7Off, cfg.L7Octets, len(cfg.TLS) > 0
 	if cfg.L7 == l7Turns {
 		c.PayloadOctets = kprobes.PayloadNone
 	}
