@@ -199,3 +199,17 @@ func (i *insideTLS) self(s *sink.Self, t time.Time) uint64 {
 		m(sink.SelfRefusedFiles, st.Refused), m(sink.SelfVisits, st.Visits), m(sink.SelfMissedStarts, st.Missed), m(sink.SelfErrors, st.Errors))
 	return lost
 }
+
+// examineTLS says whether it can be looked inside TLS, where that is asked for.
+func examineTLS(cfg *Config) check {
+	c := check{Area: "inside TLS", Name: "OpenSSL, Go", State: good, Detail: strings.Join(cfg.TLS, ", ")}
+	if len(cfg.TLS) == 0 {
+		c.State, c.Detail = plain, "off: nothing is attached; --tls NAME looks into a container or service"
+		return c
+	}
+	if err := tls.Probe(); err != nil {
+		c.State, c.Detail = limited, err.Error()
+		c.Remedy = "without it: method, route and status of requests inside TLS"
+	}
+	return c
+}
