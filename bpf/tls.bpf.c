@@ -19,7 +19,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Octets copied of a turn (kprobes.Config.PayloadOctets), and of a call that comes
  * after them: HTTP/2 begins messages in the middle of a turn. */
 volatile const __u32 turn_octets = 4096;
-#define TLS_CALL_OCTETS L7_SMALL
+#define TLS_CALL_OCTETS L7_HALF
 
 static __always_inline bool selected(void)
 {

@@ -169,7 +169,8 @@ func (i *insideTLS) wants(who *identities, e *correlate.Endpoint, g *cgroup.Grou
 // directory is where a group can be read.
 func (i *insideTLS) directory(h cgroup.Hierarchy, p string) (string, bool) {
 	for _, m := range i.mounts {
-		if rest, ok := strings.CutPrefix(p, m.Prefix); ok && m.Hierarchy == h && m.View != cgroup.Relative {
+		rest, ok := strings.CutPrefix(p, m.Prefix)
+		if ok && (rest == "" || rest[0] == '/') && m.Hierarchy == h && m.View != cgroup.Relative {
 			return filepath.Join(m.Dir, rest), true
 		}
 	}

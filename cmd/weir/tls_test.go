@@ -44,7 +44,7 @@ func TestTLSDirectory(t *testing.T) {
 	}{
 		{cgroup.Unified, "/system.slice/nginx.service", "/sys/fs/cgroup/unified/system.slice/nginx.service", true},
 		{cgroup.Legacy, "/docker/abc/x", "/m/x", true},
-		{cgroup.Legacy, "/docker/other", "", false},
+		{cgroup.Legacy, "/docker/abcdef", "", false},
 	} {
 		if got, ok := i.directory(c.h, c.path); got != c.want || ok != c.readable {
 			t.Errorf("%s is at %q, %v", c.path, got, ok)

@@ -16,6 +16,7 @@ import (
 type Manager struct {
 	cfg      Config
 	kernel   Kernel
+	self     uint32
 	wanted   chan []Group
 	started  chan start
 	groups   map[kprobes.TLSGroup]Group
@@ -54,7 +55,7 @@ const (
 // New returns a Manager that looks into nothing until Select says so.
 func New(cfg Config, k Kernel) *Manager {
 	m := &Manager{
-		cfg: cfg.withDefaults(), kernel: k, wanted: make(chan []Group, 1), started: make(chan start, maxStarted),
+		cfg: cfg.withDefaults(), kernel: k, self: uint32(os.Getpid()), wanted: make(chan []Group, 1), started: make(chan start, maxStarted),
 		groups: map[kprobes.TLSGroup]Group{}, files: map[fileID]*file{}, nothing: map[fileID]struct{}{},
 	}
 	m.shown.Store(new([]File))

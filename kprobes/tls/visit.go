@@ -28,8 +28,11 @@ func (m *Manager) members(g Group) {
 	}
 }
 
-// visit sees to the program and the libraries of a process.
+// visit sees to the program and the libraries of a process, other than this one.
 func (m *Manager) visit(pid uint32) {
+	if pid == m.self {
+		return
+	}
 	m.counters.visits.Add(1)
 	dir := filepath.Join(m.cfg.Proc, strconv.FormatUint(uint64(pid), 10))
 	exe := filepath.Join(dir, "exe")
