@@ -16,7 +16,7 @@ import (
 )
 
 // certificate writes one for 127.0.0.1 and its key into dir.
-func certificate(t *testing.T, dir string) (cert, key string) {
+func certificate(t testing.TB, dir string) (cert, key string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -48,7 +48,22 @@ func (f *fixture) serve(group, program string) uint16 {
 func (f *fixture) ask(group, program, url string, n int, paths ...string) {
 	f.t.Helper()
 	cmd := within(f.t, group, exec.Command(program, append([]string{"ask", url, strconv.Itoa(n)}, paths...)...))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	done := make(chan struct{})
+	var out []byte
+	var err error
+	go func() {
+		defer close(done)
+		out, err = cmd.CombinedOutput()
+	}()
+	f.until("end of the questions", func() bool { // the ring holds less than is written meanwhile
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	if err != nil {
 		f.t.Fatalf("%v: %s", err, out)
 	}
 }

@@ -49,14 +49,14 @@ func (r *recorder) text(port uint16, out bool) string {
 
 type fixture struct {
 	recorder
-	t     *testing.T
+	t     testing.TB
 	set   *kprobes.Set
 	m     *Manager
 	group string // directory of the control group that is looked into
 }
 
 // open looks into a control group of this test's own.
-func open(t *testing.T) *fixture {
+func open(t testing.TB) *fixture {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -93,7 +93,7 @@ func open(t *testing.T) *fixture {
 }
 
 // newGroup makes a control group that goes with the test.
-func newGroup(t *testing.T, name string) string {
+func newGroup(t testing.TB, name string) string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -114,7 +114,7 @@ func newGroup(t *testing.T, name string) string {
 }
 
 // removeGroup removes an empty group; the kernel needs a moment for its last process.
-func removeGroup(t *testing.T, dir string) {
+func removeGroup(t testing.TB, dir string) {
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		err := os.Remove(dir)
 		if err == nil {
@@ -127,7 +127,7 @@ func removeGroup(t *testing.T, dir string) {
 	}
 }
 
-func groupAt(t *testing.T, dir string) Group {
+func groupAt(t testing.TB, dir string) Group {
 	t.Helper()
 	st, err := os.Stat(dir)
 	if err != nil {
@@ -137,7 +137,7 @@ func groupAt(t *testing.T, dir string) Group {
 }
 
 // within has a command run in a control group.
-func within(t *testing.T, group string, cmd *exec.Cmd) *exec.Cmd {
+func within(t testing.TB, group string, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	d, err := os.Open(group)
 	if err != nil {
@@ -175,7 +175,7 @@ func (f *fixture) has(kind Kind, name string) bool {
 }
 
 // command returns the path of a program, or skips the test.
-func command(t *testing.T, name string) string {
+func command(t testing.TB, name string) string {
 	t.Helper()
 	p, err := exec.LookPath(name)
 	if err != nil {

@@ -21,7 +21,7 @@ func (f *fixture) nginx(group string) uint16 {
 	text := fmt.Sprintf(`daemon off; worker_processes 1; pid %[1]s/pid; error_log %[1]s/error.log; user root;
 events { worker_connections 64; }
 http {
-  access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+  access_log off; keepalive_requests 1000000000; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
   server {
     listen 127.0.0.1:%[2]d ssl http2; ssl_certificate %[3]s; ssl_certificate_key %[4]s;
     location /ok { return 200 "fine\n"; }
@@ -53,7 +53,7 @@ http {
 	return port
 }
 
-func freePort(t *testing.T) uint16 {
+func freePort(t testing.TB) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,7 +64,7 @@ func freePort(t *testing.T) uint16 {
 }
 
 // curl asks for paths over one connection.
-func curl(t *testing.T, group string, port uint16, version string, paths ...string) {
+func curl(t testing.TB, group string, port uint16, version string, paths ...string) {
 	t.Helper()
 	args := []string{"-sk", version, "--max-time", "20"}
 	for _, p := range paths {
