@@ -17,7 +17,7 @@ func Objects() []Object {
 	for _, o := range []struct {
 		name  string
 		bytes []byte
-	}{{"drop", _DropBytes}, {"flow", _FlowBytes}, {"l7", _L7Bytes}, {"process", _ProcessBytes}, {"socket", _SocketBytes}} {
+	}{{"drop", _DropBytes}, {"flow", _FlowBytes}, {"l7", _L7Bytes}, {"process", _ProcessBytes}, {"socket", _SocketBytes}, {"tls", _TlsBytes}} {
 		sum := sha256.Sum256(o.bytes)
 		out = append(out, Object{o.name, hex.EncodeToString(sum[:])})
 	}

@@ -29,6 +29,9 @@ type Config struct {
 	// PayloadRate is how many exchanges per second and CPU are told in full of sockets
 	// with PayloadSampleIn or Out (0: 5000).
 	PayloadRate int
+	// TLS loads the programs that look inside TLS libraries (amd64 only, with Payload);
+	// package tls attaches them. Without it none of them is loaded.
+	TLS bool
 	// Log receives what could not be attached; nil discards.
 	Log *slog.Logger
 }
@@ -55,7 +58,7 @@ func (c *Config) Validate() error {
 	if c.PayloadRate < 0 {
 		return fmt.Errorf("payload rate %d is negative: use 0 for the default of %d", c.PayloadRate, defaultPayloadRate)
 	}
-	return nil
+	return c.validateTLS()
 }
 
 func (c Config) withDefaults() Config {

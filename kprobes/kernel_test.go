@@ -3,6 +3,7 @@ package kprobes
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -93,7 +94,7 @@ func readable(program string) bool {
 // TestKernelLoadAll: every program verifies, the stand-ins included.
 func TestKernelLoadAll(t *testing.T) {
 	requireRoot(t)
-	s, err := Load(Config{Payload: true})
+	s, err := Load(Config{Payload: true, TLS: runtime.GOARCH == "amd64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,10 @@ func TestKernelLoadAll(t *testing.T) {
 			t.Logf("%s: this kernel lets nobody iterate socket storage", p.program)
 			continue
 		}
-		if !s.loadProbe(i) {
+		if p.tls && !s.cfg.TLS {
+			continue
+		}
+		if !s.loadProbe(i) && !(p.tls && s.status[i].State == StateMissing) { // on older kernels
 			t.Errorf("%s: %+v", p.program, s.errs[i])
 		}
 	}

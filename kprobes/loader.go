@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -55,18 +56,19 @@ func loadSet(cfg Config) (*Set, error) {
 		p := &probes[i]
 		switch {
 		case p.standsIn != "": // Attach will know whether it is needed
-		case p.hot && s.cfg.NoIOHooks, p.payload && !s.cfg.Payload:
+		case p.hot && s.cfg.NoIOHooks, p.payload && !s.cfg.Payload, p.tls && !s.cfg.TLS:
 			s.status[i].State, s.status[i].Reason = StateOff, "left out by configuration"
 		default:
 			s.loadProbe(i)
 		}
 	}
+	s.loadUser()
 	return s, s.missingRequired()
 }
 
 func (s *Set) loadMaps() error {
-	for o, get := range [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess, objPayload: bpf.LoadL7, objDrop: bpf.LoadDrop} {
-		if object(o) == objPayload && !s.cfg.Payload {
+	for o, get := range [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess, objPayload: bpf.LoadL7, objDrop: bpf.LoadDrop, objTLS: bpf.LoadTls} {
+		if object(o) == objPayload && !s.cfg.Payload || object(o) == objTLS && !s.cfg.TLS {
 			continue
 		}
 		spec, err := get()
@@ -86,8 +88,8 @@ func (s *Set) loadMaps() error {
 			}
 		}
 		for name, ms := range spec.Maps {
-			if object(o).besideSockets() && (name == "sk_ctx" || name == ".rodata") {
-				continue // the socket path's, which knows the owners; constants: each program's own
+			if s.borrows(object(o), name) {
+				continue
 			}
 			m, err := ebpf.NewMap(ms)
 			if err != nil {
@@ -158,7 +160,21 @@ func (s *Set) mapsFor(o object) map[string]*ebpf.Map {
 	}
 	all := maps.Clone(s.maps[o])
 	all["sk_ctx"] = s.maps[objSocket]["sk_ctx"]
+	if o == objTLS {
+		for _, name := range payloadMaps {
+			all[name] = s.maps[objPayload][name]
+		}
+	}
 	return all
+}
+
+// payloadMaps are those of the payload programs that the ones inside TLS use, too.
+var payloadMaps = []string{"payload", "l7_stats", "l7_sock", "l7_wants", "l7_windows"}
+
+// borrows says whether an object has no map of that name to itself: sk_ctx is the
+// socket path's, which knows the owners; constants are each program's own.
+func (s *Set) borrows(o object, name string) bool {
+	return o.besideSockets() && (name == "sk_ctx" || name == ".rodata") || o == objTLS && slices.Contains(payloadMaps, name)
 }
 
 // Attach attaches what was loaded, and what stands in for the rest. Call it once:

@@ -106,7 +106,7 @@ func (d *decoder) payload(b []byte, h Handler) bool {
 			Proto: flows.Proto(w.Proto), NetNS: w.NetNS,
 		},
 		Role: Role(w.Role), Self: w.OwnerTGID != 0 && ProcessID{PID: w.OwnerTGID, Start: w.OwnerStart} == d.self,
-		Out: w.Flags&payloadOut != 0, Turn: w.Flags&payloadTurn != 0,
+		Out: w.Flags&payloadOut != 0, Turn: w.Flags&payloadTurn != 0, Plain: w.Flags&payloadPlain != 0,
 		Seq: w.Seq, Len: w.PayloadLen, Data: b[wirePayloadSize : wirePayloadSize+int(w.DataLen)],
 	}
 	if e.Turn && w.PrevOctets != 0 {
@@ -123,6 +123,7 @@ const (
 	payloadTurn   = 2
 	payloadPause  = 4
 	payloadResume = 8
+	payloadPlain  = 16
 )
 
 // SetPayload says how much of a TCP socket's payload is of interest from its next

@@ -29,12 +29,13 @@ const (
 	objProcess
 	objPayload
 	objDrop
+	objTLS
 	objects
 )
 
 // besideSockets says whether the object's programs look at what the socket path knows
 // of sockets, and have constants of their own.
-func (o object) besideSockets() bool { return o == objPayload || o == objDrop }
+func (o object) besideSockets() bool { return o == objPayload || o == objDrop || o == objTLS }
 
 // attachKind says how a program is attached.
 type attachKind uint8
@@ -61,6 +62,7 @@ type probe struct {
 	// conntrack marks a program that reads conntrack entries: bpf.ConntrackTypes.
 	conntrack bool
 	payload   bool // Config.Payload asks for it
+	tls       bool // Config.TLS asks for it
 	loses     string
 }
 
@@ -133,6 +135,10 @@ var probes = []probe{
 		loses: "whose socket a dropped packet was for"},
 	{program: "kfree_skb", object: objDrop, kind: kindTracing, hook: "tp_btf/kfree_skb", needs: "Linux ≥ 5.17 with BTF", standsIn: "kfree_skb_rx",
 		loses: "packets that the kernel drops, and why"},
+	{program: "tls_received", object: objTLS, kind: kindTracing, hook: "tp_btf/tcp_rcv_space_adjust tls", needs: "Linux ≥ 5.15 with BTF", tls: true,
+		loses: "requests inside TLS: which socket a TLS connection has"},
+	{program: "tls_sent", object: objTLS, kind: kindTracing, hook: "tp_btf/sock_send_length tls", needs: "Linux ≥ 6.3", fallback: "tls_received", tls: true,
+		loses: "requests inside TLS before the first read of a connection older than the probe"},
 	{program: "sched_process_exec", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_exec", needs: "Linux ≥ 5.8 with BTF",
 		loses: "names and command lines of short-lived processes"},
 	{program: "sched_process_fork", object: objProcess, kind: kindTracing, hook: "tp_btf/sched_process_fork", needs: "Linux ≥ 5.8 with BTF",

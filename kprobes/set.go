@@ -50,7 +50,8 @@ type Set struct {
 	round        uint32 // of snapshots, see SnapshotAll
 	stats        Stats
 	perCPU       []uint64
-	payloadStats PayloadStats // what user space counts
+	payloadStats PayloadStats     // what user space counts
+	userErrs     map[string]error // of programs inside TLS libraries, by name
 	closed       bool
 }
 

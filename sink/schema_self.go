@@ -11,7 +11,7 @@ func selfFloat(n SelfFloat, u Unit, s Semantics, meaning string) Field {
 
 func selfFields() []Field {
 	fs := append(selfPathFields(), selfSinkFields()...)
-	fs = append(fs, selfL7Fields()...)
+	fs = append(append(fs, selfL7Fields()...), selfTLSFields()...)
 	fs = append(fs, selfNameFields()...)
 	fs = append(fs, selfUsageFields()...)
 	fs = append(fs, selfDropFields()...)

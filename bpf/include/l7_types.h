@@ -24,6 +24,7 @@ enum l7_flag {
 	L7_TURN = 2,
 	L7_PAUSE = 4,  /* ends a turn; what begins here is skipped */
 	L7_RESUME = 8, /* skipped exchanges came before, which the turn it ends is part of */
+	L7_PLAIN = 16, /* of a TLS library: seq counts octets of that direction, prev_* are 0 */
 };
 
 /* Of each TCP socket that ever had payload. dir indexes: 0 received, 1 sent. */

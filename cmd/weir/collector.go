@@ -74,8 +74,13 @@ func (c *collector) Peer(e *kprobes.PeerEvent) {
 
 func (c *collector) Process(e *kprobes.ProcessEvent) {
 	c.who.processes.Process(e)
+	c.inside.started(e)
 }
-func (c *collector) Cgroup(e *kprobes.CgroupEvent) { c.who.resolver.Cgroup(e) }
+
+func (c *collector) Cgroup(e *kprobes.CgroupEvent) {
+	c.who.resolver.Cgroup(e)
+	c.inside.born(e)
+}
 
 // Payload makes it a handler of payload, too.
 func (c *collector) Payload(e *kprobes.PayloadEvent) {
@@ -116,6 +121,7 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 		c.used.take(c.who, c.out, c.cfg.Host)
 		c.memory.adapt()
 		now := time.Now()
+		c.inside.choose(c.who, now)
 		if !now.Before(next) {
 			c.tick(next, correlate.Running)
 			now = time.Now()
@@ -223,6 +229,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 	lost += c.selfKernel(s, t)
 	lost += c.selfNATs(s, t)
 	lost += selfL7(s, t, c.asked, c.sockets.PayloadStats())
+	lost += c.inside.self(s, t)
 	c.selfJoin(s, t)
 	c.who.self(s, t)
 	c.used.self(s, t, c.out)

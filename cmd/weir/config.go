@@ -50,6 +50,7 @@ type Config struct {
 	L7          string            `yaml:"l7"`        // on, turns or off
 	L7Octets    int               `yaml:"l7_octets"` // copied of a turn, at most
 	L7Rate      int               `yaml:"l7_rate"`   // requests per second and CPU told in full
+	TLS         []string          `yaml:"tls"`       // names of what is looked into (globs), or all; none: off
 	Resources   string            `yaml:"resources"` // on or off
 	Names       NamesConfig       `yaml:"names"`
 	ShowSelf    bool              `yaml:"show_self"`
@@ -140,6 +141,7 @@ var settings = []setting{
 	{"duration", "stop after this time", false, func(c *Config, v string) error { return duration(&c.Duration, v) }},
 	{"flow-log-rate", "rows/s of flow_log, with a burst of ten times that; 0 = off", false, func(c *Config, v string) error { return integer(&c.FlowLogRate, v) }},
 	{"l7", "payload: on (application protocols and response times), turns (response times only) or off", false, func(c *Config, v string) error { c.L7 = v; return nil }},
+	{"tls", "look inside TLS (OpenSSL, Go) of containers and services with this name (glob), or of all; off unless given; repeatable", true, func(c *Config, v string) error { c.TLS = append(c.TLS, v); return nil }},
 	{"resources", "what containers and services use: on or off", false, func(c *Config, v string) error { c.Resources = v; return nil }},
 	{"host", "value of the host tag", false, func(c *Config, v string) error { c.Host = v; return nil }},
 	{"docker", "Docker Engine API socket", false, func(c *Config, v string) error { c.Docker = v; return nil }},
@@ -231,6 +233,8 @@ func (c *Config) apply(values []given, source string) error {
 			c.Sinks = nil
 		case "interface":
 			c.Interfaces = nil
+		case "tls":
+			c.TLS = nil
 		case "runtime":
 			c.Runtimes = nil
 		}
@@ -301,7 +305,7 @@ func (c *Config) Validate() error {
 	if err := oneOf("packets", c.Packets, "auto", "off", "tcx", "tc", "afpacket"); err != nil {
 		return err
 	}
-	if err := c.validateL7(); err != nil {
+	if err := errors.Join(c.validateL7(), c.validateTLS()); err != nil {
 		return err
 	}
 	if err := oneOf("resources", c.Resources, resourcesOn, resourcesOff); err != nil {

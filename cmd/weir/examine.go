@@ -23,7 +23,7 @@ import (
 func examine(ctx context.Context, cfg *Config, e env) []check {
 	checks := examineHost()
 	hooks, err := kprobes.Probe(payloadConfig(kprobes.Config{}, cfg))
-	checks = append(checks, examineHooks(hooks, err)...)
+	checks = append(append(checks, examineHooks(hooks, err)...), examineTLS(cfg))
 	checks = append(checks, examinePackets(ctx, cfg, hooks)...)
 	checks = append(append(checks, examineCgroups()...), examineResources(cfg))
 	checks = append(checks, examineRuntimes(ctx, cfg)...)

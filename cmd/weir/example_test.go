@@ -24,7 +24,7 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Interfaces) == 0 {
 			c.Interfaces = nil
 		}
-		for _, files := range []*[]string{&c.Names.Ranges, &c.Names.GeoIP} {
+		for _, files := range []*[]string{&c.Names.Ranges, &c.Names.GeoIP, &c.TLS} {
 			if len(*files) == 0 {
 				*files = nil
 			}

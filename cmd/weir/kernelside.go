@@ -28,6 +28,7 @@ type kernelSide struct {
 	who     *identities
 	join    *correlate.Joiner
 	asked   *requests.Tracker // nil: payload is not looked at
+	inside  *insideTLS        // nil: nothing is looked into
 	used    *resources        // nil: nobody asks what containers use
 	happen  happenings
 	full    *conntrack.Full
@@ -62,6 +63,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.nats = openNATs(k.packets, k.sockets, log)
 	k.join = correlate.New(joinConfig(cfg, k.nats, k.who), k.who.chain)
 	k.asked = newTracker(cfg, payloadSelector{k.sockets})
+	k.inside = newInsideTLS(cfg, k.sockets, log)
 	k.used, k.full = newResources(cfg, log), newFull()
 	return k, nil
 }
@@ -111,6 +113,9 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 	if cfg.L7 != old.L7 {
 		k.asked = newTracker(cfg, payloadSelector{k.sockets})
 		log.Warn("l7: what the kernel copies stays as it was until weir starts again", "was", old.L7, "is", cfg.L7)
+	}
+	if !slices.Equal(cfg.TLS, old.TLS) {
+		k.inside = newInsideTLS(cfg, k.sockets, log) // its programs are there if they were at the start
 	}
 	if cfg.Resources != old.Resources {
 		k.used = newResources(cfg, log)

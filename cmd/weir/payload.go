@@ -53,7 +53,7 @@ func newTracker(cfg *Config, selector requests.Selector) *requests.Tracker {
 
 // payloadConfig adds to c how much payload the kernel is to copy.
 func payloadConfig(c kprobes.Config, cfg *Config) kprobes.Config {
-	c.Payload, c.PayloadOctets, c.PayloadRate = cfg.L7 != l7Off, cfg.L7Octets, cfg.L7Rate
+	c.Payload, c.PayloadOctets, c.PayloadRate, c.TLS = cfg.L7 != l7Off, cfg.L7Octets, cfg.L7Rate, len(cfg.TLS) > 0
 	if cfg.L7 == l7Turns {
 		c.PayloadOctets = kprobes.PayloadNone
 	}

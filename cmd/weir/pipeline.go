@@ -135,7 +135,7 @@ func (p *pipeline) status() any {
 	}
 	return map[string]any{
 		"ready": true, "version": version, "kernel": kernelRelease(), "hooks": p.kernel.sockets.Status(),
-		"packets": p.kernel.packets.Status(), "nat": p.kernel.nat(), "runtimes": p.kernel.who.status(), "health": p.col.out.view.Snapshot().Health,
+		"packets": p.kernel.packets.Status(), "nat": p.kernel.nat(), "runtimes": p.kernel.who.status(), "tls": p.kernel.inside.files(), "health": p.col.out.view.Snapshot().Health,
 	}
 }
 
@@ -150,6 +150,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	g.Go(func() error { return p.kernel.nats.Run(back) })
 	p.kernel.who.start(back, g)
 	g.Go(func() error { return p.kernel.used.run(back) })
+	p.kernel.inside.start(back, g)
 	if p.api != nil {
 		g.Go(func() error { return p.api.Run(back) })
 	}

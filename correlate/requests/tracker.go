@@ -92,7 +92,7 @@ func (t *Tracker) Payload(ev *kprobes.PayloadEvent) {
 	s := t.stream(id, ev.Key.Proto, ev.Time)
 	s.learn(ev.Role)
 	t.seg = l7.Segment{
-		Dir: In, Time: ev.Time, Turn: ev.Turn, Seq: ev.Seq, Len: ev.Len, Data: ev.Data,
+		Dir: In, Time: ev.Time, Turn: ev.Turn, Seq: ev.Seq, Len: ev.Len, Data: ev.Data, InOrder: ev.Plain,
 		PrevLast: ev.PrevLast, PrevOctets: ev.PrevOctets, PrevNextSeq: ev.PrevNextSeq,
 	}
 	if ev.Out {

@@ -144,6 +144,8 @@ func (c *Conversation) Segment(s *Segment) {
 	case c.kind == Datagram:
 		c.half[s.Dir].spoken = false
 		c.data(s.Dir, s.Time, data)
+	case s.InOrder:
+		c.follow(s.Dir, s.Seq, s.Len, s.Time, data)
 	default:
 		if s.Turn && s.PrevOctets > 0 {
 			c.settle(s)

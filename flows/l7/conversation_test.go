@@ -443,3 +443,36 @@ func FuzzConversation(f *testing.F) {
 		}
 	})
 }
+
+// TestInOrder: where nothing comes late, what is missing is known at once, and what
+// follows is not held back for it.
+func TestInOrder(t *testing.T) {
+	l := listen(toySpec())
+	hear := func(d Dir, seq uint32, n uint32, data string) {
+		l.c.Segment(&Segment{Dir: d, Time: 1000, Seq: seq, Len: n, Data: []byte(data), InOrder: true})
+	}
+	hear(ToServer, 0, 5, "?a:0\n")
+	hear(ToClient, 0, 105, "!a:100\n") // cut: the rest of the call is told to be missing
+	hear(ToServer, 5, 5, "?b:0\n")     //
+	hear(ToClient, 105, 5, "!b:9\n")   //
+	hear(ToClient, 114, 4, "tail")     // four are missing before these
+	hear(ToServer, 10, 5, "?c:0\n")    //
+	hear(ToClient, 118, 5, "!c:0\n")   //
+	if l.o.stats.Reordered != 0 || l.o.blocks != 0 && l.c.half[ToClient].held != nil {
+		t.Errorf("something waits: %+v", l.o.stats)
+	}
+	var ops []string
+	for _, m := range l.all {
+		ops = append(ops, m.op)
+	}
+	if got := strings.Join(ops, ""); !strings.HasPrefix(got, "ab") {
+		t.Errorf("told %q", got)
+	}
+	if l.o.stats.Gaps == 0 || l.o.stats.GapOctets < 98+4 {
+		t.Errorf("%+v", l.o.stats)
+	}
+	// Another beginning loses the place, and nothing else.
+	hear(ToServer, 0, 5, "?d:0\n")
+	hear(ToClient, 0, 5, "!d:0\n")
+	l.c.End(2000)
+}

@@ -31,6 +31,18 @@ func (c *Conversation) place(d Dir, seq, n uint32, t int64, b []byte) {
 	c.resume(d)
 }
 
+// follow takes a segment that no earlier one comes after.
+func (c *Conversation) follow(d Dir, seq, n uint32, t int64, b []byte) {
+	h := &c.half[d]
+	missing := int64(int32(seq - h.next))
+	known := h.known
+	h.next, h.known = seq, true
+	if known && missing != 0 {
+		c.gap(d, max(missing, -1), t) // going back: another beginning
+	}
+	c.next(d, seq, n, t, b)
+}
+
 // next passes on a segment that begins at, or before, the next octet.
 func (c *Conversation) next(d Dir, seq, n uint32, t int64, b []byte) {
 	h := &c.half[d]

@@ -15,6 +15,9 @@ type Segment struct {
 	Seq  uint32
 	Len  uint32
 	Data []byte
+	// InOrder says that nothing before it comes after it: it is no packet but what a
+	// process gave to a library. What is missing before it is missing for good.
+	InOrder bool
 	// Of the other direction's turn that this one ends, valid iff Turn and
 	// PrevOctets > 0: when its last packet passed (unix ns), its payload, and the
 	// sequence number after it.

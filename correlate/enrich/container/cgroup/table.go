@@ -270,6 +270,15 @@ func (t *Table) Removed(since int64, tell func(g *Group, at int64)) {
 	}
 }
 
+// EachID tells every group that lives by its id in its hierarchy, in no order.
+func (t *Table) EachID(tell func(h Hierarchy, id uint64, g *Group)) {
+	for k, e := range t.entries {
+		if e.removed == 0 {
+			tell(k.h, k.id, e.group)
+		}
+	}
+}
+
 // Tick forgets what is gone for good, takes the result of a walk and asks for
 // one when something was missed. now is unix ns.
 func (t *Table) Tick(now int64) {

@@ -1,0 +1,8 @@
+//go:build withcgo
+
+package main
+
+// #include <stdlib.h>
+import "C"
+
+func init() { C.free(C.malloc(1)) }
