@@ -1,6 +1,7 @@
 package anomaly
 
 import (
+	"maps"
 	"time"
 
 	"github.com/weir-probe/weir/correlate"
@@ -47,6 +48,7 @@ type Detector struct {
 	cfg    Config
 	nodes  nodes
 	edges  map[edgeKey]*edge
+	pairs  map[uint64]int // edges of a client and a server
 	places map[placeKey]place
 	alarms alarms
 	scans  scans
@@ -57,7 +59,7 @@ type Detector struct {
 	began, last int64
 	// steady is when, after the beginning or a pause, what is seen counts again.
 	steady   int64
-	now      int64 // end of the last interval
+	now      int64     // end of the last interval
 	told     []Anomaly // what the last Tick returned
 	beacons  int
 	attempts int // edges on which nothing ever came through
@@ -65,7 +67,7 @@ type Detector struct {
 
 // New returns a Detector that knows nothing; cfg has been validated.
 func New(cfg Config) *Detector {
-	d := &Detector{cfg: cfg.WithDefaults(), edges: map[edgeKey]*edge{}, places: map[placeKey]place{}}
+	d := &Detector{cfg: cfg.WithDefaults(), edges: map[edgeKey]*edge{}, pairs: map[uint64]int{}, places: map[placeKey]place{}}
 	d.nodes = newNodes(d.cfg.MaxNames)
 	d.alarms = newAlarms(&d.cfg, &d.stats)
 	d.scans = newScans()
@@ -123,6 +125,8 @@ func (d *Detector) Add(r *correlate.Record) {
 	sk := d.nodes.keyOf(&r.Server, true)
 	c, s := d.nodes.byKey[ck], d.nodes.byKey[sk]
 	d.dns.asked(r)
+	d.look(c, &r.Client)
+	d.look(s, &r.Server)
 	e := d.find(c, s, r)
 	through := moves(r)
 	if (e == nil || !e.told) && !through && inVain(r) {
@@ -132,8 +136,13 @@ func (d *Detector) Add(r *correlate.Record) {
 		if e = d.admit(r, e, ck, sk, through); e == nil {
 			return
 		}
+		if c == nil {
+			d.look(e.c, &r.Client)
+		}
+		if s == nil {
+			d.look(e.s, &r.Server)
+		}
 	}
-	d.look(e, r)
 	if e.s.kind == correlate.KindExternal && e.network != networkOf(r.Server.Addr) {
 		d.place(e, r)
 	}
@@ -160,7 +169,7 @@ func (d *Detector) find(c, s *node, r *correlate.Record) *edge {
 	}
 	k := edgeKey{c.id, s.id, portOf(r), protoOf(r.Proto)}
 	e := d.edges[k]
-	if e == nil && s.edges > maxServed {
+	if e == nil && d.pairs[pairOf(c, s)] >= maxPorts {
 		k.port = 0
 		e = d.edges[k]
 	}
@@ -170,21 +179,15 @@ func (d *Detector) find(c, s *node, r *correlate.Record) *edge {
 	return e
 }
 
-// look takes note of what the services of a record are made of.
-func (d *Detector) look(e *edge, r *correlate.Record) {
-	for _, x := range [...]struct {
-		n   *node
-		end *correlate.Endpoint
-	}{{e.c, &r.Client}, {e.s, &r.Server}} {
-		ct := x.end.Contain
-		if ct == nil {
-			continue
-		}
-		x.n.replicas.see(hash(ct.ID), d.now)
-		if x.n.deployed(revision(ct)) && !d.learning() {
-			d.stats.Deployed++
-			x.n.settles = d.now + int64(d.cfg.Relearn)
-		}
+// look takes note of what a service is made of.
+func (d *Detector) look(n *node, end *correlate.Endpoint) {
+	if n == nil || end.Contain == nil {
+		return
+	}
+	n.replicas.see(hash(end.Contain.ID), d.now)
+	if n.deployed(revision(end.Contain)) && !d.learning() {
+		d.stats.Deployed++
+		n.settles = d.now + int64(d.cfg.Relearn)
 	}
 }
 
@@ -260,16 +263,18 @@ func (d *Detector) judge(t int64, minutes float64) {
 func (d *Detector) forget(e *edge) {
 	delete(d.edges, e.edgeKey)
 	d.stats.Forgotten++
+	pair := pairOf(e.c, e.s)
+	if d.pairs[pair]--; d.pairs[pair] == 0 {
+		delete(d.pairs, pair)
+	}
 	if !e.told {
 		d.attempts--
 	}
 	if e.beacon != nil {
 		d.beacons--
 	}
-	for k, p := range d.places {
-		if p.named == e {
-			delete(d.places, k)
-		}
+	if e.told {
+		maps.DeleteFunc(d.places, func(_ placeKey, p place) bool { return p.named == e })
 	}
 	for _, n := range [...]*node{e.c, e.s} {
 		if n.edges--; n.edges == 0 {

@@ -38,7 +38,7 @@ const (
 	numKinds
 )
 
-// confirm is how many minutes in a row it takes.
+// confirm is how many minutes it takes.
 var confirm = [numKinds]uint8{isHigh: 3, isLow: 5, isExfil: 2, isFailing: 3, isResending: 3, isSlow: 5}
 
 // edge is what is known of a client, a server and a service.
@@ -48,6 +48,8 @@ type edge struct {
 	born, last int64
 	// told is false for attempts only: nothing ever came through.
 	told bool
+	// folded stands for all ports past the first maxPorts.
+	folded bool
 	// known edges were learnt with everything else, or came with a deployment.
 	known bool
 	// settles is until when it is left alone on its own account.
@@ -135,9 +137,11 @@ func inVain(r *correlate.Record) bool {
 const (
 	// firstEphemeral is where ports begin that name no service by themselves.
 	firstEphemeral = 32768
-	// maxServed is how many edges may lead to a service with ports of their own.
-	maxServed = 512
+	// maxPorts is how many ports of one server a client's edges may have of their own.
+	maxPorts = 64
 )
+
+func pairOf(c, s *node) uint64 { return uint64(c.id)<<32 | uint64(s.id) }
 
 // portOf is the port that an edge is known by, 0 where it says nothing.
 func portOf(r *correlate.Record) uint16 {

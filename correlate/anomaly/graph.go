@@ -56,9 +56,10 @@ func (d *Detector) make(r *correlate.Record, ck, sk nodeKey) *edge {
 		return nil
 	}
 	e := &edge{edgeKey: edgeKey{c.id, s.id, portOf(r), protoOf(r.Proto)}, c: c, s: s, born: d.now, last: d.now}
-	if s.edges > maxServed {
-		e.port = 0
+	if d.pairs[pairOf(c, s)] >= maxPorts {
+		e.port, e.folded = 0, true
 	}
+	d.pairs[pairOf(c, s)]++
 	c.edges++
 	s.edges++
 	d.edges[e.edgeKey] = e
@@ -69,7 +70,7 @@ func (d *Detector) make(r *correlate.Record, ck, sk nodeKey) *edge {
 // is worth a word.
 func (d *Detector) welcome(e *edge, r *correlate.Record) {
 	elsewhere := e.s.kind == correlate.KindExternal
-	known := elsewhere && d.knownPlace(e, r) || e.port == 0 && e.s.edges > maxServed
+	known := elsewhere && d.knownPlace(e, r) || e.folded
 	if elsewhere && e.s != e.c {
 		e.c.age(d.now)
 		if d.learning() && d.now < e.c.born+int64(d.cfg.Learn)/4 {

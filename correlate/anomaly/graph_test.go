@@ -12,10 +12,10 @@ import (
 const day = 24 * time.Hour
 
 var (
-	web  = service_("shop/web", "web:1")
-	api  = service_("shop/api", "api:1")
-	db   = service_("shop/db", "postgres:17")
-	pay  = service_("shop/pay", "pay:1")
+	web  = inService("shop/web", "web:1")
+	api  = inService("shop/api", "api:1")
+	db   = inService("shop/db", "postgres:17")
+	pay  = inService("shop/pay", "pay:1")
 	mail = elsewhere("smtp.example.com", "192.0.2.25")
 )
 
@@ -110,7 +110,7 @@ func TestNamesComeAndGo(t *testing.T) {
 
 // Who finds new places all day is not worth a word each time: that is its work.
 func TestCrawler(t *testing.T) {
-	crawler := service_("shop/crawler", "crawler:1")
+	crawler := inService("shop/crawler", "crawler:1")
 	r := newRig(t, Config{})
 	i := 0
 	crawl := with(func(now time.Time) []*correlate.Record {
@@ -130,8 +130,8 @@ func TestCrawler(t *testing.T) {
 // A deployment brings new edges without a word, and a new service one.
 func TestDeployment(t *testing.T) {
 	r := learnt(t, Config{})
-	api2 := service_("shop/api", "api:2")
-	cache := service_("shop/cache", "redis:8")
+	api2 := inService("shop/api", "api:2")
+	cache := inService("shop/cache", "redis:8")
 	deployed := func(time.Time) []*correlate.Record {
 		return []*correlate.Record{
 			talk(web, api2, 8080, 8000, 300000), talk(api2, db, 5432, 5000, 90000), talk(api2, mail, 587, 3000, 500), talk(pay, db, 5432, 500, 900),

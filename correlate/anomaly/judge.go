@@ -61,6 +61,9 @@ func (d *Detector) judgeBare(e *edge, t int64, minutes float64) {
 	if t <= d.steady || d.learning() || !e.sums.active() {
 		return
 	}
+	if src := d.scans.sources[e.c.nodeKey]; !e.told && src != nil && max(src.hosts.set, src.ports.set) > fewTargets {
+		return // that it fails everywhere is told once
+	}
 	w := view{e: e, t: t, minutes: minutes}
 	w.v, w.ok = e.sums.values(minutes)
 	d.exfiltration(&w, nil)
@@ -125,14 +128,15 @@ func (w *view) score(m metric) float64 {
 	return math.Abs(float64(levelOf(w.v[m]))-w.band[m].mid) / w.band[m].spread
 }
 
-// confirmed counts the minutes in a row in which something is so.
+// confirmed counts the minutes in which something is so, less those in which it is
+// not: what is near the edge of a band comes and goes.
 func (w *view) confirmed(k kind, is bool) bool {
 	s := &w.e.streak[k]
 	if !is {
-		*s = 0
+		*s -= min(*s, 1)
 		return false
 	}
-	*s = min(*s+1, math.MaxUint8)
+	*s = min(*s+1, 2*confirm[k])
 	return *s >= confirm[k]
 }
 

@@ -119,7 +119,7 @@ func (p *profile) fold(h int) {
 	case l > p.hourly:
 		p.hourly = l
 	default:
-		p.hourly -= (p.hourly - l) / (hours * memory)
+		p.hourly-- // an octave in ten days
 	}
 }
 
@@ -138,6 +138,10 @@ func describe(ls []level) hourBucket {
 	return b
 }
 
+// fading is how far the most and the least come nearer in a day, so that what happens
+// once a week is remembered.
+const fading = octave / 8
+
 // merge forgets old days slowly; the most and the least widen at once.
 func merge(old, b hourBucket, days uint8) hourBucket {
 	if days == 0 {
@@ -145,14 +149,7 @@ func merge(old, b hourBucket, days uint8) hourBucket {
 	}
 	n := int(min(days+1, memory))
 	toward := func(from, to level) level { return from + level((int(to)-int(from))/n) }
-	out := hourBucket{mid: toward(old.mid, b.mid), mad: toward(old.mad, b.mad), top: b.top, low: b.low}
-	if old.top > b.top {
-		out.top = toward(old.top, b.top)
-	}
-	if old.low < b.low {
-		out.low = toward(old.low, b.low)
-	}
-	return out
+	return hourBucket{mid: toward(old.mid, b.mid), mad: toward(old.mad, b.mad), top: max(b.top, old.top-fading), low: min(b.low, old.low+fading)}
 }
 
 // band is what is usual at some time.

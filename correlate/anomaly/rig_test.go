@@ -16,8 +16,8 @@ var start = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 
 func addr(s string) flows.Addr { return flows.AddrFrom(netip.MustParseAddr(s)) }
 
-// service is an end here: a container of Compose service name, of an image.
-func service_(name, image string) correlate.Endpoint {
+// inService is an end here: a container of Compose service name, of an image.
+func inService(name, image string) correlate.Endpoint {
 	return replica(name, image, 1)
 }
 
@@ -66,6 +66,12 @@ func talk(c, s correlate.Endpoint, port uint16, out, in uint64) *correlate.Recor
 	r.Delta.RTT = correlate.RTT{Sum: 300e3, Count: 1}
 	r.Total = r.Delta
 	return r
+}
+
+// serve has another end serve r.
+func serve(r *correlate.Record, s correlate.Endpoint) {
+	s.Port, s.Listened = r.Server.Port, r.Server.Listened
+	r.Server = s
 }
 
 // refusal is an attempt that led to nothing.
