@@ -237,10 +237,29 @@ func (ns *nodes) get(k nodeKey, t int64) *node {
 		return nil
 	}
 	n := &node{nodeKey: k, born: t, aged: t}
-	ns.byKey[k] = n
 	if k.net != (flows.Addr{}) {
 		n.name = networkName(k.net)
 	}
+	ns.insert(n)
+	return n
+}
+
+// lookup is the key that n is found by: a network is, without its name.
+func (n *node) lookup() nodeKey {
+	k := n.nodeKey
+	if k.net != (flows.Addr{}) {
+		k.name = ""
+	}
+	return k
+}
+
+// insert gives n an id; false: it is there.
+func (ns *nodes) insert(n *node) bool {
+	k := n.lookup()
+	if ns.byKey[k] != nil {
+		return false
+	}
+	ns.byKey[k] = n
 	if l := len(ns.free); l > 0 {
 		n.id = ns.free[l-1]
 		ns.free = ns.free[:l-1]
@@ -249,16 +268,12 @@ func (ns *nodes) get(k nodeKey, t int64) *node {
 		n.id = uint32(len(ns.all))
 		ns.all = append(ns.all, n)
 	}
-	return n
+	return true
 }
 
 // drop forgets a node that no edge names.
 func (ns *nodes) drop(n *node) {
-	k := n.nodeKey
-	if k.net != (flows.Addr{}) {
-		k.name = ""
-	}
-	delete(ns.byKey, k)
+	delete(ns.byKey, n.lookup())
 	ns.all[n.id] = nil
 	ns.free = append(ns.free, n.id)
 }
