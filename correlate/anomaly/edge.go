@@ -16,6 +16,7 @@ type edgeKey struct {
 type sums struct {
 	out, in           uint64 // payload to the server, to the client
 	segments, again   uint64
+	opened            uint64
 	attempts, failed  uint64
 	rtt, rtts         uint64 // ns, samples
 	response, answers uint64
@@ -38,8 +39,8 @@ const (
 	numKinds
 )
 
-// confirm is how many minutes it takes.
-var confirm = [numKinds]uint8{isHigh: 3, isLow: 5, isExfil: 2, isFailing: 3, isResending: 3, isSlow: 5}
+// confirm is how many minutes it takes. What lasts two minutes is in three.
+var confirm = [numKinds]uint8{isHigh: 4, isLow: 5, isExfil: 2, isFailing: 4, isResending: 4, isSlow: 5}
 
 // edge is what is known of a client, a server and a service.
 type edge struct {
@@ -89,6 +90,7 @@ func (e *edge) take(r *correlate.Record, t int64) {
 	}
 	failed := uint64(d.FailedTotal()) + uint64(d.ResetByServer) + uint64(d.TimeoutEstablished)
 	s.failed += failed
+	s.opened += uint64(d.Opened)
 	s.attempts += uint64(d.Opened) + uint64(d.FailedTotal()) + uint64(d.Aborted)
 	s.rtt += d.RTT.Sum
 	s.rtts += d.RTT.Count
@@ -164,7 +166,7 @@ func protoOf(p flows.Proto) flows.Proto {
 // values are the metrics of a minute; ok tells which of them were measured.
 func (s *sums) values(minutes float64) (v [numMetrics]float64, ok [numMetrics]bool) {
 	v[bytesOut], v[bytesIn] = float64(s.out)/minutes, float64(s.in)/minutes
-	v[connections], v[failures] = float64(s.attempts)/minutes, float64(s.failed+s.errors)/minutes
+	v[connections], v[failures] = float64(s.opened)/minutes, float64(s.failed+s.errors)/minutes
 	ok[bytesOut], ok[bytesIn], ok[connections], ok[failures] = true, true, true, true
 	if s.segments >= fewestSegments {
 		v[retransmits], ok[retransmits] = float64(s.again)/float64(s.segments)*1e5, true

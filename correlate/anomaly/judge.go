@@ -90,6 +90,9 @@ func (d *Detector) settle(e *edge, p *profile, t int64) {
 func (d *Detector) judgeView(w *view, p *profile) {
 	for m := range numMetrics {
 		w.band[m], w.known[m] = p.band(m, w.hour)
+		if p.seldom(w.hour) {
+			w.band[m].high = max(w.band[m].high, p.most(m))
+		}
 	}
 	if d.now < w.e.born+int64(d.cfg.Learn) {
 		w.known = [numMetrics]bool{}
@@ -160,7 +163,7 @@ func (d *Detector) volume(w *view, exfil bool) {
 	low := false
 	for _, m := range [...]metric{bytesOut, bytesIn} {
 		b := &w.band[m]
-		if w.known[m] && w.v[m] > 0 && b.low > float64(levelOf(t.Bytes)) &&
+		if w.known[m] && w.v[m] > 0 && b.mid > float64(levelOf(t.Bytes)) &&
 			float64(levelOf(w.v[m])) < b.low-tooLittle-w.shrunk && w.e.profile.alwaysBusy(w.hour) {
 			worst, low, w.freeze = m, true, true
 		}
@@ -202,12 +205,7 @@ func (d *Detector) exfiltration(w *view, p *profile) bool {
 	is, expected, score := false, 0.0, w.v[out]/t.ExfilBytes
 	switch {
 	case w.known[out]:
-		most := w.band[out].high
-		for h := range hours {
-			if p.days[out][h] > 0 {
-				most = max(most, float64(p.usual[out][h].top))
-			}
-		}
+		most := max(w.band[out].high, p.most(out))
 		expected = out.value(most)
 		is = w.v[out] >= t.ExfilBytes && lopsided && float64(levelOf(w.v[out])) > most+math.Log2(t.Factor)*octave+w.grown && !w.above(in, t.Bytes, t.Factor)
 		score = w.score(out)
@@ -227,10 +225,16 @@ func (d *Detector) exfiltration(w *view, p *profile) bool {
 	if p == nil || !lopsided {
 		return false
 	}
-	total, usual := p.outTotal+w.v[out]*w.minutes, out.value(float64(p.hourly))
+	total, usual := p.outTotal+w.v[out]*w.minutes, 0.0
+	if w.known[out] {
+		usual = out.value(float64(p.hourly)) // a new edge's own beginning is no measure
+	}
 	if total >= t.ExfilHour && total > hourlyFactor*usual*math.Exp2(w.grown/octave) && (w.known[out] || !w.e.known) {
 		w.strange[out], p.tainted = true, true
 		d.exfil(w, out, in, usual, total, total/max(t.ExfilHour, usual), "this hour")
+		if w.e.settles > w.t { // accepted
+			p.hourly, w.e.known = levelOf(total), true
+		}
 		return true
 	}
 	return false
@@ -297,10 +301,13 @@ func (d *Detector) resending(w *view) {
 	}
 }
 
+// slow looks for latency; half of the factor will do, for it is a mean and takes
+// longer to confirm.
 func (d *Detector) slow(w *view) {
 	worst, is := rtt, false
+	factor := (1 + d.cfg.Thresholds.Factor) / 2
 	for _, m := range [...]metric{rtt, response} {
-		if !w.ok[m] || !w.known[m] || w.v[m]-m.value(w.band[m].mid) < d.cfg.Thresholds.LatencyMS*1e3 || !w.above(m, 0, d.cfg.Thresholds.Factor) {
+		if !w.ok[m] || !w.known[m] || w.v[m]-m.value(w.band[m].mid) < d.cfg.Thresholds.LatencyMS*1e3 || !w.above(m, 0, factor) {
 			continue
 		}
 		w.strange[m] = true

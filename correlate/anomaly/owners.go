@@ -15,7 +15,7 @@ type ownership struct {
 const (
 	// fewestRecords say something of a share.
 	fewestRecords = 20
-	lossConfirm   = 2
+	lossConfirm   = 3
 )
 
 // judgeOwners ends a minute, and says whether owners are missing.

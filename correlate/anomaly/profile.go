@@ -192,12 +192,27 @@ func (p *profile) alwaysBusy(h int) bool {
 			continue
 		}
 		known = true
-		if p.busy[i] < busyScale*95/100 {
+		if p.busy[i] < busyScale*85/100 {
 			return false
 		}
 	}
 	return known && p.seen[h] > 0
 }
+
+// most is the largest level of m at any time of the day.
+func (p *profile) most(m metric) float64 {
+	var most level
+	for h := range hours {
+		if p.days[m][h] > 0 {
+			most = max(most, p.usual[m][h].top)
+		}
+	}
+	return float64(most)
+}
+
+// seldom says whether there is traffic now and then only: what comes today at another
+// hour than yesterday is no wonder.
+func (p *profile) seldom(h int) bool { return p.busy[h] < busyScale/2 }
 
 // settle moves what is known of all hours to where the minutes since a change are,
 // where they are clearly elsewhere: a deployment changes how much, seldom when.
