@@ -123,11 +123,12 @@ func (p *profile) fold(h int) {
 	}
 }
 
-// describe sorts ls.
+// describe sorts ls. The least is of all but some minutes: what is started anew is
+// away for a moment.
 func describe(ls []level) hourBucket {
 	slices.Sort(ls)
-	b := hourBucket{mid: ls[len(ls)/2], low: ls[0], top: ls[len(ls)-1]}
-	if b.low == b.top {
+	b := hourBucket{mid: ls[len(ls)/2], low: ls[len(ls)/20], top: ls[len(ls)-1]}
+	if ls[0] == b.top {
 		return b
 	}
 	for i, l := range ls {
