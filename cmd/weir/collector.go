@@ -79,6 +79,7 @@ func (c *collector) Payload(e *kprobes.PayloadEvent) {
 	if c.who.outside.dns != nil {
 		c.who.outside.dns.Payload(e)
 	}
+	c.odd.payload(e)
 }
 
 // Flow makes it the handler of the packet path, NAT of whoever tells translations.
@@ -98,6 +99,7 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 		case <-ctx.Done():
 			c.tick(time.Now(), last())
 			c.used.finish(ctx, c.who, c.out, c.cfg.Host)
+			c.odd.finish()
 			return nil
 		case answer := <-c.questions:
 			answer()
@@ -163,6 +165,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 		if c.asked != nil {
 			c.asked.Take(r)
 		}
+		c.odd.add(r)
 		c.out.add(r, end)
 		// Tens of thousands of connections take seconds on a busy machine; the
 		// rings hold less than that.
@@ -173,6 +176,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	if c.asked != nil {
 		c.asked.Tick(now)
 	}
+	c.odd.tick(end, c.out)
 	h := c.self(end, began)
 	c.out.flush(end, c.interval, h)
 }
@@ -212,6 +216,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 	c.selfJoin(s, t)
 	c.who.self(s, t)
 	c.used.self(s, t, c.out)
+	c.odd.self(s, t)
 	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
 	h, lostLater := c.delivery(s, t)
 	lost += lostLater

@@ -29,6 +29,7 @@ type kernelSide struct {
 	join    *correlate.Joiner
 	asked   *requests.Tracker // nil: payload is not looked at
 	used    *resources        // nil: nobody asks what containers use
+	odd     *anomalies        // nil: nobody asks what is unusual
 	self    *sink.Self        // remembers what was told of the counters above
 	known   bool              // what existed before the probe has been told
 }
@@ -61,6 +62,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.join = correlate.New(joinConfig(cfg, k.nats, k.who), k.who.chain)
 	k.asked = newTracker(cfg, payloadSelector{k.sockets})
 	k.used = newResources(cfg, log)
+	k.odd = newAnomalies(cfg, log)
 	return k, nil
 }
 
@@ -112,6 +114,11 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 	}
 	if cfg.Resources != old.Resources {
 		k.used = newResources(cfg, log)
+	}
+	if cfg.Anomaly.Mode != old.Anomaly.Mode || cfg.detector().State != old.detector().State {
+		k.odd = newAnomalies(cfg, log)
+	} else {
+		k.odd.adapt(cfg)
 	}
 	k.cfg, k.packets, k.who = cfg, packets, who
 	k.join.Reconfigure(joinConfig(cfg, k.nats, k.who), who.chain)

@@ -57,11 +57,20 @@ type Thresholds struct {
 // Silence keeps anomalies from being told; they are counted. Empty fields match
 // everything; * in a name matches any part of it.
 type Silence struct {
-	Type   string    `yaml:"type"`
-	Client string    `yaml:"client"`
-	Server string    `yaml:"server"`
-	Port   int       `yaml:"port"`
-	Until  time.Time `yaml:"until"` // zero: for ever
+	Type   string `yaml:"type"`
+	Client string `yaml:"client"`
+	Server string `yaml:"server"`
+	Port   int    `yaml:"port"`
+	Until  string `yaml:"until"` // RFC 3339; "": for ever
+}
+
+// over says whether the silence has ended at now; what is no time never was one.
+func (s *Silence) over(now time.Time) bool {
+	if s.Until == "" {
+		return false
+	}
+	t, err := time.Parse(time.RFC3339, s.Until)
+	return err != nil || !now.Before(t)
 }
 
 // DefaultConfig returns the defaults, with no state.
@@ -168,6 +177,9 @@ func (c Config) Validate() error {
 		if s.Port < 0 || s.Port > 65535 {
 			return fmt.Errorf("anomaly: silences[%d].port %d: must be 0 (all) to 65535", i, s.Port)
 		}
+		if _, err := time.Parse(time.RFC3339, s.Until); err != nil && s.Until != "" {
+			return fmt.Errorf("anomaly: silences[%d].until %q: is not a time like 2027-01-31T00:00:00Z", i, s.Until)
+		}
 		if s.Type == "" && s.Client == "" && s.Server == "" && s.Port == 0 {
 			return fmt.Errorf("anomaly: silences[%d] matches everything; name a type, a client, a server or a port (or switch anomaly.mode off)", i)
 		}
@@ -182,7 +194,7 @@ func unknownType(key, name string) error {
 // matches says whether a silence holds for a at now.
 func (s *Silence) matches(a *Anomaly, now time.Time) bool {
 	return (s.Type == "" || s.Type == a.Type.String()) && (s.Port == 0 || s.Port == int(a.Port)) &&
-		glob(s.Client, a.Client.Name) && glob(s.Server, a.Server.Name) && (s.Until.IsZero() || now.Before(s.Until))
+		glob(s.Client, a.Client.Name) && glob(s.Server, a.Server.Name) && !s.over(now)
 }
 
 // glob matches a pattern in which * stands for any characters; "" matches everything.

@@ -104,11 +104,11 @@ func (d *Detector) learning() bool {
 	return d.began == 0 || d.now < d.began+int64(d.cfg.Learn)
 }
 
-// Add takes one record of the interval that the next Tick ends. For an edge that is
-// known it allocates nothing.
-func (d *Detector) Add(r *correlate.Record) {
+// Add takes one record of the interval that the next Tick ends, and says whether it is
+// the first of an edge that is told. For an edge that is known it allocates nothing.
+func (d *Detector) Add(r *correlate.Record) (told bool) {
 	if r.Self || !judged(r.Client.Kind) || !judged(r.Server.Kind) {
-		return
+		return false
 	}
 	d.stats.Records++
 	ck := d.nodes.keyOf(&r.Client, false)
@@ -119,7 +119,7 @@ func (d *Detector) Add(r *correlate.Record) {
 		} else {
 			d.owners.unclear++
 		}
-		return
+		return false
 	}
 	d.owners.clear++
 	sk := d.nodes.keyOf(&r.Server, true)
@@ -133,9 +133,11 @@ func (d *Detector) Add(r *correlate.Record) {
 		d.scans.attempt(r, ck, d.now)
 	}
 	if e == nil || !e.told && through {
+		n := len(d.alarms.out)
 		if e = d.admit(r, e, ck, sk, through); e == nil {
-			return
+			return false
 		}
+		told = len(d.alarms.out) > n
 		if c == nil {
 			d.look(e.c, &r.Client)
 		}
@@ -152,6 +154,7 @@ func (d *Detector) Add(r *correlate.Record) {
 	} else if e.beacon != nil {
 		e.beacon.octets += r.Delta.ToServer.Payload + r.Delta.ToClient.Payload
 	}
+	return told
 }
 
 // judged leaves out what is no service's traffic.
@@ -184,8 +187,7 @@ func (d *Detector) look(n *node, end *correlate.Endpoint) {
 	if n == nil || end.Contain == nil {
 		return
 	}
-	n.replicas.see(hash(end.Contain.ID), d.now)
-	if n.deployed(revision(end.Contain)) && !d.learning() {
+	if n.replicas.see(end.Contain, d.now) && n.deployed(revision(end.Contain)) && !d.learning() {
 		d.stats.Deployed++
 		n.settles = d.now + int64(d.cfg.Relearn)
 	}
@@ -240,7 +242,7 @@ func hourAt(t int64) int32 { return int32(t / int64(time.Hour)) }
 // judge ends a minute, or several where intervals are longer.
 func (d *Detector) judge(t int64, minutes float64) {
 	for _, n := range d.nodes.byKey {
-		if n.replicas.seen[0] != 0 {
+		if n.replicas.n > 0 {
 			n.replicas.count(t)
 		}
 	}

@@ -153,7 +153,7 @@ func TestDeployment(t *testing.T) {
 }
 
 func TestSilences(t *testing.T) {
-	r := learnt(t, Config{Silences: []Silence{{Type: "new_edge", Client: "shop/*", Server: "*/db", Until: start.Add(30 * time.Hour)}}})
+	r := learnt(t, Config{Silences: []Silence{{Type: "new_edge", Client: "shop/*", Server: "*/db", Until: start.Add(30 * time.Hour).Format(time.RFC3339)}}})
 	r.want(r.run(time.Hour, with(func(time.Time) []*correlate.Record {
 		return []*correlate.Record{talk(web, db, 5432, 1, 1), talk(pay, api, 8080, 1, 1)}
 	})), "new_edge")

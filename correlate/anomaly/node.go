@@ -49,33 +49,49 @@ const (
 
 // replicas are the containers of one service.
 type replicas struct {
+	// known are as they were last told of: the same container again is the same
+	// pointer, mostly.
+	known [replicasKept]*correlate.Container
 	id    [replicasKept]uint64
 	seen  [replicasKept]int64
+	n     int     // that are in use
 	now   int     // that had traffic lately
 	usual float64 // 0: not known yet
 }
 
-// see takes note of one, and returns whether it was not there.
-func (r *replicas) see(id uint64, t int64) {
-	oldest := 0
-	for i := range r.id {
-		if r.id[i] == id {
+// see takes note of one, and returns whether its description is another one than
+// before.
+func (r *replicas) see(c *correlate.Container, t int64) bool {
+	for i := range r.n {
+		if r.known[i] == c {
 			r.seen[i] = t
-			return
-		}
-		if r.seen[i] < r.seen[oldest] {
-			oldest = i
+			return false
 		}
 	}
-	r.id[oldest], r.seen[oldest] = id, t
+	id, at := hash(c.ID), 0
+	for i := range r.n {
+		if r.id[i] == id {
+			r.known[i], r.seen[i] = c, t
+			return true
+		}
+		if r.seen[i] < r.seen[at] {
+			at = i
+		}
+	}
+	if r.n < replicasKept {
+		at = r.n
+		r.n++
+	}
+	r.known[at], r.id[at], r.seen[at] = c, id, t
+	return true
 }
 
 // count ends a minute: how many there are, and how many there are mostly, with half
 // of it forgotten in six hours.
 func (r *replicas) count(t int64) {
 	r.now = 0
-	for _, s := range r.seen {
-		if s != 0 && t-s <= replicaGone {
+	for _, s := range r.seen[:r.n] {
+		if t-s <= replicaGone {
 			r.now++
 		}
 	}
