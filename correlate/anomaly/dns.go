@@ -13,7 +13,7 @@ const (
 	// that asked since the last interval.
 	maxDomains = 2048
 	maxAskers  = 4096
-	// dnsTime is over what time names are counted.
+	// dnsTime is over what time names are counted, in two turns.
 	dnsTime = 10 * minute
 )
 
@@ -21,8 +21,8 @@ const (
 type tunnel struct {
 	domain  string
 	names   distinct
-	queries int
-	octets  int    // of the names, without the domain
+	queries [2]int // this turn and the one before
+	octets  [2]int // of the names, without the domain
 	most    uint16 // names that were asked for in dnsTime while that was usual
 	used    int64  // when it was last asked for
 	alarm   uint64
@@ -45,12 +45,22 @@ func newTunnels() tunnels {
 	return tunnels{domains: map[uint64]*tunnel{}, askers: map[uint64]*tunnel{}}
 }
 
-// renew begins another dnsTime.
+// renew begins anew.
 func (s *tunnels) renew() {
 	for _, t := range s.domains {
-		t.names, t.queries, t.octets = distinct{}, 0, 0
+		t.names, t.queries, t.octets = distinct{}, [2]int{}, [2]int{}
 	}
 	clear(s.askers)
+}
+
+// turn forgets what is older than half of dnsTime.
+func (s *tunnels) turn(now int64) {
+	for _, t := range s.domains {
+		t.names.turn()
+		t.queries = [2]int{0, t.queries[0]}
+		t.octets = [2]int{0, t.octets[0]}
+	}
+	s.begun = now
 }
 
 // Query takes a DNS message that a socket sent, as it is on the wire. For a domain
@@ -76,9 +86,9 @@ func (d *Detector) Query(cookie uint64, b []byte) {
 		s.domains[q.domain] = t
 	}
 	t.used = d.now
-	t.queries++
+	t.queries[0]++
 	t.names.add(spread(q.name))
-	t.octets += q.at - dnsHeader - 1
+	t.octets[0] += q.at - dnsHeader - 1
 	if len(s.askers) < maxAskers {
 		s.askers[cookie] = t
 	}
@@ -177,13 +187,12 @@ func (d *Detector) judgeDNS(now int64) {
 	s := &d.dns
 	clear(s.askers)
 	for _, t := range s.domains {
-		if t.queries > 0 {
+		if t.queries[0] > 0 {
 			d.judgeDomain(t, now)
 		}
 	}
-	if now-s.begun >= dnsTime {
-		s.begun = now
-		s.renew()
+	if now-s.begun >= dnsTime/2 {
+		s.turn(now)
 	}
 }
 
@@ -192,14 +201,15 @@ func (d *Detector) judgeDNS(now int64) {
 const uniqueShare = 0.25
 
 func (d *Detector) judgeDomain(t *tunnel, now int64) {
-	names, length := t.names.count(), float64(t.octets)/float64(t.queries)
+	queries := t.queries[0] + t.queries[1]
+	names, length := t.names.count(), float64(t.octets[0]+t.octets[1])/float64(queries)
 	if d.learning() || now <= d.steady {
 		t.most = max(t.most, uint16(names))
 		return
 	}
 	th := &d.cfg.Thresholds
 	limit := max(th.DNSNames, 2*int(t.most))
-	if names < limit || length < th.DNSLength || float64(names) < uniqueShare*float64(t.queries) {
+	if names < limit || length < th.DNSLength || float64(names) < uniqueShare*float64(queries) {
 		return
 	}
 	if t.alarm != 0 && d.alarms.goesOn(t.alarm, now, float64(names), float64(names)/float64(limit)) != nil {
@@ -211,6 +221,6 @@ func (d *Detector) judgeDomain(t *tunnel, now int64) {
 		x.Client = party(&node{nodeKey: t.client}, t.process, t.container)
 	}
 	x.Message = fmt.Sprintf("%d different names of %s asked for in ten minutes, %.0f octets long", names, x.Server.Name, length)
-	x.Evidence = fmt.Sprintf("names=%d queries=%d mean_name_octets=%.1f most_before=%d", names, t.queries, length, t.most)
+	x.Evidence = fmt.Sprintf("names=%d queries=%d mean_name_octets=%.1f most_before=%d", names, queries, length, t.most)
 	t.alarm = d.begin(x, 2*dnsTime)
 }

@@ -57,7 +57,7 @@ func (d *Detector) judgeBare(e *edge, t int64, minutes float64) {
 	if t <= d.steady || d.learning() || !e.sums.active() {
 		return
 	}
-	if src := d.scans.sources[e.c.lookup()]; !e.told && src != nil && max(src.hosts.set, src.ports.set) > fewTargets {
+	if src := d.scans.sources[e.c.lookup()]; !e.told && src != nil && src.targets() > fewTargets {
 		return // that it fails everywhere is told once
 	}
 	w := view{e: e, t: t, minutes: minutes}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// scanTime is over what time attempts are counted.
+	// scanTime is over what time attempts are counted, in two turns.
 	scanTime = 10 * minute
 	// maxSources bounds who is counted at once.
 	maxSources = 1024
@@ -19,29 +19,39 @@ const (
 	samples = 8
 )
 
-// distinct counts different values roughly (linear counting), in 128 octets.
-type distinct struct {
-	bits [16]uint64
-	set  int
+// distinct counts different values roughly (linear counting) over the last two turns,
+// in 256 octets.
+type distinct struct{ now, before [distinctWords]uint64 }
+
+const distinctWords = 16 // of 64 bits
+
+// add says whether a value is a new one.
+func (c *distinct) add(h uint64) bool {
+	w, b := h>>6%distinctWords, uint64(1)<<(h&63)
+	first := (c.now[w]|c.before[w])&b == 0
+	c.now[w] |= b
+	return first
 }
 
-func (c *distinct) add(h uint64) (first bool) {
-	w, b := h>>6&15, uint64(1)<<(h&63)
-	if c.bits[w]&b != 0 {
-		return false
+// turn forgets what was added before the last turn.
+func (c *distinct) turn() { c.before, c.now = c.now, [distinctWords]uint64{} }
+
+// set is how many bits are.
+func (c *distinct) set() (n int) {
+	for i := range c.now {
+		n += bits.OnesCount64(c.now[i] | c.before[i])
 	}
-	c.bits[w] |= b
-	c.set++
-	return true
+	return n
 }
 
 // count is exact for a few and within some percent up to maxDistinct.
 func (c *distinct) count() int {
-	const size = 1024
-	if c.set >= size {
+	const size = 64 * distinctWords
+	n := c.set()
+	if n >= size {
 		return 7 * size
 	}
-	return int(math.Round(-size * math.Log(1-float64(c.set)/size)))
+	return int(math.Round(-size * math.Log(1-float64(n)/size)))
 }
 
 // source is somebody whose attempts lead to nothing.
@@ -49,7 +59,7 @@ type source struct {
 	key          nodeKey
 	hosts, ports distinct
 	first        int64
-	tries        int
+	tries        [2]int // this turn and the one before
 	sample       [samples]flows.Addr
 	port         [samples]uint16
 	sampled      int
@@ -68,6 +78,21 @@ type scans struct {
 }
 
 func newScans() scans { return scans{sources: map[nodeKey]*source{}} }
+
+// turn forgets what is older than a turn, and who did nothing since.
+func (s *scans) turn(t int64) {
+	for k, src := range s.sources {
+		if src.tries[0] == 0 {
+			delete(s.sources, k)
+			s.free = append(s.free, src)
+			continue
+		}
+		src.tries[1], src.tries[0] = src.tries[0], 0
+		src.hosts.turn()
+		src.ports.turn()
+	}
+	s.begun = t
+}
 
 // renew forgets all sources.
 func (s *scans) renew(t int64) {
@@ -104,7 +129,7 @@ func (s *scans) attempt(r *correlate.Record, ck nodeKey, t int64) {
 		src.key, src.first = k, t
 		s.sources[k] = src
 	}
-	src.tries++
+	src.tries[0]++
 	src.proto = protoOf(r.Proto)
 	if r.Client.Process != nil {
 		src.process, src.container = r.Client.Process, containerName(&r.Client)
@@ -123,8 +148,10 @@ func (s *scans) targets(r *correlate.Record, ck nodeKey) int {
 	if src == nil {
 		return 0
 	}
-	return max(src.hosts.set, src.ports.set)
+	return src.targets()
 }
+
+func (s *source) targets() int { return max(s.hosts.set(), s.ports.set()) }
 
 func mix(a flows.Addr) uint64 {
 	var h uint64
@@ -146,8 +173,8 @@ func (d *Detector) judgeScans(t int64) {
 	for _, src := range d.scans.sources {
 		d.judgeSource(src, t)
 	}
-	if t-d.scans.begun >= scanTime {
-		d.scans.renew(t)
+	if t-d.scans.begun >= scanTime/2 {
+		d.scans.turn(t)
 	}
 }
 
@@ -188,7 +215,7 @@ func (d *Detector) scan(t Type, src *source, seen, limit int, now int64) {
 	if t == PortScan && hosts == 1 {
 		x.Server = Party{Name: src.sample[0].String()}
 	}
-	x.Message = fmt.Sprintf("%s tried %d ports of %d hosts in vain, %d times", x.Client.Name, ports, hosts, src.tries)
+	x.Message = fmt.Sprintf("%s tried %d ports of %d hosts in vain, %d times", x.Client.Name, ports, hosts, src.tries[0]+src.tries[1])
 	var b strings.Builder
 	fmt.Fprintf(&b, "hosts=%d ports=%d attempts=%d targets=", hosts, ports, src.tries)
 	for i := range src.sampled {
