@@ -64,6 +64,10 @@ bench: ## what Weir costs, with and without it (root, about six minutes), ARGS="
 accuracy: build ## how right every row is at three rates, into docs/accuracy.md (root, a bit more than a minute)
 	$(SUDO) ./weir selftest --rate 100,1000,max --duration 20s --interval 2s --table docs/accuracy.md $(ARGS)
 
+.PHONY: anomaly
+anomaly: ## how right the anomaly detectors are over scripted weeks, into docs/anomaly.md (about two minutes)
+	$(GO) test ./correlate/anomaly -run 'TestWeek|TestSensitivity' -count 1 -v -timeout 20m -args -weeks 12 -table ../../docs/anomaly.md $(ARGS)
+
 .PHONY: bench-go
 bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...

@@ -8,6 +8,9 @@ type Container struct {
 	Image string
 	// Project, Service and Replica are the Compose labels, empty outside Compose.
 	Project, Service, Replica string
+	// Revision identifies the Compose configuration that the container was made of,
+	// empty outside Compose.
+	Revision string
 	// Pod is what the container is part of; its zero value is no pod.
 	Pod Pod
 	// Sandbox is true for the container that only holds a pod's namespaces open:
@@ -23,6 +26,9 @@ type Pod struct {
 	// replaced. Controller is the same with its kind (deployment/api), empty where
 	// only the form of the pod's name tells the workload.
 	Workload, Controller string
+	// Revision identifies the pod template that it was made of, empty where its
+	// controller does not tell.
+	Revision string
 }
 
 // DisplayName is the stable name of the container's end: Kubernetes

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -67,7 +66,7 @@ func normal(p flows.Proto) flows.Proto {
 }
 
 func endNamesOf(e *correlate.Endpoint) endNames {
-	n := endNames{name: displayName(e), kind: e.Kind}
+	n := endNames{name: e.DisplayName(), kind: e.Kind}
 	if e.Process != nil {
 		n.process = e.Process.Name
 	}
@@ -76,15 +75,6 @@ func endNamesOf(e *correlate.Endpoint) endNames {
 		n.namespace, n.workload = e.Contain.Pod.Namespace, e.Contain.Pod.Controller
 	}
 	return n
-}
-
-// displayName is the tag `client` or `server`: it is never empty, so that a
-// query that groups by it loses no row.
-func displayName(e *correlate.Endpoint) string {
-	if e.Name != "" {
-		return e.Name
-	}
-	return e.Kind.String()
 }
 
 // coarsen takes the names of one level to the next one.
@@ -111,80 +101,11 @@ func (n *edgeNames) coarsen(to level, r *correlate.Record) {
 func (n *endNames) fold(e *correlate.Endpoint) {
 	n.container = "" // namespace and workload stay: they say what the name says
 	if e.Contain != nil {
-		n.name = workloadName(e)
+		n.name = correlate.WorkloadName(e)
 	}
 }
 
 func (n *endNames) other() { *n = endNames{name: Other, kind: correlate.KindOther} }
-
-// workloadName is what a container is one instance of: its pod's workload, its
-// Compose service; else, for a name that Docker made up (happy_turing), its image; else its name
-// without the random or counting suffix that whoever started it has added.
-func workloadName(e *correlate.Endpoint) string {
-	c := e.Contain
-	if c.Pod.UID != "" || c.Project != "" && c.Service != "" {
-		return displayName(e)
-	}
-	name := displayName(e)
-	if generated(name) && c.Image != "" {
-		return imageName(c.Image)
-	}
-	return stemOf(name)
-}
-
-// stemOf cuts trailing parts that hold a digit and look like an id or a
-// counter: "job-7", "api-5d4f9c-x2x9q", "ci_runner.3".
-func stemOf(name string) string {
-	for {
-		i := strings.LastIndexAny(name, "-_.")
-		if i <= 0 || !instancePart(name[i+1:]) {
-			return name
-		}
-		name = name[:i]
-	}
-}
-
-// instancePart says whether a part is all hex digits or a mix of letters and
-// digits: "v2" is a version somebody chose, and stays.
-func instancePart(s string) bool {
-	digits, hex := 0, true
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= '0' && c <= '9':
-			digits++
-		case c >= 'a' && c <= 'f':
-		case c >= 'g' && c <= 'z':
-			hex = false
-		default:
-			return false
-		}
-	}
-	return digits == len(s) && digits > 0 || digits > 0 && len(s) >= 5 || hex && len(s) >= 8
-}
-
-// generated says whether a name has the form adjective_surname Docker gives.
-func generated(name string) bool {
-	left, right, ok := strings.Cut(name, "_")
-	return ok && left != "" && right != "" && lowercase(left) && lowercase(strings.TrimRight(right, "0123456789"))
-}
-
-func lowercase(s string) bool {
-	for i := range len(s) {
-		if s[i] < 'a' || s[i] > 'z' {
-			return false
-		}
-	}
-	return true
-}
-
-// imageName is the last part of an image reference without tag and digest.
-func imageName(ref string) string {
-	ref, _, _ = strings.Cut(ref, "@")
-	ref = ref[strings.LastIndexByte(ref, '/')+1:]
-	name, _, _ := strings.Cut(ref, ":")
-	return name
-}
 
 // hash identifies a tag set whose strings are not interned.
 func (n *edgeNames) hash() uint64 {

@@ -196,11 +196,11 @@ func TestWorkloadName(t *testing.T) {
 		{"1234", "x", "1234"},
 	} {
 		e := plain(c.name, c.image)
-		if got := workloadName(&e); got != c.want {
+		if got := correlate.WorkloadName(&e); got != c.want {
 			t.Errorf("%s of %s: %q, want %q", c.name, c.image, got, c.want)
 		}
 	}
-	if got := workloadName(&web); got != "shop/web" {
+	if got := correlate.WorkloadName(&web); got != "shop/web" {
 		t.Errorf("Compose service: %q", got)
 	}
 }

@@ -3,13 +3,14 @@ package sink
 import (
 	"time"
 
+	"github.com/weir-probe/weir/correlate/anomaly"
 	"github.com/weir-probe/weir/sink/lineproto"
 )
 
 // EventType is what kind of thing happened.
 type EventType string
 
-// The types there are.
+// The types there are, beside those of anomalies (AnomalyEvent).
 const (
 	EventOOM       EventType = "oom"       // processes were killed for want of memory
 	EventThrottled EventType = "throttled" // the CPU quota was used up most of the time
@@ -40,6 +41,8 @@ type Event struct {
 	Message, Evidence string
 	// Expected is what was to be expected, or a limit; Seen what was seen.
 	Expected, Seen float64
+	// Anomaly is what it tells of, nil for another event.
+	Anomaly *anomaly.Anomaly
 }
 
 const (
@@ -107,6 +110,9 @@ func (s *Events) Add(t time.Time, e *Event) {
 	enc.String(FieldEvidence, e.Evidence)
 	enc.Float(FieldExpected, e.Expected)
 	enc.Float(FieldSeen, e.Seen)
+	if e.Anomaly != nil {
+		writeAnomaly(enc, e.Anomaly)
+	}
 	s.last = max(now, s.last+1)
 	s.rows.end(s.last)
 }

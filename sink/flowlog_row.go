@@ -141,7 +141,7 @@ func known(enc *lineproto.Encoder, name, value string) {
 // find returns the tag set of a row, folded as far as the budget needs.
 func (l *FlowLog) find(r *correlate.Record) *logSeries {
 	n := logNames{
-		name:  [2]string{displayName(&r.Client), displayName(&r.Server)},
+		name:  [2]string{r.Client.DisplayName(), r.Server.DisplayName()},
 		proto: normal(r.Proto), reporter: r.Reporter, endReason: r.EndReason,
 	}
 	if !r.Final && n.endReason == flows.EndNone {
@@ -184,7 +184,7 @@ func (l *FlowLog) find(r *correlate.Record) *logSeries {
 
 func foldName(name *string, e *correlate.Endpoint) {
 	if e.Contain != nil {
-		*name = workloadName(e)
+		*name = correlate.WorkloadName(e)
 	}
 }
 

@@ -15,6 +15,7 @@ func selfFields() []Field {
 	fs = append(fs, selfNameFields()...)
 	fs = append(fs, selfUsageFields()...)
 	fs = append(fs, selfDropFields()...)
+	fs = append(fs, selfAnomalyFields()...)
 	return append(fs,
 		selfInt(SelfRSS, Bytes, Gauge, "process: resident memory"),
 		selfFloat(SelfCPU, Seconds, Delta, "CPU time, user and system, of the process or the stage"),

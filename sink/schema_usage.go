@@ -159,7 +159,7 @@ func (s *usageSchema) fields() []Field {
 func eventTags() []Tag {
 	return []Tag{
 		tagHost,
-		{TagEventType, "oom (processes killed for want of memory), throttled (in more than half of an interval's CPU periods; the first interval of a stretch), container_start, container_stop (seen: how many seconds it lived), connection_failed (of an edge that did not fail for five minutes; seen: failed attempts of the interval)"},
+		{TagEventType, "oom (processes killed for want of memory), throttled (in more than half of an interval's CPU periods; the first interval of a stretch), container_start, container_stop (seen: how many seconds it lived), connection_failed (of an edge that did not fail for five minutes; seen: failed attempts of the interval), and anomalies: " + anomalyTypes()},
 		{TagSeverity, "info, warning, error"},
 		{TagName[ClientEnd], "of an edge: the client"},
 		{TagName[ServerEnd], "of an edge: the server; else who it happened to"},
@@ -167,12 +167,12 @@ func eventTags() []Tag {
 }
 
 func eventFields() []Field {
-	return []Field{
+	return append([]Field{
 		label(FieldMessage, "what happened, in words"),
 		label(FieldEvidence, "the figures behind it, key=value"),
 		{Name: FieldExpected, Type: Float, Semantics: Gauge, Meaning: "the value that was to be expected, or the limit"},
 		{Name: FieldSeen, Type: Float, Semantics: Gauge, Meaning: "the value seen"},
-	}
+	}, anomalyFields()...)
 }
 
 // StageResources reads what control groups use, StageEvents tells what happened.

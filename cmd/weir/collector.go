@@ -90,6 +90,7 @@ func (c *collector) Payload(e *kprobes.PayloadEvent) {
 	if c.who.outside.dns != nil {
 		c.who.outside.dns.Payload(e)
 	}
+	c.odd.payload(e)
 }
 
 // Flow makes it the handler of the packet path, NAT of whoever tells translations.
@@ -109,6 +110,7 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 		case <-ctx.Done():
 			c.tick(time.Now(), last())
 			c.used.finish(ctx, c.who, c.out, c.cfg.Host)
+			c.odd.finish()
 			return nil
 		case answer := <-c.questions:
 			answer()
@@ -177,6 +179,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 		if c.asked != nil {
 			c.asked.Take(r)
 		}
+		c.odd.add(r)
 		c.out.add(r, end)
 		// Tens of thousands of connections take seconds on a busy machine; the
 		// rings hold less than that.
@@ -189,6 +192,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	if c.asked != nil {
 		c.asked.Tick(now)
 	}
+	c.odd.tick(end, c.out)
 	h := c.self(end, began)
 	c.out.flush(end, c.interval, h)
 }
@@ -234,6 +238,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 	c.who.self(s, t)
 	c.used.self(s, t, c.out)
 	c.happen.self(s, t, c.out.events)
+	c.odd.self(s, t)
 	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
 	h, lostLater := c.delivery(s, t)
 	lost += lostLater

@@ -27,7 +27,7 @@ func examine(ctx context.Context, cfg *Config, e env) []check {
 	checks = append(checks, examinePackets(ctx, cfg, hooks)...)
 	checks = append(append(checks, examineCgroups()...), examineResources(cfg))
 	checks = append(checks, examineRuntimes(ctx, cfg)...)
-	checks = append(checks, examineJournal(cfg))
+	checks = append(checks, examineJournal(cfg), examineAnomaly(cfg))
 	checks = append(checks, examineSinks(ctx, cfg)...)
 	return append(checks, examineLimits(cfg)...)
 }

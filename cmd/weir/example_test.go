@@ -24,10 +24,13 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Interfaces) == 0 {
 			c.Interfaces = nil
 		}
-		for _, files := range []*[]string{&c.Names.Ranges, &c.Names.GeoIP, &c.TLS} {
+		for _, files := range []*[]string{&c.Names.Ranges, &c.Names.GeoIP, &c.TLS, &c.Anomaly.Off} {
 			if len(*files) == 0 {
 				*files = nil
 			}
+		}
+		if len(c.Anomaly.Silences) == 0 {
+			c.Anomaly.Silences = nil
 		}
 		if len(c.Subnets) == 0 {
 			c.Subnets = nil

@@ -31,6 +31,7 @@ type kernelSide struct {
 	inside  *insideTLS        // nil: nothing is looked into
 	used    *resources        // nil: nobody asks what containers use
 	happen  happenings
+	odd     *anomalies // nil: nobody asks what is unusual
 	full    *conntrack.Full
 	self    *sink.Self // remembers what was told of the counters above
 	known   bool       // what existed before the probe has been told
@@ -65,6 +66,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.asked = newTracker(cfg, payloadSelector{k.sockets})
 	k.inside = newInsideTLS(cfg, k.sockets, log)
 	k.used, k.full = newResources(cfg, log), newFull()
+	k.odd = newAnomalies(cfg, log)
 	return k, nil
 }
 
@@ -119,6 +121,11 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 	}
 	if cfg.Resources != old.Resources {
 		k.used = newResources(cfg, log)
+	}
+	if cfg.Anomaly.Mode != old.Anomaly.Mode || cfg.detector().State != old.detector().State {
+		k.odd = newAnomalies(cfg, log)
+	} else {
+		k.odd.adapt(cfg)
 	}
 	k.cfg, k.packets, k.who = cfg, packets, who
 	k.join.Reconfigure(joinConfig(cfg, k.nats, k.who), who.chain)

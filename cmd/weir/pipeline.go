@@ -78,6 +78,7 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 		interval: cfg.Interval, log: log, kernelSide: p.kernel, out: newOutput(cfg.Rows, p.kernel.self, p.queue),
 		delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
 	}
+	p.col.out.log.NewEdge = p.kernel.odd.isNew
 	return nil
 }
 
@@ -151,6 +152,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	p.kernel.who.start(back, g)
 	g.Go(func() error { return p.kernel.used.run(back) })
 	p.kernel.inside.start(back, g)
+	g.Go(func() error { return p.kernel.odd.run(back) })
 	if p.api != nil {
 		g.Go(func() error { return p.api.Run(back) })
 	}

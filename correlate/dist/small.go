@@ -77,6 +77,18 @@ func (s *Small) Count() uint64 {
 	return uint64(s.n)
 }
 
+// Sum is that of the durations, ns.
+func (s *Small) Sum() uint64 {
+	if s.h != nil {
+		return s.h.Sum
+	}
+	var sum uint64
+	for _, u := range s.few[:s.n] {
+		sum += u
+	}
+	return sum
+}
+
 // AddTo adds all of s to h, exactly as if every duration had been added.
 func (s *Small) AddTo(h *Histogram) {
 	if s.h != nil {

@@ -23,7 +23,7 @@ func TestNamesPodsAndContainers(t *testing.T) {
 	_, agent := s.pod(2, "kube-system", "agent-k7x2p", hostNetwork, "192.0.2.1") // CRI-O tells the node's address
 	c := follow(t, cri.Config{Host: serve(t, s)})
 	until(t, "connected", connected(c))
-	pod := correlate.Pod{UID: "00000001-0000-0000-0000-000000000000", Namespace: "shop", Name: "api-6d5f9c7b84-x2x9q", Workload: "api", Controller: "deployment/api"}
+	pod := correlate.Pod{UID: "00000001-0000-0000-0000-000000000000", Namespace: "shop", Name: "api-6d5f9c7b84-x2x9q", Workload: "api", Controller: "deployment/api", Revision: "6d5f9c7b84"}
 	if got, want := c.Lookup(con), (correlate.Container{ID: con, Name: "main", Image: "registry/app:1", Pod: pod}); got == nil || *got != want {
 		t.Errorf("%+v", got)
 	}

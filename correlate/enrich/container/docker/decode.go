@@ -16,6 +16,7 @@ const (
 	labelProject = "com.docker.compose.project"
 	labelService = "com.docker.compose.service"
 	labelReplica = "com.docker.compose.container-number"
+	labelConfig  = "com.docker.compose.config-hash"
 )
 
 // labelDockerType is what cri-dockerd marks sandboxes with.
@@ -64,7 +65,7 @@ func newContainer(id, name, image string, labels map[string]string) *correlate.C
 	return &correlate.Container{
 		ID: id, Pod: pod, Sandbox: pod.Name != "" && labels[labelDockerType] == "podsandbox", Name: engine.Limit(strings.TrimPrefix(name, "/"), engine.MaxName), Image: engine.Limit(image, engine.MaxImage),
 		Project: engine.Limit(labels[labelProject], engine.MaxLabel), Service: engine.Limit(labels[labelService], engine.MaxLabel),
-		Replica: engine.Limit(labels[labelReplica], engine.MaxLabel),
+		Replica: engine.Limit(labels[labelReplica], engine.MaxLabel), Revision: engine.Limit(labels[labelConfig], engine.MaxLabel),
 	}
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/weir-probe/weir/correlate"
@@ -19,6 +20,7 @@ const (
 	labelTemplateHash = "pod-template-hash"                  // Deployment
 	labelStatefulPod  = "statefulset.kubernetes.io/pod-name" // StatefulSet
 	labelGeneration   = "pod-template-generation"            // DaemonSet
+	labelRevision     = "controller-revision-hash"           // StatefulSet, DaemonSet
 	labelJob          = "batch.kubernetes.io/job-name"       // Job
 	labelOldJob       = "job-name"                           // before Kubernetes 1.27
 )
@@ -51,6 +53,7 @@ func NewPod(uid, namespace, name string, labels, annotations map[string]string) 
 	if p.Workload == "" {
 		p.Workload = stem(p.Name)
 	}
+	p.Revision = Limit(cmp.Or(labels[labelTemplateHash], labels[labelRevision]), MaxLabel)
 	return p
 }
 

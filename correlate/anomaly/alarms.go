@@ -1,0 +1,92 @@
+package anomaly
+
+import "time"
+
+const (
+	// maxAlarms bounds what may go on at once.
+	maxAlarms = 1024
+	// calm is how long an anomaly must not be seen to be over, once that of what
+	// happens once.
+	calm = int64(10 * time.Minute)
+	once = int64(time.Hour)
+)
+
+// alarm is an anomaly that goes on.
+type alarm struct {
+	Anomaly
+	seen   int64 // when it was last
+	lasts  int64 // how long after seen it is over
+	silent bool  // a silence matched when it began
+}
+
+// alarms are what goes on, by fingerprint.
+type alarms struct {
+	active map[uint64]*alarm
+	out    []Anomaly // since the last tick
+	cfg    *Config
+	off    [numTypes]bool
+	stats  *Stats
+}
+
+func newAlarms(cfg *Config, stats *Stats) alarms {
+	a := alarms{active: map[uint64]*alarm{}, cfg: cfg, stats: stats}
+	for _, name := range cfg.Off {
+		if t, ok := typeNamed(name); ok {
+			a.off[t] = true
+		}
+	}
+	return a
+}
+
+// goesOn notes that what f identifies is still there, and says whether it was known.
+func (a *alarms) goesOn(f uint64, t int64, seen, score float64) *alarm {
+	al := a.active[f]
+	if al == nil {
+		return nil
+	}
+	al.seen = t
+	if score > al.Score {
+		al.Score, al.Seen = score, seen
+	}
+	return al
+}
+
+// begin tells of a new anomaly.
+func (a *alarms) begin(x Anomaly, lasts int64) {
+	if a.off[x.Type] {
+		return
+	}
+	if len(a.active) >= maxAlarms {
+		a.stats.Dropped++
+		return
+	}
+	al := &alarm{Anomaly: x, seen: x.Time, lasts: lasts}
+	a.active[x.Fingerprint] = al
+	now := time.Unix(0, x.Time)
+	for i := range a.cfg.Silences {
+		if a.cfg.Silences[i].matches(&x, now) {
+			al.silent = true
+			a.stats.Silenced++
+			return
+		}
+	}
+	a.stats.Told[x.Type]++
+	a.out = append(a.out, x)
+}
+
+// expire ends what has not been seen for long enough.
+func (a *alarms) expire(t int64) {
+	for f, al := range a.active {
+		if t-al.seen < al.lasts {
+			continue
+		}
+		delete(a.active, f)
+		if al.silent {
+			continue
+		}
+		x := al.Anomaly
+		x.State, x.Time = Resolved, t
+		a.stats.Resolved++
+		a.out = append(a.out, x)
+	}
+}

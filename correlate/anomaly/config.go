@@ -1,0 +1,224 @@
+package anomaly
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Config says what is learnt and what counts as an anomaly. Zero values mean the
+// defaults, but for State.
+type Config struct {
+	// Learn is how long everything is taken for usual, at first and of each edge that
+	// is new later (default 24 h): a day, so that each hour of it is known.
+	Learn time.Duration `yaml:"learn"`
+	// Relearn is how long a service is left alone after a deployment (default 30 min).
+	Relearn time.Duration `yaml:"relearn"`
+	// Accept is when an anomaly that does not end is the new usual (default 24 h).
+	Accept time.Duration `yaml:"accept"`
+	// Forget is when an edge without traffic is forgotten (default 30 d).
+	Forget time.Duration `yaml:"forget"`
+	// State is the file that keeps what was learnt, "" for none; SaveEvery how often
+	// it is written (default 10 min).
+	State     string        `yaml:"state"`
+	SaveEvery time.Duration `yaml:"save_every"`
+	// MaxEdges bounds the graph (default 4096 edges, about 3 KB each once they are
+	// busy), MaxNames the ends in it (default 4096).
+	MaxEdges int `yaml:"max_edges"`
+	MaxNames int `yaml:"max_names"`
+	// Off lists types that are not looked for.
+	Off        []string   `yaml:"off"`
+	Thresholds Thresholds `yaml:"thresholds"`
+	Silences   []Silence  `yaml:"silences"`
+}
+
+// Thresholds are what is not worth a word below, whatever was learnt. Traffic is per
+// minute.
+type Thresholds struct {
+	ScanPorts  int     `yaml:"scan_ports"`         // different ports of one host, in ten minutes
+	ScanHosts  int     `yaml:"scan_hosts"`         // different hosts, in ten minutes
+	Bytes      float64 `yaml:"bytes_per_min"`      // volume
+	Conns      float64 `yaml:"conns_per_min"`      // volume
+	Factor     float64 `yaml:"factor"`             // above the most (below the least) that is usual
+	ExfilBytes float64 `yaml:"exfil_bytes"`        // exfiltration, in a minute
+	ExfilHour  float64 `yaml:"exfil_hour_bytes"`   // … in an hour
+	BeaconTurn int     `yaml:"beacon_intervals"`   // regular intervals seen before it is told
+	BeaconSize float64 `yaml:"beacon_bytes"`       // of a connection, both directions
+	Failures   float64 `yaml:"failures_per_min"`   // failed attempts and requests
+	FailShare  float64 `yaml:"failures_share"`     // … of all
+	Retransmit float64 `yaml:"retransmit_share"`   // of segments
+	LatencyMS  float64 `yaml:"latency_ms"`         // slower than usual by this much
+	QuietMin   int     `yaml:"quiet_minutes"`      // without a sign of life
+	DNSNames   int     `yaml:"dns_names"`          // different names of one domain, in ten minutes
+	DNSLength  float64 `yaml:"dns_length"`         // octets below the domain, mean
+	Unknown    float64 `yaml:"unattributed_share"` // of records
+}
+
+// Silence keeps anomalies from being told; they are counted. Empty fields match
+// everything; * in a name matches any part of it.
+type Silence struct {
+	Type   string `yaml:"type"`
+	Client string `yaml:"client"`
+	Server string `yaml:"server"`
+	Port   int    `yaml:"port"`
+	Until  string `yaml:"until"` // RFC 3339; "": for ever
+}
+
+// over says whether the silence has ended at now; what is no time never was one.
+func (s *Silence) over(now time.Time) bool {
+	if s.Until == "" {
+		return false
+	}
+	t, err := time.Parse(time.RFC3339, s.Until)
+	return err != nil || !now.Before(t)
+}
+
+// DefaultConfig returns the defaults, with no state.
+func DefaultConfig() Config {
+	return Config{
+		Learn: 24 * time.Hour, Relearn: 30 * time.Minute, Accept: 24 * time.Hour, Forget: 30 * 24 * time.Hour, SaveEvery: 10 * time.Minute,
+		MaxEdges: 4096, MaxNames: 4096,
+		Thresholds: Thresholds{
+			ScanPorts: 30, ScanHosts: 30, Bytes: 1e6, Conns: 60, Factor: 2, ExfilBytes: 10e6, ExfilHour: 100e6,
+			BeaconTurn: 10, BeaconSize: 64e3, Failures: 20, FailShare: 0.3, Retransmit: 0.02, LatencyMS: 5,
+			QuietMin: 10, DNSNames: 50, DNSLength: 24, Unknown: 0.25,
+		},
+	}
+}
+
+// WithDefaults returns c with its zero values filled in.
+func (c Config) WithDefaults() Config {
+	d := DefaultConfig()
+	for _, v := range [...]struct{ v, def *time.Duration }{
+		{&c.Learn, &d.Learn}, {&c.Relearn, &d.Relearn}, {&c.Accept, &d.Accept}, {&c.Forget, &d.Forget}, {&c.SaveEvery, &d.SaveEvery},
+	} {
+		fill(v.v, *v.def)
+	}
+	fill(&c.MaxEdges, d.MaxEdges)
+	fill(&c.MaxNames, d.MaxNames)
+	t, dt := &c.Thresholds, &d.Thresholds
+	for _, v := range [...]struct{ v, def *int }{
+		{&t.ScanPorts, &dt.ScanPorts}, {&t.ScanHosts, &dt.ScanHosts}, {&t.BeaconTurn, &dt.BeaconTurn}, {&t.QuietMin, &dt.QuietMin}, {&t.DNSNames, &dt.DNSNames},
+	} {
+		fill(v.v, *v.def)
+	}
+	for _, v := range [...]struct{ v, def *float64 }{
+		{&t.Bytes, &dt.Bytes}, {&t.Conns, &dt.Conns}, {&t.Factor, &dt.Factor}, {&t.ExfilBytes, &dt.ExfilBytes}, {&t.ExfilHour, &dt.ExfilHour},
+		{&t.BeaconSize, &dt.BeaconSize}, {&t.Failures, &dt.Failures}, {&t.FailShare, &dt.FailShare}, {&t.Retransmit, &dt.Retransmit},
+		{&t.LatencyMS, &dt.LatencyMS}, {&t.DNSLength, &dt.DNSLength}, {&t.Unknown, &dt.Unknown},
+	} {
+		fill(v.v, *v.def)
+	}
+	return c
+}
+
+func fill[T comparable](v *T, def T) {
+	if *v == *new(T) {
+		*v = def
+	}
+}
+
+// Bounds of what the configuration may ask for: memory, and the state's file.
+const (
+	maxMaxEdges = 1 << 16
+	maxBeacon   = beaconKept
+	maxQuiet    = 240
+	maxDistinct = 1000 // what a bitmap of 1024 bits can still tell
+)
+
+// Validate checks ranges; zero values are fine.
+func (c Config) Validate() error {
+	c = c.WithDefaults()
+	for _, d := range [...]struct {
+		name string
+		v    time.Duration
+	}{{"learn", c.Learn}, {"relearn", c.Relearn}, {"accept", c.Accept}, {"forget", c.Forget}, {"save_every", c.SaveEvery}} {
+		if d.v < time.Minute {
+			return fmt.Errorf("anomaly: %s %s: must be at least 1m", d.name, d.v)
+		}
+	}
+	t := &c.Thresholds
+	for _, n := range [...]struct {
+		name string
+		v    int
+		max  int
+	}{
+		{"max_edges", c.MaxEdges, maxMaxEdges}, {"max_names", c.MaxNames, maxMaxEdges}, {"thresholds.scan_ports", t.ScanPorts, maxDistinct},
+		{"thresholds.scan_hosts", t.ScanHosts, maxDistinct}, {"thresholds.beacon_intervals", t.BeaconTurn, maxBeacon},
+		{"thresholds.quiet_minutes", t.QuietMin, maxQuiet}, {"thresholds.dns_names", t.DNSNames, maxDistinct},
+	} {
+		if n.v < 1 || n.v > n.max {
+			return fmt.Errorf("anomaly: %s %d: must be 1 to %d", n.name, n.v, n.max)
+		}
+	}
+	for _, f := range [...]struct {
+		name     string
+		v        float64
+		min, max float64
+	}{
+		{"bytes_per_min", t.Bytes, 1, 1e15}, {"conns_per_min", t.Conns, 1, 1e9}, {"factor", t.Factor, 1.1, 1e3}, {"exfil_bytes", t.ExfilBytes, 1, 1e15},
+		{"exfil_hour_bytes", t.ExfilHour, 1, 1e15}, {"beacon_bytes", t.BeaconSize, 1, 1e9}, {"failures_per_min", t.Failures, 1, 1e9},
+		{"failures_share", t.FailShare, 0.001, 1}, {"retransmit_share", t.Retransmit, 0.0001, 1}, {"latency_ms", t.LatencyMS, 0.001, 1e6},
+		{"dns_length", t.DNSLength, 1, 200}, {"unattributed_share", t.Unknown, 0.01, 1},
+	} {
+		if !(f.v >= f.min && f.v <= f.max) {
+			return fmt.Errorf("anomaly: thresholds.%s %g: must be %g to %g", f.name, f.v, f.min, f.max)
+		}
+	}
+	for _, name := range c.Off {
+		if _, ok := typeNamed(name); !ok {
+			return unknownType("off", name)
+		}
+	}
+	for i, s := range c.Silences {
+		if _, ok := typeNamed(s.Type); !ok && s.Type != "" {
+			return unknownType(fmt.Sprintf("silences[%d].type", i), s.Type)
+		}
+		if s.Port < 0 || s.Port > 65535 {
+			return fmt.Errorf("anomaly: silences[%d].port %d: must be 0 (all) to 65535", i, s.Port)
+		}
+		if _, err := time.Parse(time.RFC3339, s.Until); err != nil && s.Until != "" {
+			return fmt.Errorf("anomaly: silences[%d].until %q: is not a time like 2027-01-31T00:00:00Z", i, s.Until)
+		}
+		if s.Type == "" && s.Client == "" && s.Server == "" && s.Port == 0 {
+			return fmt.Errorf("anomaly: silences[%d] matches everything; name a type, a client, a server or a port (or switch anomaly.mode off)", i)
+		}
+	}
+	return nil
+}
+
+func unknownType(key, name string) error {
+	return fmt.Errorf("anomaly: %s %q: must be one of %s", key, name, strings.Join(typeNames[:], ", "))
+}
+
+// matches says whether a silence holds for a at now.
+func (s *Silence) matches(a *Anomaly, now time.Time) bool {
+	return (s.Type == "" || s.Type == a.Type.String()) && (s.Port == 0 || s.Port == int(a.Port)) &&
+		glob(s.Client, a.Client.Name) && glob(s.Server, a.Server.Name) && !s.over(now)
+}
+
+// glob matches a pattern in which * stands for any characters; "" matches everything.
+func glob(pattern, s string) bool {
+	if pattern == "" {
+		return true
+	}
+	first, rest, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return s == pattern
+	}
+	s, ok := strings.CutPrefix(s, first)
+	if !ok {
+		return false
+	}
+	for {
+		part, more, wild := strings.Cut(rest, "*")
+		if !wild {
+			return strings.HasSuffix(s, part)
+		}
+		i := strings.Index(s, part)
+		if i < 0 {
+			return false
+		}
+		s, rest = s[i+len(part):], more
+	}
+}

@@ -1,0 +1,236 @@
+package anomaly
+
+import (
+	"fmt"
+	"math"
+)
+
+// view is one edge in one minute, as the rules look at it.
+type view struct {
+	e       *edge
+	t       int64
+	minutes float64
+	hour    int
+	v       [numMetrics]float64
+	ok      [numMetrics]bool
+	band    [numMetrics]band
+	known   [numMetrics]bool // band is
+	// grown is by how much more replicas than usual may widen a band, levels; fewer
+	// likewise.
+	grown, shrunk float64
+	strange       [numMetrics]bool // above its band: not to be learnt
+	freeze        bool             // nothing of the minute is to be learnt
+}
+
+// judgeEdge ends minutes of an edge: what is out of its band is told, the rest learnt.
+// lost says that owners are missing: what is not seen may be there all the same.
+func (d *Detector) judgeEdge(e *edge, t int64, minutes float64, lost bool) {
+	if e.profile == nil {
+		if e.sums.active() && e.told {
+			e.minutes++
+		}
+		if e.minutes < profileAfter {
+			d.judgeBare(e, t, minutes)
+			return
+		}
+		e.profile = new(profile)
+	}
+	p := e.profile
+	d.settle(e, p, t)
+	p.turn(hourAt(t - 1))
+	w := view{e: e, t: t, minutes: minutes, hour: int(p.hour) % hours}
+	w.v, w.ok = e.sums.values(minutes)
+	switch {
+	case t <= d.steady || lost:
+		e.streak = [numKinds]uint8{}
+		return
+	case e.settling || d.learning():
+		e.streak = [numKinds]uint8{}
+	default:
+		d.judgeView(&w, p)
+	}
+	w.learn(p)
+}
+
+// judgeBare judges an edge of which too little is known for more.
+func (d *Detector) judgeBare(e *edge, t int64, minutes float64) {
+	if t <= d.steady || d.learning() || !e.sums.active() {
+		return
+	}
+	if src := d.scans.sources[e.c.lookup()]; !e.told && src != nil && src.targets() > fewTargets {
+		return // that it fails everywhere is told once
+	}
+	w := view{e: e, t: t, minutes: minutes}
+	w.v, w.ok = e.sums.values(minutes)
+	d.exfiltration(&w, nil)
+	d.failing(&w)
+}
+
+// settle begins and ends the time in which an edge is left alone.
+func (d *Detector) settle(e *edge, p *profile, t int64) {
+	until := max(e.settles, e.c.settles, e.s.settles)
+	switch {
+	case t < until && !e.settling:
+		e.settling = true
+		p.restart(hourAt(t - 1))
+	case t >= until && e.settling:
+		e.settling = false
+		p.settle(int(p.hour) % hours)
+		p.restart(hourAt(t - 1))
+		if t-e.last > int64(d.cfg.Relearn)/2 {
+			p.busy, p.seen = [hours]uint8{}, [hours]uint8{} // the deployment ended it
+		}
+	}
+}
+
+func (d *Detector) judgeView(w *view, p *profile) {
+	for m := range numMetrics {
+		w.band[m], w.known[m] = p.band(m, w.hour)
+		if p.seldom(w.hour) {
+			w.band[m].high = max(w.band[m].high, p.most(m))
+		}
+	}
+	if d.now < w.e.born+int64(d.cfg.Learn) {
+		w.known = [numMetrics]bool{}
+	}
+	w.replicas()
+	exfil := d.exfiltration(w, p)
+	d.failing(w)
+	if w.known[bytesOut] {
+		d.volume(w, exfil)
+		d.resending(w)
+		d.slow(w)
+		d.quiet(w, p)
+	}
+}
+
+// replicas widens the bands where there are more or fewer of a service than mostly.
+func (w *view) replicas() {
+	for _, n := range [...]*node{w.e.c, w.e.s} {
+		if r := &n.replicas; r.now > 0 && r.usual > 0 {
+			x := math.Log2(float64(r.now)/r.usual) * octave
+			w.grown, w.shrunk = max(w.grown, x), max(w.shrunk, -x)
+		}
+	}
+}
+
+// above says whether m is out of its band by the factor, and at least floor.
+func (w *view) above(m metric, floor, factor float64) bool {
+	if !w.ok[m] || !w.known[m] || w.v[m] < floor {
+		return false
+	}
+	return float64(levelOf(w.v[m])) > w.band[m].high+math.Log2(factor)*octave+w.grown
+}
+
+// score is how many widths of its spread m is from the middle.
+func (w *view) score(m metric) float64 {
+	return math.Abs(float64(levelOf(w.v[m]))-w.band[m].mid) / w.band[m].spread
+}
+
+// confirmed counts the minutes in which something is so, less those in which it is
+// not: what is near the edge of a band comes and goes.
+func (w *view) confirmed(k kind, is bool) bool {
+	s := &w.e.streak[k]
+	if !is {
+		*s -= min(*s, 1)
+		return false
+	}
+	*s = min(*s+1, 2*confirm[k])
+	return *s >= confirm[k]
+}
+
+// volume looks for too much and too little.
+func (d *Detector) volume(w *view, exfil bool) {
+	t := &d.cfg.Thresholds
+	worst, high := bytesOut, false
+	for m, floor := range [...]float64{bytesOut: t.Bytes, bytesIn: t.Bytes, connections: t.Conns} {
+		m := metric(m)
+		if !w.above(m, floor, t.Factor) {
+			continue
+		}
+		w.strange[m] = true
+		if !high || w.score(m) > w.score(worst) {
+			worst, high = m, true
+		}
+	}
+	if w.confirmed(isHigh, high && !exfil) {
+		d.report(w, isHigh, worst, "more")
+	}
+	low := false
+	for _, m := range [...]metric{bytesOut, bytesIn} {
+		b := &w.band[m]
+		if w.known[m] && w.v[m] > 0 && b.mid > float64(levelOf(t.Bytes)) &&
+			float64(levelOf(w.v[m])) < b.low-tooLittle-w.shrunk && w.e.profile.alwaysBusy(w.hour) {
+			worst, low, w.freeze = m, true, true
+		}
+	}
+	if w.confirmed(isLow, low) {
+		d.report(w, isLow, worst, "less")
+	}
+}
+
+// tooLittle is how far below the least that was seen traffic must fall: an eighth.
+// Holidays are quiet, too.
+const tooLittle = 3 * octave
+
+// units of what volume looks at.
+var units = [...]string{bytesOut: "bytes/min to the server", bytesIn: "bytes/min to the client", connections: "connections/min"}
+
+// report tells of a volume.
+func (d *Detector) report(w *view, k kind, m metric, more string) {
+	if d.still(w, k, w.v[m], w.score(m)) {
+		return
+	}
+	x := d.of(Volume, w.e)
+	x.Expected, x.Seen, x.Score = m.value(w.band[m].mid), w.v[m], w.score(m)
+	x.Message = fmt.Sprintf("%s than usual from %s to %s: %.0f %s, usually %.0f", more, x.Client.Name, x.Server.Name, x.Seen, units[m], x.Expected)
+	x.Evidence = fmt.Sprintf("to_server_bytes_per_min=%.0f to_client_bytes_per_min=%.0f connections_per_min=%.0f least_before=%.0f most_before=%.0f",
+		w.v[bytesOut], w.v[bytesIn], w.v[connections], m.value(w.band[m].low), m.value(w.band[m].high))
+	d.judged(w, k, x)
+}
+
+// still says whether what an edge was found to do goes on. What goes on for long is
+// the new usual: then the edge is learnt anew.
+func (d *Detector) still(w *view, k kind, seen, score float64) bool {
+	f := w.e.alarm[k]
+	if f == 0 {
+		return false
+	}
+	al := d.alarms.goesOn(f, w.t, seen, score)
+	if al != nil && w.t-al.Time >= int64(d.cfg.Accept) {
+		w.e.settles = w.t + int64(d.cfg.Relearn)
+	}
+	return al != nil
+}
+
+// judged tells of an edge, and remembers it there.
+func (d *Detector) judged(w *view, k kind, x Anomaly) {
+	w.e.alarm[k] = d.begin(x, calm)
+}
+
+// learn adds the minute to the profile, but for what is strange in it.
+func (w *view) learn(p *profile) {
+	if w.freeze {
+		return
+	}
+	p.minute(w.e.sums.active())
+	if out, _, ok := w.e.outward(); ok && !w.strange[out] {
+		p.outTotal += w.v[out] * w.minutes
+	}
+	for m := range numMetrics {
+		if w.ok[m] && !w.strange[m] {
+			p.learn(m, levelOf(w.v[m]))
+		}
+	}
+}
+
+// octets writes a number of them for people.
+func octets(n float64) string {
+	for _, u := range [...]string{"B", "kB", "MB", "GB"} {
+		if n < 1000 {
+			return fmt.Sprintf("%.3g %s", n, u)
+		}
+		n /= 1000
+	}
+	return fmt.Sprintf("%.3g TB", n)
+}

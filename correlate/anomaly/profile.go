@@ -1,0 +1,247 @@
+package anomaly
+
+import (
+	"math"
+	"slices"
+)
+
+// metric is what a profile knows of an edge, per minute.
+type metric uint8
+
+const (
+	bytesOut    metric = iota // octets to the server
+	bytesIn                   // octets to the client
+	connections               // attempts
+	failures                  // failed attempts and requests
+	retransmits               // per 100 000 segments
+	rtt                       // µs
+	response                  // µs
+	numMetrics
+)
+
+// Values are kept as level: log₂(1+v) in 256ths, so that "twice as much" is a
+// distance and 16 bits hold anything.
+type level = int16
+
+const octave = 256
+
+func levelOf(v float64) level { return level(math.Log2(1+max(v, 0)) * octave) }
+
+func (m metric) value(l float64) float64 { return math.Exp2(l/octave) - 1 }
+
+// hourBucket is what one hour of the day looked like.
+type hourBucket struct{ mid, mad, top, low level }
+
+const (
+	hours     = 24
+	perHour   = 60 // minutes of which a level is kept
+	fewest    = 10 // levels that say something of an hour
+	memory    = 7  // days over which the usual is averaged
+	busyScale = 250
+)
+
+// profile is the usual of one edge; it holds no pointer.
+type profile struct {
+	usual [numMetrics][hours]hourBucket
+	days  [numMetrics][hours]uint8 // that were averaged, up to memory
+	busy  [hours]uint8             // share of minutes with traffic, in 250ths
+	seen  [hours]uint8             // days that busy is of
+	// hourly is the most octets out in an hour.
+	hourly level
+
+	// The hour that goes on, in UTC: what a clock change moves by an hour, the hours
+	// beside it still know.
+	hour     int32 // since the epoch; 0: none
+	levels   [numMetrics][perHour]level
+	n        [numMetrics]uint8
+	minutes  uint8
+	active   uint8
+	outTotal float64
+	tainted  bool // too much went out in it
+}
+
+// learn adds the level of one minute to the hour that goes on.
+func (p *profile) learn(m metric, l level) {
+	if p.n[m] < perHour {
+		p.levels[m][p.n[m]] = l
+		p.n[m]++
+	}
+}
+
+// minute counts one with or without traffic.
+func (p *profile) minute(active bool) {
+	if p.minutes < math.MaxUint8 {
+		p.minutes++
+		if active {
+			p.active++
+		}
+	}
+}
+
+// turn begins another hour, and folds the one before into what is known of its time
+// of day.
+func (p *profile) turn(hour int32) {
+	if p.hour != 0 && p.hour != hour {
+		p.fold(int(p.hour) % hours)
+	}
+	if p.hour != hour {
+		p.restart(hour)
+	}
+}
+
+// restart forgets the hour that goes on.
+func (p *profile) restart(hour int32) {
+	p.hour, p.minutes, p.active, p.outTotal, p.tainted = hour, 0, 0, 0, false
+	clear(p.n[:])
+}
+
+func (p *profile) fold(h int) {
+	for m := range numMetrics {
+		if p.n[m] < fewest {
+			continue
+		}
+		b := describe(p.levels[m][:p.n[m]])
+		p.usual[m][h] = merge(p.usual[m][h], b, p.days[m][h])
+		p.days[m][h] = min(p.days[m][h]+1, memory)
+	}
+	if p.minutes < fewest {
+		return
+	}
+	share := uint8(busyScale * int(p.active) / int(p.minutes))
+	if p.seen[h] == 0 {
+		p.busy[h] = share
+	} else {
+		p.busy[h] = uint8(int(p.busy[h]) + (int(share)-int(p.busy[h]))/int(min(p.seen[h]+1, memory)))
+	}
+	p.seen[h] = min(p.seen[h]+1, memory)
+	switch l := levelOf(p.outTotal); {
+	case p.tainted:
+	case l > p.hourly:
+		p.hourly = l
+	default:
+		p.hourly-- // an octave in ten days
+	}
+}
+
+// describe sorts ls. The least is of all but some minutes: what is started anew is
+// away for a moment.
+func describe(ls []level) hourBucket {
+	slices.Sort(ls)
+	b := hourBucket{mid: ls[len(ls)/2], low: ls[len(ls)/20], top: ls[len(ls)-1]}
+	if ls[0] == b.top {
+		return b
+	}
+	for i, l := range ls {
+		ls[i] = max(l-b.mid, b.mid-l)
+	}
+	slices.Sort(ls)
+	b.mad = ls[len(ls)/2]
+	return b
+}
+
+// fading is how far the most and the least come nearer in a day, so that what happens
+// once a week is remembered.
+const fading = octave / 8
+
+// merge forgets old days slowly; the most and the least widen at once.
+func merge(old, b hourBucket, days uint8) hourBucket {
+	if days == 0 {
+		return b
+	}
+	n := int(min(days+1, memory))
+	toward := func(from, to level) level { return from + level((int(to)-int(from))/n) }
+	return hourBucket{mid: toward(old.mid, b.mid), mad: toward(old.mad, b.mad), top: max(b.top, old.top-fading), low: min(b.low, old.low+fading)}
+}
+
+// band is what is usual at some time.
+type band struct{ mid, spread, high, low float64 } // levels
+
+const (
+	madToSigma = 1.4826
+	sigmas     = 6
+	mostSigma  = 2 * octave // what spread alone may widen a band by
+	leastSigma = octave / 4
+)
+
+// band returns what is usual of m around an hour of the day: of the hours beside it,
+// too, because nothing happens on the dot. ok is false where nothing is known.
+func (p *profile) band(m metric, h int) (b band, ok bool) {
+	first := true
+	for _, i := range [...]int{h, (h + hours - 1) % hours, (h + 1) % hours} {
+		if p.days[m][i] == 0 {
+			continue
+		}
+		u := &p.usual[m][i]
+		wide := min(sigmas*madToSigma*float64(u.mad), mostSigma)
+		high, low := max(float64(u.top), float64(u.mid)+wide), min(float64(u.low), float64(u.mid)-wide)
+		if first {
+			b = band{mid: float64(u.mid), spread: max(madToSigma*float64(u.mad), leastSigma), high: high, low: low}
+			first = false
+			continue
+		}
+		b.high, b.low = max(b.high, high), min(b.low, low)
+	}
+	return b, !first
+}
+
+// alwaysBusy says whether there is traffic in nearly every minute around an hour of
+// the day.
+func (p *profile) alwaysBusy(h int) bool {
+	known := false
+	for _, i := range [...]int{h, (h + hours - 1) % hours, (h + 1) % hours} {
+		if p.seen[i] == 0 {
+			continue
+		}
+		known = true
+		if p.busy[i] < busyScale*85/100 {
+			return false
+		}
+	}
+	return known && p.seen[h] > 0
+}
+
+// most is the largest level of m at any time of the day.
+func (p *profile) most(m metric) float64 {
+	var most level
+	for h := range hours {
+		if p.days[m][h] > 0 {
+			most = max(most, p.usual[m][h].top)
+		}
+	}
+	return float64(most)
+}
+
+// seldom says whether there is traffic now and then only: what comes today at another
+// hour than yesterday is no wonder.
+func (p *profile) seldom(h int) bool { return p.busy[h] < busyScale/2 }
+
+// settle moves what is known of all hours to where the minutes since a change are,
+// where they are clearly elsewhere: a deployment changes how much, seldom when.
+func (p *profile) settle(h int) {
+	for m := range numMetrics {
+		if p.n[m] < fewest || p.days[m][h] == 0 {
+			continue
+		}
+		var now [perHour]level
+		n := copy(now[:], p.levels[m][:p.n[m]])
+		b := describe(now[:n])
+		d := int(b.mid) - int(p.usual[m][h].mid)
+		if d > -octave/2 && d < octave/2 {
+			p.usual[m][h].top = max(p.usual[m][h].top, b.top)
+			continue
+		}
+		for i := range hours {
+			if p.days[m][i] > 0 {
+				p.usual[m][i].move(d)
+			}
+		}
+		p.usual[m][h].top = max(p.usual[m][h].top, b.top)
+		p.usual[m][h].low = min(p.usual[m][h].low, b.low)
+	}
+}
+
+func (b *hourBucket) move(d int) {
+	for _, l := range [...]*level{&b.mid, &b.top, &b.low} {
+		*l = level(min(max(int(*l)+d, 0), math.MaxInt16))
+	}
+}
