@@ -228,7 +228,7 @@ func (b *bed) minutes(f filling) {
 			w := float64(i%7 + i%3)
 			sum, product, weight = sum+i, product+w*float64(i)/1000, weight+w
 		}
-		at := f.start.Add(time.Duration(m+1) * time.Minute).UnixNano() // the window's end
+		at := f.start.Add(time.Duration(m+1)*time.Minute).UnixNano() + 1 // the window's end
 		if b.V1() {
 			at = f.start.Add(time.Duration(m)*time.Minute).UnixNano() + 1
 		}
