@@ -41,7 +41,7 @@ type level struct {
 	offset   string // after the end of the window
 }
 
-func levels(places [Places]place) []level {
+func levels(places places) []level {
 	return []level{
 		{places[Raw], places[Minute], Raw, "1m", "1ns", "5m", "10m", "30s"},
 		{places[Minute], places[Hour], Minute, "1h", "2ns", "1h", "3h", "6m"},
