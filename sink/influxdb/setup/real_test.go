@@ -388,6 +388,11 @@ func TestWriteToken(t *testing.T) {
 				t.Errorf("write to %s: %v", bucket, err)
 			}
 		}
+		for _, f := range mine.db.Check(t.Context()) { // as weir doctor and weir run do
+			if f.Problem {
+				t.Errorf("a probe with it finds %+v", f)
+			}
+		}
 		if b.V1() {
 			b.refuses1(mine)
 		} else {
