@@ -7,5 +7,5 @@
 //	summary report          judges all levels of out/test; exit status 1 on failure
 //
 // WEIR_REQUIRE lists the capabilities that this machine must have (root, bpf,
-// docker, containerd, podman, influxdb, kernels, services): a skip whose reason names one of them is a failure.
+// docker, containerd, podman, influxdb, kapacitor, kernels, services): a skip whose reason names one of them is a failure.
 package main

@@ -17,6 +17,7 @@ var capabilities = map[string]*regexp.Regexp{
 	"containerd": regexp.MustCompile(`(?i)containerd`),
 	"podman":     regexp.MustCompile(`(?i)podman`),
 	"influxdb":   regexp.MustCompile(`(?i)influxd?b?\b`),
+	"kapacitor":  regexp.MustCompile(`(?i)kapacitor`),
 	"kernels":    regexp.MustCompile(`(?i)\b(needs kernels|qemu|WEIR_TEST_KERNELS)\b`),
 	"services":   regexp.MustCompile(`(?i)\bneeds services\b`),
 }

@@ -170,7 +170,7 @@ func TestScripts(t *testing.T) {
 	if err := os.WriteFile(theirs, []byte("// by hand\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	places := [Places]place{Raw: {name: "net"}}
+	places := places{Raw: {name: "net"}}
 	plan := func() *Plan {
 		p := &Plan{}
 		if err := o.files(p, places); err != nil {

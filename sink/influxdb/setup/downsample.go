@@ -24,21 +24,27 @@ var weights = map[string][]string{
 // wrong, so they are not downsampled.
 var lost = []string{sink.FieldJitter}
 
-// level is one step of downsampling. A row's time is the end of its interval, so
-// a window is what comes after its start up to and with its end.
+// level is one step of downsampling. A raw row's time is the end of its interval,
+// so a window is what comes after its start up to and with its end: for a server,
+// whose windows begin with their start, one that begins 1 ns late. On 2.x a row's
+// time is then the end of such a window, a nanosecond late per level: to put that
+// right (timeShift, truncateTimeColumn, timeSrc) takes several times as long as
+// all the rest, because the server leaves the way on which it does not make a
+// table of every window.
 type level struct {
 	from, to place
 	source   Place
 	window   string
+	late     string // how much later than the clock's its windows begin, on 2.x
 	every    string // how often
 	back     string // how far back a run goes over it again, for rows that come late
 	offset   string // after the end of the window
 }
 
-func levels(places [Places]place) []level {
+func levels(places places) []level {
 	return []level{
-		{places[Raw], places[Minute], Raw, "1m", "5m", "15m", "30s"},
-		{places[Minute], places[Hour], Minute, "1h", "1h", "6h", "6m"},
+		{places[Raw], places[Minute], Raw, "1m", "1ns", "5m", "10m", "30s"},
+		{places[Minute], places[Hour], Minute, "1h", "2ns", "1h", "3h", "6m"},
 	}
 }
 
@@ -110,15 +116,16 @@ func (l *level) flux(t totals, head, stop, back, tail string) string {
 stop = %s
 rows = (fields) => from(bucket: %s)
     |> range(
-        start: experimental.addDuration(d: 1ns, to: experimental.subDuration(d: %s, from: stop)),
-        stop: experimental.addDuration(d: 1ns, to: stop),
+        start: experimental.addDuration(d: %[5]s, to: experimental.subDuration(d: %[4]s, from: stop)),
+        stop: experimental.addDuration(d: %[5]s, to: stop),
     )
-    |> filter(fn: (r) => r._measurement == %s and r._field =~ fields)
-`, head, stop, fluxString(l.from.name), back, fluxString(t.measurement))
-	fmt.Fprintf(&b, `keep = (tables=<-) => tables
-    |> truncateTimeColumn(unit: %s)
-    |> to(bucket: %s)%s
-`, l.window, fluxString(l.to.name), tail)
+    |> filter(fn: (r) => r._measurement == %[6]s and r._field =~ fields)
+per = (tables=<-, fn) => tables |> aggregateWindow(every: %[7]s, offset: %[5]s, fn: fn, createEmpty: false)
+keep = (tables=<-, name) => tables
+    |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
+    |> experimental.to(bucket: %[8]s)%[9]s
+    |> yield(name: name)
+`, head, stop, fluxString(l.from.name), back, l.late, fluxString(t.measurement), l.window, fluxString(l.to.name), tail)
 	for _, a := range []struct {
 		fn     string
 		fields []string
@@ -126,10 +133,9 @@ rows = (fields) => from(bucket: %s)
 		if len(a.fields) > 0 {
 			fmt.Fprintf(&b, `
 rows(fields: %s)
-    |> aggregateWindow(every: %s, offset: 1ns, fn: %s, createEmpty: false)
-    |> keep()
-    |> yield(name: %q)
-`, fluxRegexp(a.fields), l.window, a.fn, a.fn)
+    |> per(fn: %[2]s)
+    |> keep(name: %[2]q)
+`, fluxRegexp(a.fields), a.fn)
 		}
 	}
 	for _, f := range t.mean {
@@ -141,27 +147,29 @@ rows(fields: %s)
 	return b.String()
 }
 
-// fluxMean is Σ value·weight ⁄ Σ weight.
+// fluxMean is Σ value·weight ⁄ Σ weight. Sums of the two are made apart, and put
+// side by side again, for the same reason: see level.
 func (l *level) fluxMean(b *strings.Builder, field string) {
 	weight := make([]string, 0, 2)
 	for _, w := range weights[field] {
 		weight = append(weight, fmt.Sprintf("(if exists r.%s then float(v: r.%[1]s) else 0.0)", w))
 	}
 	fmt.Fprintf(b, `
-rows(fields: %s)
+%[1]s = rows(fields: %[2]s)
     |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
-    |> map(fn: (r) => ({r with weight: %s}))
-    |> filter(fn: (r) => exists r.%s and r.weight > 0.0)
-    |> window(every: %[4]s, offset: 1ns)
-    |> reduce(
-        identity: {product: 0.0, weight: 0.0},
-        fn: (r, accumulator) => ({product: accumulator.product + r.%[3]s * r.weight, weight: accumulator.weight + r.weight}),
-    )
-    |> map(fn: (r) => ({r with _time: r._stop, _field: %[5]s, _value: r.product / r.weight}))
+    |> filter(fn: (r) => exists r.%[1]s)
+    |> map(fn: (r) => ({r with weight: %[3]s}))
+%[1]s_product = %[1]s |> map(fn: (r) => ({r with _value: r.%[1]s * r.weight})) |> drop(columns: [%[4]s]) |> per(fn: sum) |> set(key: "_field", value: "product")
+%[1]s_weight = %[1]s |> map(fn: (r) => ({r with _value: r.weight})) |> drop(columns: [%[4]s]) |> per(fn: sum) |> set(key: "_field", value: "weight")
+
+union(tables: [%[1]s_product, %[1]s_weight])
+    |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
+    |> filter(fn: (r) => r.weight > 0.0)
+    |> map(fn: (r) => ({r with _field: "%[1]s", _value: r.product / r.weight}))
     |> drop(columns: ["product", "weight"])
-    |> keep()
-    |> yield(name: %[5]s)
-`, fluxRegexp(append([]string{field}, weights[field]...)), strings.Join(weight, " + "), field, l.window, fluxString(field))
+    |> keep(name: "%[1]s")
+`, field, fluxRegexp(append([]string{field}, weights[field]...)), strings.Join(weight, " + "),
+		`"weight", "`+strings.Join(append([]string{field}, weights[field]...), `", "`)+`"`)
 }
 
 // fluxQuantiles takes quantiles out of the summed buckets, whose largest bound
@@ -169,7 +177,7 @@ rows(fields: %s)
 func (l *level) fluxQuantiles(b *strings.Builder, distributions []string) {
 	fmt.Fprintf(b, `
 quantile = (of, q, field) => rows(fields: regexp.compile(v: "^" + of + "_(le_.+|count)$"))
-    |> aggregateWindow(every: %s, offset: 1ns, fn: sum, createEmpty: false)
+    |> per(fn: sum)
     |> map(
         fn: (r) => ({r with
             le: if r._field == of + "_count" then float(v: "+Inf") else float(v: strings.trimPrefix(v: r._field, prefix: of + "_le_")),
@@ -178,11 +186,11 @@ quantile = (of, q, field) => rows(fields: regexp.compile(v: "^" + of + "_(le_.+|
     )
     |> group(columns: ["_field", "_value", "le", "_start", "_stop"], mode: "except")
     |> histogramQuantile(quantile: q, countColumn: "_value", upperBoundColumn: "le", valueColumn: "_value")
+    |> group(columns: ["_time", "_value"], mode: "except")
     |> set(key: "_field", value: field)
-    |> keep()
-    |> yield(name: field)
+    |> keep(name: field)
 
-`, l.window)
+`)
 	for _, d := range distributions {
 		for _, q := range []string{"50", "90", "99"} {
 			fmt.Fprintf(b, "quantile(of: %q, q: 0.%s, field: \"%s_p%s_seconds\")\n", d, q, d, q)

@@ -228,7 +228,7 @@ func (b *bed) minutes(f filling) {
 			w := float64(i%7 + i%3)
 			sum, product, weight = sum+i, product+w*float64(i)/1000, weight+w
 		}
-		at := f.start.Add(time.Duration(m+1) * time.Minute).UnixNano() // the window's end
+		at := f.start.Add(time.Duration(m+1)*time.Minute).UnixNano() + 1 // the window's end
 		if b.V1() {
 			at = f.start.Add(time.Duration(m)*time.Minute).UnixNano() + 1
 		}
@@ -262,7 +262,7 @@ func (b *bed) quantiles() {
 
 // TestDefinitionsAreStable: two plans have the same definitions.
 func TestDefinitionsAreStable(t *testing.T) {
-	p := &planner2{places: [Places]place{Raw: {name: "net"}}, Plan: &Plan{}}
+	p := &planner2{places: places{Raw: {name: "net"}}, Plan: &Plan{}}
 	for range 20 {
 		for i, c := range p.checks() {
 			one, two := p.object(checks, c).definition, p.object(checks, p.checks()[i]).definition
@@ -324,7 +324,7 @@ func TestRecomputeTellsErrors(t *testing.T) {
 }
 
 func TestSpans(t *testing.T) {
-	l := levels([Places]place{})[0]
+	l := levels(places{})[0]
 	now := time.Date(2026, 11, 29, 12, 0, 30, 0, time.UTC)
 	got, err := l.spans(now, 13*time.Hour)
 	if err != nil || len(got) != 3 || !got[2].stop.Equal(now.Truncate(time.Minute)) || !got[0].start.Equal(got[2].stop.Add(-13*time.Hour)) {

@@ -142,7 +142,7 @@ func tickTags(tags []string) string {
 }
 
 // files plans the TICKscripts.
-func (o *Options) files(p *Plan, places [Places]place) error {
+func (o *Options) files(p *Plan, places places) error {
 	if o.KapacitorDir == "" {
 		return nil
 	}

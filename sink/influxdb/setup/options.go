@@ -86,9 +86,12 @@ type place struct {
 	holds  string
 }
 
-// places are the four; those of downsampling are called after the raw one.
-func (o *Options) places(db *influxdb.Sink) [Places]place {
-	var all [Places]place
+// places are all of them, by what they are.
+type places [Places]place
+
+// places names the four; those of downsampling are called after the raw one.
+func (o *Options) places(db *influxdb.Sink) places {
+	var all places
 	all[Raw].name, all[Raw].policy = db.Destination(sink.Main)
 	all[Log].name, all[Log].policy = db.Destination(sink.Log)
 	all[Minute].name, all[Hour].name = all[Raw].name+"_1m", all[Raw].name+"_1h"
@@ -104,6 +107,17 @@ func (o *Options) places(db *influxdb.Sink) [Places]place {
 			all[p].keep = 0
 		}
 	}
+	return all
+}
+
+// buckets are the places of 2.x, where a slash is part of a name.
+func (all places) buckets() places {
+	for _, p := range []Place{Raw, Log} {
+		if all[p].policy != "" {
+			all[p].name, all[p].policy = all[p].name+"/"+all[p].policy, ""
+		}
+	}
+	all[Minute].name, all[Hour].name = all[Raw].name+"_1m", all[Raw].name+"_1h"
 	return all
 }
 

@@ -249,6 +249,31 @@ func (b *bed) write(s *server, bucket string, lines ...string) error {
 	return err
 }
 
+// TestBucketWithASlash: on 2.x that is a name, and for InfluxQL a database and a
+// retention policy.
+func TestBucketWithASlash(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, influxd.Start(t, influxd.V2))
+	b.o.Server.Bucket, b.o.NoAlerts = "my/raw", true
+	b.apply()
+	if err := b.write(b.admin(), "my/raw", "flow,host=a opened=1i"); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{`count("opened") FROM "flow"`, `count("opened") FROM "my"."raw"."flow"`} {
+		if got := b.value("my", q); got != 1 {
+			t.Errorf("%s: %v", q, got)
+		}
+	}
+	if got := steps(b.plan()); got != nil {
+		t.Errorf("a second run changes %q", got)
+	}
+	for _, name := range []string{"my/raw", "my_log", "my/raw_1m", "my/raw_1h"} {
+		if !slices.Contains(b.databases(), name) {
+			t.Errorf("%s is not there", name)
+		}
+	}
+}
+
 // TestForeignObjectsAreLeftAlone: a bucket with another retention, a task and a
 // check of somebody else, and objects of ours for another bucket.
 func TestForeignObjectsAreLeftAlone(t *testing.T) {
@@ -361,6 +386,11 @@ func TestWriteToken(t *testing.T) {
 		for _, bucket := range []string{"net", "net_log"} {
 			if err := b.write(mine, bucket, "flow,host=a opened=1i"); err != nil {
 				t.Errorf("write to %s: %v", bucket, err)
+			}
+		}
+		for _, f := range mine.db.Check(t.Context()) { // as weir doctor and weir run do
+			if f.Problem {
+				t.Errorf("a probe with it finds %+v", f)
 			}
 		}
 		if b.V1() {

@@ -41,7 +41,7 @@ func (l *level) spans(now time.Time, back time.Duration) ([]span, error) {
 }
 
 // recompute plans it, level after level: the second reads what the first writes.
-func (p *Plan) recompute(o *Options, places [Places]place, now time.Time, do func(context.Context, *level, totals, span) error) error {
+func (p *Plan) recompute(o *Options, places places, now time.Time, do func(context.Context, *level, totals, span) error) error {
 	if o.Recompute == 0 || o.NoDownsampling {
 		return nil
 	}

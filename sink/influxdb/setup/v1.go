@@ -19,7 +19,7 @@ import (
 type planner1 struct {
 	server
 	o      Options
-	places [Places]place
+	places places
 	*Plan
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/influxdata/influxdb-client-go/v2/domain"
@@ -18,7 +19,7 @@ import (
 type planner2 struct {
 	server
 	o      Options
-	places [Places]place
+	places places
 	*Plan
 	api *domain.Client
 	org string            // id of the organization
@@ -30,7 +31,7 @@ func plan2(ctx context.Context, s server, o Options, plan *Plan) error {
 	if err != nil {
 		return err
 	}
-	p := &planner2{server: s, o: o, places: o.places(s.db), Plan: plan, api: api, ids: map[string]string{}}
+	p := &planner2{server: s, o: o, places: o.places(s.db).buckets(), Plan: plan, api: api, ids: map[string]string{}}
 	if err := p.organization(ctx); err != nil {
 		return err
 	}
@@ -131,15 +132,20 @@ func (p *planner2) mappings(ctx context.Context) error {
 			continue
 		}
 		d := &p.places[i]
-		step := Step{Action: Create, Kind: "mapping", Name: d.name, Detail: "InfluxQL reads the bucket as database " + d.name,
+		db, policy, named := strings.Cut(d.name, "/")
+		if !named {
+			policy = "autogen"
+		}
+		byDefault := !named || Place(i) == Raw
+		step := Step{Action: Create, Kind: "mapping", Name: d.name, Detail: "InfluxQL reads the bucket as " + db + "/" + policy,
 			apply: func(ctx context.Context) error {
 				_, err := p.api.PostDBRP(ctx, &domain.PostDBRPAllParams{Body: domain.PostDBRPJSONRequestBody{
-					OrgID: &p.org, BucketID: p.ids[d.name], Database: d.name, RetentionPolicy: "autogen", Default: ptr(true),
+					OrgID: &p.org, BucketID: p.ids[d.name], Database: db, RetentionPolicy: policy, Default: &byDefault,
 				}})
 				return err
 			}}
 		at := slices.IndexFunc(there, func(m domain.DBRP) bool {
-			return m.Database == d.name && m.Default && (m.Virtual == nil || !*m.Virtual)
+			return m.Database == db && (m.Virtual == nil || !*m.Virtual) && (m.RetentionPolicy == policy || byDefault && m.Default)
 		})
 		if at >= 0 {
 			step.Action, step.apply = Keep, nil

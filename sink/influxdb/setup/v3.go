@@ -14,7 +14,7 @@ import (
 type planner3 struct {
 	server
 	o      Options
-	places [Places]place
+	places places
 	*Plan
 }
 
