@@ -13,7 +13,7 @@ import (
 // TestWireLayout compares the Go structs with what the compiler made of wire.h.
 func TestWireLayout(t *testing.T) {
 	specs := make(map[string]*btf.Spec)
-	for name, get := range map[string]func() (*ebpf.CollectionSpec, error){"socket": bpf.LoadSocket, "process": bpf.LoadProcess, "l7": bpf.LoadL7, "drop": bpf.LoadDrop} {
+	for name, get := range map[string]func() (*ebpf.CollectionSpec, error){"socket": bpf.LoadSocket, "process": bpf.LoadProcess, "l7": bpf.LoadL7, "drop": bpf.LoadDrop, "tls": bpf.LoadTls} {
 		spec, err := get()
 		if err != nil {
 			t.Fatal(err)
@@ -38,6 +38,7 @@ func TestWireLayout(t *testing.T) {
 		{"drop", "drop_key", dropKey{}, 0},
 		{"drop", "drop_val", dropValue{}, 0},
 		{"l7", "l7_rec", wirePayload{}, 0},
+		{"tls", "tls_group", TLSGroup{}, 0},
 		{"process", "proc_rec", wireProc{}, 1024},
 		{"process", "cgroup_rec", wireCgroup{}, cgroupPathMax},
 	} {
