@@ -23,6 +23,7 @@ volatile const __u32 turn_octets = 4096;
 volatile const __u32 window_exchanges = 335;
 
 #define IPPROTO_HOPOPTS 0
+#define L7_SKIPS_PER_LOOK 16
 #define QUIC_MIN 1200 /* RFC 9000 section 14.1 */
 
 struct l7_packet {
@@ -135,7 +136,7 @@ static __always_inline void l7_addresses(struct __sk_buff *skb, struct l7_rec *r
 struct l7_told {
 	__u64 now, prev_first, prev_last, prev_octets;
 	__u32 seq, prev_next, off, len, n, skipped;
-	bool out, turn, skip;
+	bool out, turn;
 	__u8 flags; /* L7_PAUSE, L7_RESUME */
 };
 
@@ -195,6 +196,8 @@ static __always_inline bool l7_emit(struct __sk_buff *skb, struct bpf_sock *sk, 
 	}
 	l7_count(L7_STAT_RECORDS, 1);
 	l7_count(L7_STAT_COPIED, r->data_len);
+	if (t->skipped)
+		l7_count(L7_STAT_SKIPPED, t->skipped);
 	bpf_ringbuf_submit(r, wakeup_flag(&payload, PAYLOAD_SIZE));
 	return true;
 }
@@ -266,7 +269,6 @@ static __always_inline bool l7_skip(struct l7_sock *s, struct l7_told *t, bool r
 			t->flags = L7_PAUSE;
 		s->skipping = 1;
 		s->skipped++;
-		t->skip = true;
 	}
 	return s->skipping;
 }
@@ -353,22 +355,21 @@ static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *s
 		}
 	}
 	turn = p->len && s->octets && s->dir != out;
-	if (turn) {
+	/* a look at the map costs as much as all the rest of a skipped turn */
+	if (turn && (!s->skipping || s->skipped % L7_SKIPS_PER_LOOK == 0)) {
 		cookie = bpf_get_socket_cookie(skb);
 		want = bpf_map_lookup_elem(&l7_wants, &cookie);
 		if (want)
 			s->want = *want;
 		if (s->want == L7_OFF)
 			return;
-		if (s->want == L7_SAMPLE_IN + (out ? 1 : 0))
-			room = l7_room(t.now);
 	}
+	if (turn && s->want == L7_SAMPLE_IN + (out ? 1 : 0))
+		room = l7_room(t.now);
 	if (p->len) {
 		bpf_spin_lock(&s->lock);
 		tell = l7_step(s, &t, room);
 		bpf_spin_unlock(&s->lock);
-		if (t.skip)
-			l7_count(L7_STAT_SKIPPED, 1);
 		if (tell && !l7_emit(skb, sk, p, &t))
 			l7_untold(s, t.skipped);
 	}
