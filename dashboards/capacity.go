@@ -11,8 +11,9 @@ import (
 var (
 	onHosts       = []string{matches(sink.TagHost, hostVariable), oncePerConnection, withoutTunnels}
 	externalEdges = append(slices.Clone(onHosts), elsewhere)
-	crossHost     = append(slices.Clone(onHosts), either(not(sink.TagNode[sink.ClientEnd], ""), not(sink.TagNode[sink.ServerEnd], "")))
-	containers    = []string{matches(sink.TagHost, hostVariable)}
+	// crossHost are connections with one end on another host: nobody tells its name.
+	crossHost  = append(slices.Clone(onHosts), either(equals(sink.TagReporter, "client"), equals(sink.TagReporter, "server")))
+	containers = []string{matches(sink.TagHost, hostVariable)}
 )
 
 // capacity is the page of what traffic costs: who moves most, what leaves the
@@ -27,7 +28,7 @@ func capacity() *dashboard.DashboardBuilder {
 		WithPanel(coverageNumber()).
 		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean", over(flow, onHosts, bytesExpr("throughput")))).
 		WithPanel(number("External", "Of that, with an end outside.", "Bps", "mean", over(flow, externalEdges, bytesExpr("external")))).
-		WithPanel(number("Between hosts", "Of that, with another host that has a probe or is known by name.", "Bps", "mean", over(flow, crossHost, bytesExpr("between")))).
+		WithPanel(number("Across hosts", "Of that, with one end on another host, external or not.", "Bps", "mean", over(flow, crossHost, bytesExpr("across")))).
 		WithPanel(number("CPU", "Cores in use by containers and services.", "short", "mean", over(sink.MeasurementContainer, containers, cores))).
 		WithPanel(number("Memory", "Working set of containers and services.", "bytes", "lastNotNull", lastSum(sink.MeasurementContainer, containers, f(usage.WorkingSet)))).
 		WithRow(dashboard.NewRowBuilder("Top talkers")).
@@ -36,11 +37,11 @@ func capacity() *dashboard.DashboardBuilder {
 		WithPanel(stacked("By client", "Payload in both directions.", "Bps", overBy(flow, onHosts, bytesExpr("bytes"), "$tag_"+clientTag, clientTag))).
 		WithPanel(stacked("By host", "Payload in both directions, of the connections that each host tells.", "Bps", overBy(flow, onHosts, bytesExpr("bytes"), "$tag_"+sink.TagHost, sink.TagHost)))
 	external(d)
-	return d.WithRow(dashboard.NewRowBuilder("Between hosts")).
-		WithPanel(stacked("Between hosts", "Payload with another host that is known.", "Bps",
-			overBy(flow, crossHost, bytesExpr("bytes"), "$tag_"+sink.TagHost+": $tag_"+sink.TagNode[sink.ClientEnd]+" to $tag_"+sink.TagNode[sink.ServerEnd],
-				sink.TagHost, sink.TagNode[sink.ClientEnd], sink.TagNode[sink.ServerEnd]))).
-		WithPanel(talkersIn("Edges between hosts", "The 20 with most payload.", crossHost, clientTag, serverTag).Span(12).Height(8)).
+	return d.WithRow(dashboard.NewRowBuilder("Across hosts")).
+		WithPanel(stacked("Across hosts, by kind", "Payload with one end on another host, by what the client and the server are.", "Bps",
+			overBy(flow, crossHost, bytesExpr("bytes"), "$tag_"+sink.TagHost+": $tag_"+sink.TagKind[sink.ClientEnd]+" to $tag_"+sink.TagKind[sink.ServerEnd],
+				sink.TagHost, sink.TagKind[sink.ClientEnd], sink.TagKind[sink.ServerEnd]))).
+		WithPanel(talkersIn("Edges across hosts", "The 20 with most payload.", crossHost, clientTag, serverTag).Span(12).Height(8)).
 		WithRow(dashboard.NewRowBuilder("CPU and memory beside the traffic")).
 		WithPanel(stacked("CPU", "Cores in use.", "short", overBy(sink.MeasurementContainer, containers, cores, "$tag_"+sink.TagEnd, sink.TagEnd))).
 		WithPanel(stacked("Memory", "Working set.", "bytes", overBy(sink.MeasurementContainer, containers,

@@ -34,7 +34,7 @@ var sampleEdges = []map[string]string{
 		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "both", "attribution": "inferred",
 		"l7": "dns", "operation": "AAAA", "status": "NXDOMAIN", "name": "shop/db", "kind": "container", "container": "shop-db-1", "process": "postgres", "type": "oom", "severity": "error"},
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "client_namespace": "shop", "server": "api.example.com",
-		"server_kind": "external", "server_node": "two", "server_port": "443", "proto": "tcp", "reporter": "client", "attribution": "exact",
+		"server_kind": "external", "server_port": "443", "proto": "tcp", "reporter": "client", "attribution": "exact",
 		"l7": "dns", "operation": "A", "status": "NOERROR", "name": "shop/worker", "kind": "container", "container": "shop-worker-1", "process": "ruby", "type": "new_edge", "severity": "info"},
 	{"client": "office", "client_kind": "external", "server": "shop/db",
 		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "server", "attribution": "exact",
@@ -167,9 +167,9 @@ func checkAnswers(t *testing.T, s *server) {
 		{"errors", "Failing edges by cause", "failed_refused", 100 * sampleIntervals},
 		{"errors", "Failing requests", "errors", 100 * sampleIntervals},
 		{"errors", "Events by type", "events", 1},
-		// two edges leave the site, of which one to another host
+		// two edges leave the host, and the site
 		{"capacity", "External", "external", 140},
-		{"capacity", "Between hosts", "between", 60},
+		{"capacity", "Across hosts", "across", 140},
 		{"capacity", "Top servers", "bytes", 2 * 600 * sampleIntervals},
 		{"capacity", "What it costs", "cpu", 2 * 0.5 * sampleIntervals},
 		{"capacity", "What it costs", "as server", 2 * 300 * sampleIntervals},
