@@ -34,6 +34,11 @@ const (
 // which would show every second one as a gap.
 const rowInterval = "10s"
 
+// MaxPoints bounds the points of a line. What a query costs over a long time is
+// series times points; a screen has three pixels for each of these in half its
+// width. An hour still has points of 10 s.
+const MaxPoints = 300
+
 func targets(db database, f format, queries []query) []target {
 	list := make([]target, len(queries))
 	for i, q := range queries {
@@ -53,7 +58,7 @@ func graph(title, description, unit string, queries ...query) *timeseries.PanelB
 func graphFrom(db database, title, description, unit string, queries ...query) *timeseries.PanelBuilder {
 	p := timeseries.NewPanelBuilder().
 		Title(title).Description(description).Unit(unit).Min(0).
-		Datasource(db.ref()).Interval(rowInterval).
+		Datasource(db.ref()).Interval(rowInterval).MaxDataPoints(MaxPoints).
 		Span(12).Height(8).
 		FillOpacity(10).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
@@ -84,7 +89,7 @@ func bars(p *timeseries.PanelBuilder) *timeseries.PanelBuilder {
 func number(title, description, unit, calculation string, q query) *stat.PanelBuilder {
 	return stat.NewPanelBuilder().
 		Title(title).Description(description).Unit(unit).
-		Datasource(mainDB.ref()).Interval(rowInterval).
+		Datasource(mainDB.ref()).Interval(rowInterval).MaxDataPoints(MaxPoints).
 		Span(4).Height(4).
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{calculation})).
 		Orientation(common.VizOrientationAuto).
