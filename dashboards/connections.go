@@ -26,7 +26,7 @@ var logFilter = []string{
 }
 
 func withText() (list []string) {
-	for _, pair := range [][2]string{sink.LogAddress, sink.LogProcess, sink.LogCmdline, sink.LogUser, sink.LogContainer, sink.LogContainerID, sink.LogPod, sink.LogImage, sink.LogDNSName} {
+	for _, pair := range [][2]string{sink.LogAddress, sink.TagName, sink.LogProcess, sink.LogCmdline, sink.LogUser, sink.LogContainer, sink.LogContainerID, sink.LogPod, sink.LogImage, sink.LogDNSName} {
 		list = append(list, contains(pair[sink.ClientEnd], textVariable), contains(pair[sink.ServerEnd], textVariable))
 	}
 	return list
@@ -53,9 +53,9 @@ func connections() *dashboard.DashboardBuilder {
 		WithVariable(choiceOf(serverVariable, "Server", serverTag)).
 		WithVariable(choiceOf(reasonVariable, "End reason", sink.TagEndReason)).
 		WithVariable(oneOf(causeVariable, "Close cause", closeCauses())).
-		WithVariable(typed(textVariable, "Contains", "In an address, process, command line, user, container, its id, pod, image or DNS name of either end")).
+		WithVariable(typed(textVariable, "Contains", "In a name, address, process, command line, user, container, its id, pod, image or DNS name of either end")).
 		WithRow(dashboard.NewRowBuilder("How many")).
-		WithPanel(bars(graphFrom(logDB, "Ended connections by end reason", "Per point of the graph. The log has a budget of rows (flow_log_rate): counts that must add up are those of the other pages.", "short",
+		WithPanel(bars(graphFrom(logDB, "Ended connections by end reason", "Per point of the graph. The log has a budget of rows (--flow-log-rate): counts that must add up are those of the other pages.", "short",
 			overBy(log, ended(), count, "$tag_"+sink.TagEndReason, sink.TagEndReason)))).
 		WithPanel(bars(graphFrom(logDB, "Ended connections by edge", "Per point of the graph.", "short",
 			overBy(log, ended(), count, "$tag_"+clientTag+" to $tag_"+serverTag, clientTag, serverTag)))).
@@ -84,7 +84,7 @@ func recentConnections(where []string) cogPanel {
 
 func connectionTable(title, description string, where []string, limit int) cogPanel {
 	cols := []string{clientTag, serverTag, sink.TagProto, sink.TagEndReason}
-	for _, pair := range [][2]string{sink.LogAddress, sink.LogPort, sink.LogProcess, sink.LogPID, sink.LogContainer, sink.LogMethod} {
+	for _, pair := range [][2]string{sink.LogAddress, sink.TagName, sink.LogPort, sink.LogProcess, sink.LogPID, sink.LogContainer, sink.LogMethod} {
 		cols = append(cols, pair[:]...)
 	}
 	cols = append(cols, sink.LogDuration, sink.FieldToServerBytes, sink.FieldToClientBytes,

@@ -28,7 +28,7 @@ func Pages() ([]Page, error) {
 		build func() *dashboard.DashboardBuilder
 		next  []onward
 	}{
-		{"overview", overview, []onward{{"Topology", topologyUID, sameEdges}, {"Errors", errorsUID, sameEdges}, {"Connections", connectionsUID, sameFilters}}},
+		{"overview", overview, []onward{{"Topology", topologyUID, sameEdges}, {"Errors", errorsUID, sameEdges}, {"Connections", connectionsUID, sameFilters}, {"Capacity", capacityUID, same(hostVariable)}}},
 		{"topology", topology, []onward{{"Overview", overviewUID, sameEdges}, {"Connections", connectionsUID, sameFilters}}},
 		{"errors", failing, []onward{{"Connections", connectionsUID, sameFilters}, {"Anomalies", anomaliesUID, same(hostVariable, clientVariable, serverVariable)}}},
 		{"edge", edge, []onward{{"Connections", connectionsUID, same(clientVariable, serverVariable)}}},
