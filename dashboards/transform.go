@@ -46,15 +46,6 @@ func grouped(by []string, sums ...string) transformation {
 	return transformation{Id: "groupBy", Options: map[string]any{"fields": fields}}
 }
 
-// without leaves columns out.
-func without(columns ...string) transformation {
-	exclude := map[string]any{}
-	for _, c := range columns {
-		exclude[c] = true
-	}
-	return transformation{Id: "organize", Options: map[string]any{"excludeByName": exclude, "indexByName": map[string]any{}, "renameByName": map[string]any{}}}
-}
-
 // onlyOf narrows a transformation to the answers of some queries.
 func onlyOf(refs string, t transformation) transformation {
 	t.Filter = &dashboard.MatcherConfig{Id: "byRefId", Options: refs}
