@@ -84,7 +84,7 @@ func recentConnections(where []string) cogPanel {
 
 func connectionTable(title, description string, where []string, limit int) cogPanel {
 	cols := []string{clientTag, serverTag, sink.TagProto, sink.TagEndReason}
-	for _, pair := range [][2]string{sink.LogAddress, sink.TagName, sink.LogPort, sink.LogProcess, sink.LogPID, sink.LogContainer, sink.LogMethod} {
+	for _, pair := range [][2]string{sink.LogAddress, sink.LogPort, sink.LogProcess, sink.LogPID, sink.LogContainer, sink.LogMethod} {
 		cols = append(cols, pair[:]...)
 	}
 	cols = append(cols, sink.LogDuration, sink.FieldToServerBytes, sink.FieldToClientBytes,

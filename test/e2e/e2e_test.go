@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-probe/weir/dashboards"
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/test/dockerd"
 	"github.com/weir-probe/weir/test/influxd"
@@ -173,34 +172,6 @@ func (w *world) checkSelf() {
 			if !have[f.Name] && elsewhere[sink.SelfInt(f.Name)] == "" {
 				w.t.Errorf("weir_self has no field %s", f.Name)
 			}
-		}
-	}
-}
-
-// checkDashboards runs every query of every page on what this run has written. Only
-// those of withoutData may find nothing.
-func (w *world) checkDashboards() {
-	queries, err := dashboards.Queries()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	known := map[string]bool{}
-	var empty []string
-	for _, q := range queries {
-		name := q.Dashboard + ": " + q.Panel
-		known[name] = true
-		if len(w.db.QueryInfluxQL(w.t, q.Database, q.Text)) > 0 {
-			continue
-		}
-		empty = append(empty, name)
-		if withoutData[name] == "" {
-			w.t.Errorf("%s finds nothing: %s", name, q.Text)
-		}
-	}
-	w.t.Logf("%-34s %d of %d have data; none: %v", "queries of the dashboards", len(queries)-len(empty), len(queries), empty)
-	for name := range withoutData {
-		if !known[name] {
-			w.t.Errorf("withoutData names %q, which is no query", name)
 		}
 	}
 }
