@@ -132,6 +132,13 @@ type templateValue struct {
 // duration, by which InfluxQL cannot divide.
 const secondsVariable = ":seconds:"
 
+// corePages are those that Chronograf gets too: what it can draw and somebody without
+// Grafana cannot do without.
+var corePages = []string{"overview", "service", "container", "errors", "dns", "health"}
+
+// InChronograf says whether Chronograf gets the page.
+func (p *Page) InChronograf() bool { return slices.Contains(corePages, p.Name) }
+
 // Chronograf is the page as Chronograf imports it.
 func (p *Page) Chronograf() ([]byte, error) {
 	c, err := p.chronograf()
@@ -185,7 +192,7 @@ func (p *Page) chronograf() (*chronograf, error) {
 	if err := panels(p.Panels); err != nil {
 		return nil, err
 	}
-	c.Dashboard.Templates = p.templates()
+	c.Dashboard.Templates = p.templates(c.Dashboard.Cells)
 	return c, nil
 }
 
@@ -280,7 +287,7 @@ func (p *Page) chronografQuery(text, db string) string {
 		"$__interval_ms", "(" + secondsVariable + " * 1000)", "$__interval", secondsVariable + "s"}
 	for _, v := range p.Templating.List {
 		if anyValue(v) {
-			pairs = append(pairs, "/^$"+v.Name+"$/", "/^:"+v.Name+":$/")
+			pairs = append(pairs, "/^$"+v.Name+"$/", "/^:"+v.Name+":$/", "/^$"+v.Name+"(", "/^:"+v.Name+":(")
 		} else {
 			pairs = append(pairs, "=~ /^$"+v.Name+"$/", "= ':"+v.Name+":'")
 		}
@@ -299,16 +306,24 @@ func (p *Page) chronografText(text string) string {
 
 func anyValue(v dashboard.VariableModel) bool { return v.IncludeAll != nil && *v.IncludeAll }
 
-func (p *Page) templates() []template {
+// templates are the variables that cells use. What is looked up is not narrowed by
+// another variable, as Grafana does.
+func (p *Page) templates(cells []cell) []template {
 	var list []template
 	for i, v := range p.Templating.List {
+		if !slices.ContainsFunc(cells, func(k cell) bool {
+			return slices.ContainsFunc(k.Queries, func(q cellQuery) bool { return strings.Contains(q.Query, ":"+v.Name+":") })
+		}) {
+			continue
+		}
 		t := template{ID: p.id("template", i), Var: ":" + v.Name + ":", Label: *v.Label}
 		if anyValue(v) {
 			t.Type, t.Label = "text", *v.Label+" (regular expression)"
 			t.Values = []templateValue{{".*", "constant", true}}
 		} else {
 			t.Type, t.Values = "influxql", []templateValue{}
-			t.Query = map[string]string{"influxql": strings.Replace(*v.Query.String, "SHOW TAG VALUES ", "SHOW TAG VALUES ON "+ident(mainDB)+" ", 1)}
+			all, _, _ := strings.Cut(*v.Query.String, " WHERE ")
+			t.Query = map[string]string{"influxql": strings.Replace(all, "SHOW TAG VALUES ", "SHOW TAG VALUES ON "+ident(mainDB)+" ", 1)}
 		}
 		list = append(list, t)
 	}

@@ -48,7 +48,7 @@ func (b *board) replaced(text string) string {
 func TestChronografIsWhole(t *testing.T) {
 	types := []string{"line", "line-stacked", "bar", "single-stat", "line-plus-single-stat", "table", "note"}
 	variable := regexp.MustCompile(`:[A-Za-z]+:`)
-	for _, p := range mustPages(t) {
+	for _, p := range chronografPages(t) {
 		b := mustBoard(t, p)
 		known := []string{":dashboardTime:", ":upperDashboardTime:"}
 		for _, v := range b.Templates {
@@ -104,7 +104,7 @@ func TestChronografQueriesRun(t *testing.T) {
 			s := startServer(t, version)
 			s.write(t, mainDB, sampleLines(sink.Main))
 			s.write(t, logDB, sampleLines(sink.Log))
-			for _, p := range mustPages(t) {
+			for _, p := range chronografPages(t) {
 				b := mustBoard(t, p)
 				for _, k := range b.Cells {
 					for _, q := range k.Queries {
@@ -117,8 +117,8 @@ func TestChronografQueriesRun(t *testing.T) {
 					}
 				}
 			}
-			s.wantNumber(t, "overview", "Throughput", "throughput", 60)
-			s.wantNumber(t, "overview", "Opened", "opened", 300*sampleIntervals)
+			s.wantNumber(t, "overview", "Throughput", "throughput", 200)
+			s.wantNumber(t, "overview", "Opened", "opened", 1000*sampleIntervals)
 			s.wantNumber(t, "overview", "Attributed", "coverage", 1)
 			s.wantNumber(t, "container", "In, by peer", "in", 10)
 		})
@@ -137,7 +137,7 @@ func (s *server) mustAnswer(t *testing.T, where, q string) {
 // wantNumber compares the first number of a cell's first query.
 func (s *server) wantNumber(t *testing.T, page, name, column string, want float64) {
 	t.Helper()
-	for _, p := range mustPages(t) {
+	for _, p := range chronografPages(t) {
 		b := mustBoard(t, p)
 		i := slices.IndexFunc(b.Cells, func(k cell) bool { return p.Name == page && k.Name == name })
 		if i < 0 {

@@ -15,23 +15,25 @@ const containerVariable = "container"
 var (
 	isClient = []string{
 		either(matches(sink.TagContainer[sink.ClientEnd], containerVariable), matches(clientTag, containerVariable)),
-		not(sink.TagReporter, "server"),
+		not(sink.TagReporter, "server"), onHost,
 	}
 	isServer = []string{
 		either(matches(sink.TagContainer[sink.ServerEnd], containerVariable), matches(serverTag, containerVariable)),
-		not(sink.TagReporter, "client"),
+		not(sink.TagReporter, "client"), onHost,
 	}
 	isEither = []string{either(
 		matches(sink.TagContainer[sink.ClientEnd], containerVariable), matches(clientTag, containerVariable),
 		matches(sink.TagContainer[sink.ServerEnd], containerVariable), matches(serverTag, containerVariable),
-	)}
+	), onHost}
+	onHost = matches(sink.TagHost, hostVariable)
 )
 
 func container() *dashboard.DashboardBuilder {
-	containers := tagValues(sink.MeasurementFlow, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd])
+	containers := among(tagValues(sink.MeasurementFlow, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd]), onHost)
 	const flow = sink.MeasurementFlow
 	process := [2]string{sink.TagProcess[sink.ClientEnd], sink.TagProcess[sink.ServerEnd]}
 	d := page(containerUID, "Weir / Container", "One container: whom it talks to, how much, how fast, and what fails.").
+		WithVariable(choice(hostVariable, "Host", tagValues(sink.MeasurementFlow, sink.TagHost))).
 		WithVariable(lookup(containerVariable, "Container", containers)).
 		WithRow(dashboard.NewRowBuilder("$" + containerVariable)).
 		WithPanel(stacked("In, by peer", "Payload received.", "Bps",
@@ -62,38 +64,17 @@ func container() *dashboard.DashboardBuilder {
 			overBy(flow, isServer, as("mean("+ident(sink.FieldRTTAvg)+")", "rtt"), "client $tag_"+clientTag, clientTag),
 			overBy(flow, isClient, as("mean("+ident(sink.FieldRTTAvg)+")", "rtt"), "server $tag_"+serverTag, serverTag))).
 		WithPanel(connectLatency(isEither))
-	resources(d, []string{either(matches(sink.TagEndContainer, containerVariable), matches(sink.TagEnd, containerVariable))})
+	resources(d, []string{either(matches(sink.TagEndContainer, containerVariable), matches(sink.TagEnd, containerVariable)), onHost})
+	where := []string{either(
+		matches(clientTag, containerVariable), matches(serverTag, containerVariable),
+		matches(sink.LogContainer[sink.ClientEnd], containerVariable), matches(sink.LogContainer[sink.ServerEnd], containerVariable),
+	), onHost}
 	return d.WithRow(dashboard.NewRowBuilder("Connections")).
-		WithPanel(events("Events", "What happened to this container: out of memory, throttled, failures.", logEnds(containerVariable))).
-		WithPanel(recentConnections())
+		WithPanel(events("Events", "What happened to this container: out of memory, throttled, failures.", append(logEnds(containerVariable), onHost))).
+		WithPanel(recentConnections(where))
 }
 
 func named(q query, alias string) query {
 	q.alias = alias
 	return q
-}
-
-// recentConnections are single connections from flow_log: the identities that
-// the tags of flow leave out.
-func recentConnections() cogPanel {
-	cols := []string{clientTag, serverTag, sink.TagProto, sink.TagEndReason}
-	for _, pair := range [][2]string{sink.LogAddress, sink.LogPort, sink.LogProcess, sink.LogPID, sink.LogContainer, sink.LogMethod} {
-		cols = append(cols, pair[:]...)
-	}
-	cols = append(cols, sink.LogDuration, sink.FieldToServerBytes, sink.FieldToClientBytes,
-		sink.FieldRTTAvg, sink.Connect.Sum, sink.LogCloseCause)
-	s := stmt{
-		fields: []string{names(cols...)},
-		from:   sink.MeasurementFlowLog,
-		where: []string{either(
-			matches(clientTag, containerVariable), matches(serverTag, containerVariable),
-			matches(sink.LogContainer[sink.ClientEnd], containerVariable), matches(sink.LogContainer[sink.ServerEnd], containerVariable),
-		)},
-		order: "time DESC", limit: 200,
-	}
-	p := tabular("Recent connections", "The 200 newest rows of flow_log: ended connections, and heartbeats of those that live (end_reason active).",
-		logDB, query{text: s.String()}, "Time", 200)
-	units(p, "bytes", sink.FieldToServerBytes, sink.FieldToClientBytes)
-	units(p, "s", sink.LogDuration, sink.FieldRTTAvg, sink.Connect.Sum)
-	return linked(p, clientTag, serverTag, sink.LogContainer[sink.ClientEnd], sink.LogContainer[sink.ServerEnd])
 }

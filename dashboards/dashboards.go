@@ -3,8 +3,8 @@ package dashboards
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
@@ -26,17 +26,34 @@ func Pages() ([]Page, error) {
 	for _, p := range []struct {
 		name  string
 		build func() *dashboard.DashboardBuilder
+		next  []onward
 	}{
-		{"overview", overview},
-		{"service", service},
-		{"container", container},
-		{"health", health},
+		{"overview", overview, []onward{{"Topology", topologyUID, sameEdges}, {"Errors", errorsUID, sameEdges}, {"Connections", connectionsUID, sameFilters}, {"Capacity", capacityUID, same(hostVariable)}}},
+		{"topology", topology, []onward{{"Overview", overviewUID, sameEdges}, {"Connections", connectionsUID, sameFilters}}},
+		{"errors", failing, []onward{{"Connections", connectionsUID, sameFilters}, {"Anomalies", anomaliesUID, same(hostVariable, clientVariable, serverVariable)}}},
+		{"edge", edge, []onward{{"Connections", connectionsUID, same(clientVariable, serverVariable)}}},
+		{"service", service, []onward{
+			{"Container page", containerUID, []string{give(containerVariable, "${service:percentencode}")}},
+			{"Connections of its callers", connectionsUID, []string{give(serverVariable, "${service:percentencode}")}},
+			{"Its own connections", connectionsUID, []string{give(clientVariable, "${service:percentencode}")}},
+		}},
+		{"container", container, []onward{
+			{"Processes", processesUID, same(hostVariable, containerVariable)},
+			{"Connections", connectionsUID, append(same(hostVariable), give(textVariable, "${container:percentencode}"))},
+		}},
+		{"processes", processPage, []onward{{"Connections", connectionsUID, same(hostVariable)}}},
+		{"connections", connections, []onward{{"Errors", errorsUID, sameFilters}}},
+		{"dns", dns, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
+		{"capacity", capacity, []onward{{"Processes", processesUID, same(hostVariable)}, {"Overview", overviewUID, same(hostVariable)}}},
+		{"anomalies", anomalies, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
+		{"health", health, []onward{{"Capacity", capacityUID, same(hostVariable)}}},
 	} {
 		d, err := p.build().Build()
 		if err != nil {
 			return nil, fmt.Errorf("build dashboard %s: %w", p.name, err)
 		}
 		numberPanels(d.Panels)
+		lead(d.Panels, p.next)
 		pages = append(pages, Page{p.name, d})
 	}
 	return pages, nil
@@ -100,10 +117,11 @@ func QueriesWith(v Values) ([]Query, error) {
 	var list []Query
 	for _, p := range pages {
 		for _, variable := range p.Templating.List {
-			if variable.Query == nil || variable.Query.String == nil {
+			if variable.Type != dashboard.VariableTypeQuery {
 				continue
 			}
-			list = append(list, Query{p.Name, "variable " + variable.Name, string(mainDB), *variable.Query.String, v.apply(*variable.Query.String, p)})
+			text := *variable.Query.String
+			list = append(list, Query{p.Name, "variable " + variable.Name, *variable.Datasource.Uid, text, v.apply(text, p)})
 		}
 		for _, panel := range p.panels() {
 			for _, q := range panel.Targets {
@@ -132,17 +150,24 @@ func (p *Page) panels() []dashboard.Panel {
 	return list
 }
 
-// apply substitutes as Grafana's data source does. A variable stands only in a
-// regular expression, /^$name$/, so that none can be the start of another.
+var variableName = regexp.MustCompile(`\$\w+`)
+
+// apply substitutes as Grafana's data source does. What is no variable of the page
+// stays as it is.
 func (v Values) apply(text string, p Page) string {
 	ms := strconv.FormatInt(v.Interval.Milliseconds(), 10)
-	pairs := []string{"$timeFilter", v.TimeFilter, "$__interval_ms", ms, "$__interval", ms + "ms"}
+	values := map[string]string{"$timeFilter": v.TimeFilter, "$__interval_ms": ms, "$__interval": ms + "ms"}
 	for _, variable := range p.Templating.List {
 		value, ok := v.Variables[variable.Name]
 		if !ok {
-			value = ".*"
+			value = everything
 		}
-		pairs = append(pairs, "$"+variable.Name+"$/", value+"$/")
+		values["$"+variable.Name] = value
 	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return variableName.ReplaceAllStringFunc(text, func(name string) string {
+		if value, ok := values[name]; ok {
+			return value
+		}
+		return name
+	})
 }

@@ -2,7 +2,6 @@ package dashboards
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -20,6 +19,9 @@ var update = flag.Bool("update", false, "write the generated dashboards to grafa
 func TestGenerated(t *testing.T) {
 	for _, p := range mustPages(t) {
 		for folder, encode := range map[string]func() ([]byte, error){"grafana": p.JSON, "chronograf": p.Chronograf} {
+			if folder == "chronograf" && !p.InChronograf() {
+				continue
+			}
 			want, err := encode()
 			if err != nil {
 				t.Fatal(err)
@@ -53,6 +55,13 @@ func mustPages(t *testing.T) []Page {
 		t.Fatal(err)
 	}
 	return pages
+}
+
+// chronografPages are those that Chronograf gets too.
+func chronografPages(t *testing.T) []Page {
+	t.Helper()
+	pages := mustPages(t)
+	return slices.DeleteFunc(pages, func(p Page) bool { return !p.InChronograf() })
 }
 
 func mustQueries(t *testing.T, v Values) []Query {
@@ -147,8 +156,15 @@ func TestVariablesExist(t *testing.T) {
 			if strings.Contains(q.Text, "$timeFilter") || strings.Contains(strings.ReplaceAll(q.Text, "$/", ""), "$") {
 				t.Errorf("%s, %s: a variable is left: %s", p.Name, q.Panel, q.Text)
 			}
-			for _, m := range regexp.MustCompile(`/\^\$(\w+)\$/`).FindAllStringSubmatch(q.Raw, -1) {
-				used[m[1]] = true
+			for _, m := range variableName.FindAllString(q.Raw, -1) {
+				used[m[1:]] = true
+			}
+		}
+		for _, v := range p.Templating.List {
+			if v.Regex != nil {
+				for _, m := range variableName.FindAllString(*v.Regex, -1) {
+					used[m[1:]] = true
+				}
 			}
 		}
 		for _, v := range p.Templating.List {
@@ -187,22 +203,69 @@ func TestDashboardsAreWhole(t *testing.T) {
 			}
 		}
 	}
+}
+
+var (
+	linkURL   = regexp.MustCompile(`"/d/([a-z-]+)\?([^"]*)"`)
+	given     = regexp.MustCompile(`(?:^|&)var-(\w+)=([^&]*)`)
+	handedOn  = regexp.MustCompile(`\$\{(\w+):queryparam\}`)
+	ownVar    = regexp.MustCompile(`^\$\{(\w+):percentencode\}$`)
+	otherPart = regexp.MustCompile(`^(?:var-\w+=.*|\$\{\w+:queryparam\}|\$\{__url_time_range\})$`)
+)
+
+// TestLinks: every panel leads to the next level, every link to a page that there
+// is, with variables that both pages have, and with the time range.
+func TestLinks(t *testing.T) {
+	variables := map[string]map[string]bool{}
 	for _, p := range mustPages(t) {
+		variables[*p.Uid] = map[string]bool{}
+		for _, v := range p.Templating.List {
+			variables[*p.Uid][v.Name] = true
+		}
+	}
+	for _, p := range mustPages(t) {
+		for _, panel := range p.panels() {
+			if len(panel.Links) == 0 {
+				t.Errorf("%s, %s: leads nowhere", p.Name, *panel.Title)
+			}
+		}
 		b, err := p.JSON()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`"/d/([a-z-]+)\?([^"]*)"`).FindAllSubmatch(b, -1) {
-			if !slices.Contains(uids, string(m[1])) {
+		var links int
+		for _, m := range linkURL.FindAllStringSubmatch(string(b), -1) {
+			links++
+			query := strings.ReplaceAll(m[2], `\u0026`, "&")
+			there, here := variables[m[1]], variables[*p.Uid]
+			if there == nil {
 				t.Errorf("%s: link to a dashboard that there is not: %s", p.Name, m[0])
+				continue
 			}
-			if !bytes.Contains(m[2], []byte("${__url_time_range}")) {
+			if !strings.HasSuffix(query, "${__url_time_range}") {
 				t.Errorf("%s: link loses the time range: %s", p.Name, m[0])
 			}
+			for _, part := range strings.Split(query, "&") {
+				if !otherPart.MatchString(part) {
+					t.Errorf("%s: %q in %s", p.Name, part, m[0])
+				}
+			}
+			for _, v := range given.FindAllStringSubmatch(query, -1) {
+				if !there[v[1]] {
+					t.Errorf("%s: %s has no variable %s: %s", p.Name, m[1], v[1], m[0])
+				}
+				if own := ownVar.FindStringSubmatch(v[2]); own != nil && !here[own[1]] {
+					t.Errorf("%s: no variable %s: %s", p.Name, own[1], m[0])
+				}
+			}
+			for _, v := range handedOn.FindAllStringSubmatch(query, -1) {
+				if !there[v[1]] || !here[v[1]] {
+					t.Errorf("%s: variable %s is not on both pages: %s", p.Name, v[1], m[0])
+				}
+			}
 		}
-		var generic map[string]any
-		if err := json.Unmarshal(b, &generic); err != nil {
-			t.Errorf("%s: %v", p.Name, err)
+		if links < 5 {
+			t.Errorf("%s: only %d links", p.Name, links)
 		}
 	}
 }

@@ -1,9 +1,20 @@
 // Package dashboards makes the Grafana dashboards from typed code:
 //
-//	overview   every edge of the fleet: bytes, failures, latency, attribution
-//	container  one container (or Compose service, or workload), its peers and what it uses
-//	service    the golden signals of one service, and where its time goes
-//	health     the probe about itself
+//	overview     every edge of the fleet: bytes, failures, latency, attribution
+//	topology     the same as a map
+//	errors       everything that goes wrong, on whatever edge
+//	edge         one client and one server
+//	service      the golden signals of one service, and where its time goes
+//	container    one container (or Compose service, or workload), its peers and what it uses
+//	processes    what processes use and move
+//	connections  single connections (flow_log), with filters
+//	dns          questions, answers, and names that connections wait for
+//	capacity     who moves most, what leaves, and what CPU and memory it takes
+//	anomalies    events by type and severity
+//	health       the probe about itself
+//
+// links.go says how they lead to each other: physically from host to container to
+// process, logically from Compose project or namespace to service to container.
 //
 // chronograf/ has the same pages for Chronograf, made of the same definitions
 // ("Import Dashboard"; it asks for the source).

@@ -24,7 +24,7 @@ func health() *dashboard.DashboardBuilder {
 			over(self, host, most(sink.SelfRSS)))).
 		WithRow(dashboard.NewRowBuilder("Seen and attributed")).
 		WithPanel(graph("Coverage", "Payload with a known owner, of the payload with a local socket.", "percentunit",
-			query{overBy(self, host, coverageExpr, "$tag_"+sink.TagHost, sink.TagHost).text, "$tag_" + sink.TagHost}).Max(1)).
+			overBy(self, host, coverageExpr, "$tag_"+sink.TagHost, sink.TagHost)).Max(1)).
 		WithPanel(stacked("Flows by how they were matched", "Per second; unmatched has no socket, ambiguous several possible owners.", "short",
 			over(self, host, rates(sink.SelfMatchedCookie, sink.SelfMatchedTuple, sink.SelfMatchedNAT, sink.SelfUnmatched, sink.SelfAmbiguous)...))).
 		WithPanel(graph("Payload by what is known of it", "Per second: with a local socket, attributed to a process, seen on packets only.", "Bps",

@@ -23,8 +23,8 @@ var sampleValues = Values{
 	Variables: map[string]string{containerVariable: `shop\/web`, serviceVariable: `shop\/web`},
 }
 
-// sampleEdges are tags of two edges of one Compose project: the container is the
-// server of the first, and the client of the second.
+// sampleEdges are tags of four edges of one Compose project: shop/web is the server of
+// the first, and the client of the two after it; the last two have an end outside.
 var sampleEdges = []map[string]string{
 	{"client": "curl", "client_kind": "process", "client_process": "curl", "server": "shop/web", "server_kind": "container",
 		"server_container": "shop-web-1", "server_process": "nginx", "server_port": "80", "proto": "tcp", "reporter": "both", "attribution": "exact",
@@ -32,6 +32,12 @@ var sampleEdges = []map[string]string{
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "server": "shop/db",
 		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "both", "attribution": "inferred",
 		"l7": "dns", "operation": "AAAA", "status": "NXDOMAIN", "name": "shop/db", "kind": "container", "container": "shop-db-1", "process": "postgres", "type": "oom", "severity": "error"},
+	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "client_namespace": "shop", "server": "api.example.com",
+		"server_kind": "external", "server_port": "443", "proto": "tcp", "reporter": "client", "attribution": "exact",
+		"l7": "dns", "operation": "A", "status": "NOERROR", "name": "shop/worker", "kind": "container", "container": "shop-worker-1", "process": "ruby", "type": "new_edge", "severity": "info"},
+	{"client": "office", "client_kind": "external", "server": "shop/db",
+		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "server", "attribution": "exact",
+		"l7": "postgresql", "operation": "SELECT", "status": "ok", "name": "shop/db", "kind": "container", "container": "shop-db-2", "process": "postgres", "type": "scan", "severity": "warning", "end_reason": "active"},
 }
 
 // sampleLines is one row per edge (or stage) and interval with every field of
@@ -83,10 +89,10 @@ func sampleTags(m sink.Measurement) [][]lineproto.Tag {
 			switch {
 			case tag.Name == sink.TagHost:
 				set = append(set, lineproto.Tag{Key: tag.Name, Value: "one"})
-			case tag.Name == sink.TagEndReason:
-				set = append(set, lineproto.Tag{Key: tag.Name, Value: "end"})
 			case edge[tag.Name] != "":
 				set = append(set, lineproto.Tag{Key: tag.Name, Value: edge[tag.Name]})
+			case tag.Name == sink.TagEndReason:
+				set = append(set, lineproto.Tag{Key: tag.Name, Value: "end"})
 			}
 		}
 		sets = append(sets, set)
@@ -109,6 +115,8 @@ func TestQueriesRun(t *testing.T) {
 					t.Errorf("%s, %s: no answer although every field has data\n%s", q.Dashboard, q.Panel, q.Text)
 				}
 			}
+			t.Run("map", func(t *testing.T) { checkMap(t, s) })
+			t.Run("choices", func(t *testing.T) { checkChoices(t, s) })
 			t.Run("answers", func(t *testing.T) { checkAnswers(t, s) })
 		})
 	}
@@ -122,10 +130,10 @@ func checkAnswers(t *testing.T, s *server) {
 		column           string
 		want             float64 // in the first row that has a value
 	}{
-		// two edges (100 and 200 octets per 10 s), both directions: 60 octets/s
-		{"overview", "Throughput", "throughput", 60},
-		{"overview", "Active connections", "active", 300},
-		{"overview", "Top edges by bytes to the server", "bytes", 200 * sampleIntervals},
+		// four edges (100, 200, 300 and 400 octets per 10 s), both directions: 200 octets/s
+		{"overview", "Throughput", "throughput", 200},
+		{"overview", "Active connections", "active", 1000},
+		{"overview", "Top edges by bytes to the server", "bytes", 400 * sampleIntervals},
 		{"overview", "Attributed", "coverage", 1},
 		// in: as the server of the first edge 100/10 s
 		{"container", "In, by peer", "in", 10},
@@ -143,24 +151,60 @@ func checkAnswers(t *testing.T, s *server) {
 		{"service", "CPU by process", "used", 0.05},
 		{"service", "Open files by process", "open_files", 100},
 		{"health", "CPU", "cpu", 0.025},
+		// every edge; as the client sees it: all but the one that only its server tells
+		{"edge", "Throughput", "throughput", 200},
+		{"edge", "Segments sent again", "to server", 1},
+		{"edge", "Per request, as the client sees it", "waiting", 0.00125},
+		{"edge", "Requests by operation", "requests", 30},
+		{"connections", "Ended connections by end reason", "connections", 3},
+		{"connections", "Longest", "duration_seconds", 0.25},
+		// of the two edges that ask DNS one is told NXDOMAIN
+		{"dns", "Questions per second", "questions", 50},
+		{"dns", "NXDOMAIN", "nxdomain", 200},
+		{"dns", "Slow names", "longest", 0.25},
+		{"dns", "Who asks", "requests", 300 * sampleIntervals},
+		{"errors", "Failed attempts", "failed", 1000},
+		{"errors", "Failing edges by cause", "failed_refused", 100 * sampleIntervals},
+		{"errors", "Failing requests", "errors", 100 * sampleIntervals},
+		{"errors", "Events by type", "events", 1},
+		// two edges leave the host, and the site
+		{"capacity", "External", "external", 140},
+		{"capacity", "Across hosts", "across", 140},
+		{"capacity", "Top servers", "bytes", 2 * 600 * sampleIntervals},
+		{"capacity", "What it costs", "cpu", 2 * 0.5 * sampleIntervals},
+		{"capacity", "What it costs", "as server", 2 * 300 * sampleIntervals},
+		{"capacity", "CPU", "cores", 0.2},
+		// of the chosen container alone
+		{"processes", "Processes", "cpu", 0.5 * sampleIntervals},
+		{"processes", "As server", "bytes", 20},
+		{"anomalies", "Errors", "events", 1},
+		{"anomalies", "Warnings", "events", 2},
+		{"anomalies", "Where most happens", "events", sampleIntervals},
 	} {
 		t.Run(c.dashboard+" "+c.panel, func(t *testing.T) {
-			for _, q := range mustQueries(t, sampleValues) {
-				if q.Dashboard != c.dashboard || q.Panel != c.panel || !strings.Contains(q.Text, `"`+c.column+`"`) {
-					continue
-				}
-				got, err := s.ask(q.Database, q.Text)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if v, ok := got.first(c.column); !ok || v != c.want {
-					t.Errorf("%s = %v, want %v\n%s", c.column, v, c.want, q.Text)
-				}
-				return
+			if v, ok := s.value(t, c.dashboard, c.panel, c.column, sampleValues); !ok || v != c.want {
+				t.Errorf("%s = %v, want %v", c.column, v, c.want)
 			}
-			t.Error("no such query")
 		})
 	}
+}
+
+// value is the first number of a column in the answer to a panel's query.
+func (s *server) value(t *testing.T, dashboard, panel, column string, v Values) (float64, bool) {
+	t.Helper()
+	for _, q := range mustQueries(t, v) {
+		if q.Dashboard != dashboard || q.Panel != panel || !strings.Contains(q.Text, `"`+column+`"`) {
+			continue
+		}
+		got, err := s.ask(q.Database, q.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(q.Text)
+		return got.first(column)
+	}
+	t.Fatal("no such query")
+	return 0, false
 }
 
 // answer is what InfluxDB calls series.

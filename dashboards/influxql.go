@@ -64,19 +64,22 @@ func (t target) Build() (variants.Dataquery, error) {
 // query is what a panel's author writes.
 type query struct {
 	text  string
-	alias string // Grafana's pattern for the legend: $col, $tag_NAME
+	alias string   // Grafana's pattern for the legend: $col, $tag_NAME
+	tags  []string // what its lines stand for
 }
 
 // ident quotes a name. Only the fields and tags of the schema are passed in.
 func ident[S ~string](name S) string { return `"` + string(name) + `"` }
 
-func names[S ~string](list ...S) string {
+func idents[S ~string](list ...S) []string {
 	quoted := make([]string, len(list))
 	for i, n := range list {
 		quoted[i] = ident(n)
 	}
-	return strings.Join(quoted, ", ")
+	return quoted
 }
+
+func names[S ~string](list ...S) string { return strings.Join(idents(list...), ", ") }
 
 // sum and its likes are InfluxQL aggregates of one field, under its own name.
 func sum[S ~string](f S) string  { return fmt.Sprintf("sum(%s) AS %s", ident(f), ident(f)) }
@@ -134,29 +137,37 @@ func (s stmt) String() string {
 
 // over is a statement over time, with the legend made of the columns' names.
 func over(measurement string, where []string, fields ...string) query {
-	return query{stmt{fields: fields, from: measurement, where: where, by: []string{byTime}, fill: "null"}.String(), "$col"}
+	return query{stmt{fields: fields, from: measurement, where: where, by: []string{byTime}, fill: "null"}.String(), "$col", nil}
 }
 
 // overBy is one field over time, one line per value of the tags. Lines without
 // data at a moment have no point there: fill(null) would make a point for each.
 func overBy(measurement string, where []string, field string, legend string, tags ...string) query {
-	by := []string{byTime}
-	for _, t := range tags {
-		by = append(by, ident(t))
-	}
-	return query{stmt{fields: []string{field}, from: measurement, where: where, by: by, fill: "none"}.String(), legend}
+	by := append([]string{byTime}, idents(tags...)...)
+	return query{stmt{fields: []string{field}, from: measurement, where: where, by: by, fill: "none"}.String(), legend, tags}
 }
 
 // lastSum adds up the last values of a gauge of all series.
 func lastSum(measurement string, where []string, field string) query {
 	inner := stmt{fields: []string{as("last("+ident(field)+")", field)}, from: measurement, where: where, by: []string{byTime, "*"}, fill: "none"}
 	outer := stmt{fields: []string{sum(field)}, from: "(" + inner.String() + ")", by: []string{byTime}, fill: "null"}
-	return query{outer.String(), field}
+	return query{outer.String(), field, nil}
 }
 
 // matches is a condition on a tag (or string field) by a dashboard variable.
 func matches(name, variable string) string {
 	return fmt.Sprintf("%s =~ /^$%s$/", ident(name), variable)
+}
+
+// inProject is a condition on a display name: of the Compose project or namespace
+// that the variable chooses.
+func inProject(name string) string {
+	return fmt.Sprintf("%s =~ /^$%s(\\/.*)?$/", ident(name), projectVariable)
+}
+
+// contains is a condition on a string field: it has the text of a variable in it.
+func contains(name, variable string) string {
+	return fmt.Sprintf("%s =~ /.*$%s.*/", ident(name), variable)
 }
 
 func equals(name, value string) string { return fmt.Sprintf("%s = '%s'", ident(name), value) }
@@ -167,6 +178,9 @@ func either(conditions ...string) string { return "(" + strings.Join(conditions,
 // oncePerConnection leaves out the server's row where the client's host reports
 // too (schema.md: reporter).
 var oncePerConnection = either(not(sink.TagReporter, "server"), equals(sink.TagKind[sink.ClientEnd], "external"))
+
+// elsewhere chooses edges with an end outside what the probe knows.
+var elsewhere = either(equals(sink.TagKind[sink.ClientEnd], "external"), equals(sink.TagKind[sink.ServerEnd], "external"))
 
 // withoutTunnels leaves out the packets around flows that have rows of their own.
 var withoutTunnels = not(sink.TagKind[sink.ClientEnd], "tunnel") + " AND " + not(sink.TagKind[sink.ServerEnd], "tunnel")

@@ -3,6 +3,8 @@ package dashboards
 import (
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 	"github.com/weir-probe/weir/sink"
 )
 
@@ -12,6 +14,8 @@ const (
 	protoVariable  = "proto"
 	clientVariable = "client"
 	serverVariable = "server"
+	// projectVariable is a Compose project or a namespace.
+	projectVariable = "project"
 )
 
 var (
@@ -25,15 +29,26 @@ var edgeFilter = []string{
 	matches(sink.TagProto, protoVariable),
 	matches(clientTag, clientVariable),
 	matches(serverTag, serverVariable),
+	either(inProject(clientTag), inProject(serverTag)),
 	oncePerConnection, withoutTunnels,
 }
 
-func overview() *dashboard.DashboardBuilder {
-	return page(overviewUID, "Weir / Overview", "Who talks to whom, how much, how fast, and how often it fails.").
+// edgeVariables choose edges: by where they live, by what they belong to, and one
+// by one.
+func edgeVariables(d *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
+	return d.
 		WithVariable(choice(hostVariable, "Host", tagValues(sink.MeasurementFlow, sink.TagHost))).
+		WithVariable(projects()).
 		WithVariable(choice(protoVariable, "Protocol", tagValues(sink.MeasurementFlow, sink.TagProto))).
 		WithVariable(choice(clientVariable, "Client", tagValues(sink.MeasurementFlow, clientTag))).
-		WithVariable(choice(serverVariable, "Server", tagValues(sink.MeasurementFlow, serverTag))).
+		WithVariable(choice(serverVariable, "Server", tagValues(sink.MeasurementFlow, serverTag)))
+}
+
+// sameEdges hands all of edgeVariables on.
+var sameEdges = same(hostVariable, projectVariable, protoVariable, clientVariable, serverVariable)
+
+func overview() *dashboard.DashboardBuilder {
+	return edgeVariables(page(overviewUID, "Weir / Overview", "Who talks to whom, how much, how fast, and how often it fails.")).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(coverageNumber()).
 		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean", bytesPerSecond("throughput"))).
@@ -51,7 +66,7 @@ func overview() *dashboard.DashboardBuilder {
 				perSecond(sink.FieldToServerBytes, "to server"), perSecond(sink.FieldToClientBytes, "to client"),
 				perSecond(sink.FieldToServerWireBytes, "to server, wire"), perSecond(sink.FieldToClientWireBytes, "to client, wire")))).
 		WithPanel(stacked("Throughput by attribution", "How sure it is who was behind the ends that live here.", "Bps",
-			query{overBy(sink.MeasurementFlow, edgeFilter, bytesExpr("bytes"), "$tag_"+sink.TagAttribution, sink.TagAttribution).text, "$tag_" + sink.TagAttribution})).
+			overBy(sink.MeasurementFlow, edgeFilter, bytesExpr("bytes"), "$tag_"+sink.TagAttribution, sink.TagAttribution))).
 		WithPanel(topEdges("Top edges by bytes to the server", sink.FieldToServerBytes)).
 		WithPanel(topEdges("Top edges by bytes to the client", sink.FieldToClientBytes)).
 		WithRow(dashboard.NewRowBuilder("Connections and errors")).
@@ -68,7 +83,7 @@ func overview() *dashboard.DashboardBuilder {
 		WithPanel(roundTrip(query{}, edgeFilter)).
 		WithPanel(connectLatency(edgeFilter)).
 		WithRow(dashboard.NewRowBuilder("Edges")).
-		WithPanel(edgeTable())
+		WithPanel(edgeTable(edgeFilter))
 }
 
 // total is the sum of both directions. A direction without a row is no reason
@@ -97,17 +112,22 @@ var coverageExpr = as("sum("+ident(sink.SelfAttributedBytes)+") / sum("+ident(si
 
 // topEdges lets the server choose: twenty rows come back, whatever there is.
 func topEdges(title, field string) cogPanel {
-	edge := []string{clientTag, serverTag, sink.TagServerPort, sink.TagProto}
-	inner := stmt{fields: []string{as("sum("+ident(field)+")", "bytes")}, from: sink.MeasurementFlow, where: edgeFilter}
-	for _, t := range edge {
-		inner.by = append(inner.by, ident(t))
-	}
-	outer := stmt{fields: []string{as(`top("bytes", `+names(edge...)+`, 20)`, "bytes"), names(edge...)}, from: "(" + inner.String() + ")"}
-	p := tabular(title, "Payload in the time range.", mainDB, query{text: outer.String()}, "bytes", 20).Span(12).Height(10)
-	return linked(hidden(units(p, "bytes", "bytes"), "Time", "time"), clientTag, serverTag)
+	return most20(title, "Payload in the time range.", "sum("+ident(field)+")", edgeFilter, clientTag, serverTag, sink.TagServerPort, sink.TagProto).Span(12).Height(10)
 }
 
-func failures(filter []string) cogPanel {
+// talkersIn are the twenty with most payload in both directions.
+func talkersIn(title, description string, where []string, tags ...string) *table.PanelBuilder {
+	return most20(title, description, total(sink.FieldToServerBytes, sink.FieldToClientBytes), where, tags...)
+}
+
+func most20(title, description, bytes string, where []string, tags ...string) *table.PanelBuilder {
+	inner := stmt{fields: []string{as(bytes, "bytes")}, from: sink.MeasurementFlow, where: where, by: idents(tags...)}
+	outer := stmt{fields: []string{as(`top("bytes", `+names(tags...)+`, 20)`, "bytes"), names(tags...)}, from: "(" + inner.String() + ")"}
+	p := tabular(title, description, mainDB, query{text: outer.String()}, "bytes", 20)
+	return linked(hidden(units(p, "bytes", "bytes"), "Time", "time"), tags...)
+}
+
+func failures(filter []string) *timeseries.PanelBuilder {
 	fields := []string{}
 	for _, f := range sink.FieldFailedBy {
 		fields = append(fields, sum(f))
@@ -140,7 +160,7 @@ func connectLatency(filter []string) cogPanel {
 			as("max("+ident(c.Max)+")", "slowest")))
 }
 
-func edgeTable() cogPanel {
+func edgeTable(filter []string) cogPanel {
 	tags := []string{
 		clientTag, sink.TagContainer[sink.ClientEnd], sink.TagProcess[sink.ClientEnd],
 		serverTag, sink.TagContainer[sink.ServerEnd], sink.TagProcess[sink.ServerEnd],
@@ -153,14 +173,12 @@ func edgeTable() cogPanel {
 			as(total(sink.FieldRetransmitsToServer, sink.FieldRetransmitsToClient), "retransmits"),
 			as("mean("+ident(sink.FieldRTTAvg)+")", sink.FieldRTTAvg), most(sink.FieldRTTMax),
 		},
-		from: sink.MeasurementFlow, where: edgeFilter,
+		from: sink.MeasurementFlow, where: filter, by: idents(tags...),
 	}
-	for _, t := range tags {
-		s.by = append(s.by, ident(t))
-	}
-	p := tabular("Edges", "A name leads to its container page, with the same time range.", mainDB, query{text: s.String()}, sink.FieldToServerBytes, 500)
+	p := tabular("Edges", "A name leads to the edge's page, and to those of its ends.", mainDB, query{text: s.String()}, sink.FieldToServerBytes, 500)
 	units(p, "bytes", sink.FieldToServerBytes, sink.FieldToClientBytes)
 	units(p, "s", sink.FieldRTTAvg, sink.FieldRTTMax)
 	hidden(p, "Time", "time")
-	return linked(p, clientTag, serverTag, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd])
+	return linked(p, clientTag, serverTag, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd],
+		sink.TagProcess[sink.ClientEnd], sink.TagProcess[sink.ServerEnd])
 }

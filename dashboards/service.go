@@ -23,11 +23,12 @@ var (
 // of it fails, how long it takes and where that time goes.
 func service() *dashboard.DashboardBuilder {
 	d := page(serviceUID, "Weir / Service", "One service: requests, errors, latency with the split of time, traffic, and what it has to live on.").
-		WithVariable(lookup(serviceVariable, "Service", tagValues(sink.MeasurementFlow, serverTag, clientTag)))
+		WithVariable(projects()).
+		WithVariable(lookup(serviceVariable, "Service", tagValues(sink.MeasurementFlow, serverTag, clientTag)).Regex(inChosenProject))
 	signals(d)
 	timeSplit(d)
 	d.WithRow(dashboard.NewRowBuilder("What is asked")).
-		WithPanel(routes()).
+		WithPanel(routes(served)).
 		WithRow(dashboard.NewRowBuilder("What fails")).
 		WithPanel(failingEdges("Callers with failed attempts", "Attempts that never became a connection, by who tried.", sink.MeasurementFlow, served,
 			sink.FieldAttempts, sink.FieldFailed)).
@@ -87,8 +88,8 @@ func timeSplit(d *dashboard.DashboardBuilder) {
 			overBy(sink.MeasurementFlowLatency, asked, as(mean(sink.Response), "response"), "$tag_"+serverTag, serverTag)).Span(24))
 }
 
-// routes are the operations of the service, the slowest first.
-func routes() cogPanel {
+// routes are operations, the slowest first.
+func routes(where []string) cogPanel {
 	r := sink.Response
 	tags := []string{sink.TagL7, sink.TagOperation, sink.TagStatus}
 	s := stmt{
@@ -97,12 +98,9 @@ func routes() cogPanel {
 			as(mean(r), "mean"), as("max("+ident(r.P99)+")", "worst p99"), most(r.Max),
 			sum(sink.FieldRequestBytes), sum(sink.FieldResponseBytes),
 		},
-		from: sink.MeasurementL7, where: served,
+		from: sink.MeasurementL7, where: where, by: idents(tags...),
 	}
-	for _, t := range tags {
-		s.by = append(s.by, ident(t))
-	}
-	p := tabular("Routes and statements", "What was asked of this service, the slowest on average first.", mainDB, query{text: s.String()}, "mean", 100)
+	p := tabular("Routes and statements", "What was asked, the slowest on average first.", mainDB, query{text: s.String()}, "mean", 100)
 	units(p, "s", "mean", "worst p99", r.Max)
 	units(p, "bytes", sink.FieldRequestBytes, sink.FieldResponseBytes)
 	return hidden(p, "Time", "time")
@@ -112,9 +110,7 @@ func routes() cogPanel {
 func failingEdges(title, description, from string, where []string, all, bad string) cogPanel {
 	edge := []string{clientTag, serverTag, sink.TagServerPort}
 	inner := stmt{fields: []string{as("sum("+ident(bad)+")", bad), as("sum("+ident(all)+")", all)}, from: from, where: where}
-	for _, t := range edge {
-		inner.by = append(inner.by, ident(t))
-	}
+	inner.by = idents(edge...)
 	outer := stmt{
 		fields: []string{ident(bad), ident(all), as(ident(bad)+" / "+ident(all), "ratio"), names(edge...)},
 		from:   "(" + inner.String() + ")", where: []string{ident(bad) + " > 0"},
@@ -138,8 +134,8 @@ func dnsHealth(d *dashboard.DashboardBuilder) {
 
 // callers counts display names.
 func callers() query {
-	inner := stmt{fields: []string{as("sum("+ident(sink.FieldAttempts)+")", "n")}, from: sink.MeasurementFlow, where: served, by: []string{ident(clientTag)}}
-	return query{stmt{fields: []string{as(`count("n")`, "callers")}, from: "(" + inner.String() + ")"}.String(), "$col"}
+	inner := stmt{fields: []string{as("sum("+ident(sink.FieldAttempts)+")", "n")}, from: sink.MeasurementFlow, where: served, by: idents(clientTag)}
+	return query{stmt{fields: []string{as(`count("n")`, "callers")}, from: "(" + inner.String() + ")"}.String(), "$col", nil}
 }
 
 // mean of a distribution, over whatever the statement groups by: exact.

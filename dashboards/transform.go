@@ -1,0 +1,53 @@
+package dashboards
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+)
+
+// transformation is what Grafana does to the answers before it shows them: what
+// InfluxQL has no words for.
+type transformation = dashboard.DataTransformerConfig
+
+func sorted(by string) transformation {
+	return transformation{Id: "sortBy", Options: map[string]any{"sort": []map[string]any{{"field": by, "desc": true}}}}
+}
+
+func limited(rows int) transformation {
+	return transformation{Id: "limit", Options: map[string]any{"limitField": rows}}
+}
+
+// added is a new column, the sum of others; one that is absent counts nothing.
+func added(name string, columns ...string) transformation {
+	return transformation{Id: "calculateField", Options: map[string]any{
+		"mode": "reduceRow", "alias": name,
+		"reduce": map[string]any{"reducer": "sum", "include": columns},
+	}}
+}
+
+// merged joins the rows of all queries that agree in the columns they share.
+func merged() transformation { return transformation{Id: "merge", Options: map[string]any{}} }
+
+// numbered is a new column with the number of the row.
+func numbered(name string) transformation {
+	return transformation{Id: "calculateField", Options: map[string]any{
+		"mode": "index", "alias": name, "index": map[string]any{"asPercentile": false},
+	}}
+}
+
+// grouped adds columns up per value of others.
+func grouped(by []string, sums ...string) transformation {
+	fields := map[string]any{}
+	for _, n := range by {
+		fields[n] = map[string]any{"operation": "groupby", "aggregations": []string{}}
+	}
+	for _, n := range sums {
+		fields[n] = map[string]any{"operation": "aggregate", "aggregations": []string{"sum"}}
+	}
+	return transformation{Id: "groupBy", Options: map[string]any{"fields": fields}}
+}
+
+// onlyOf narrows a transformation to the answers of some queries.
+func onlyOf(refs string, t transformation) transformation {
+	t.Filter = &dashboard.MatcherConfig{Id: "byRefId", Options: refs}
+	return t
+}

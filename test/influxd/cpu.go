@@ -1,0 +1,37 @@
+package influxd
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tick is the unit of times in /proc/PID/stat (USER_HZ).
+const tick = 10 * time.Millisecond
+
+// CPUTime is what the server has used since its start; 0 of one that Start did not
+// run.
+func (s *Server) CPUTime(t testing.TB) time.Duration {
+	t.Helper()
+	if s.cmd == nil {
+		return 0
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// after the name, which may hold anything: state is the third field
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	var sum time.Duration
+	for _, f := range fields[11:13] { // utime, stime
+		n, err := strconv.ParseUint(f, 10, 63)
+		if err != nil {
+			t.Fatalf("/proc/PID/stat: %v in %s", err, b)
+		}
+		sum += time.Duration(n) * tick
+	}
+	return sum
+}

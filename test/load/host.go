@@ -1,0 +1,149 @@
+package load
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/dist"
+	"github.com/weir-probe/weir/correlate/usage"
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/sink"
+)
+
+// Host is a host of Compose projects. Each has five services of one container:
+// web, api, worker, db and cache. The same seed makes the same rows.
+type Host struct {
+	edges      []*edge
+	ends       []*correlate.Endpoint // of containers
+	aggregator *sink.Aggregator
+	containers *sink.Usage
+	processes  *sink.Usage
+	log        *sink.FlowLog
+	events     *sink.Events
+	self       *sink.Self
+	pool       *dist.Pool
+	rng        *rand.Rand
+	interval   time.Duration
+	sent       uint64
+}
+
+// Truth is what the rows have to add up to.
+type Truth struct {
+	ToServer uint64 // payload
+	Rows     uint64
+	Edges    int
+}
+
+// active is the share of edges with traffic in an interval.
+const active = 0.5
+
+// NewHost returns a host with about that many containers.
+func NewHost(containers int, interval time.Duration) *Host {
+	cfg := sink.DefaultConfig()
+	cfg.Host, cfg.FlowLogRate = "load1", -1
+	h := &Host{
+		aggregator: sink.NewAggregator(cfg), containers: sink.NewContainers(cfg), processes: sink.NewProcesses(cfg),
+		log: sink.NewFlowLog(cfg), events: sink.NewEvents(cfg), self: sink.NewSelf(cfg),
+		pool: dist.NewPool(1 << 12), rng: rand.New(rand.NewPCG(1, 2)), interval: interval,
+	}
+	for p := range max(1, containers/len(services)) {
+		h.project(p)
+	}
+	return h
+}
+
+// Truth is what there was so far.
+func (h *Host) Truth() Truth {
+	rows := h.aggregator.Stats().Rows + h.containers.Stats().Encoder.Rows + h.processes.Stats().Encoder.Rows + h.log.Stats().Rows + h.events.Stats().Rows
+	return Truth{ToServer: h.sent, Rows: rows, Edges: len(h.edges)}
+}
+
+// Interval writes the rows of the interval that ends at t; those of flow_log only
+// where the database would still have them.
+func (h *Host) Interval(t time.Time, withLog bool, write func(*sink.Batch) error) error {
+	for _, e := range h.edges {
+		if h.rng.Float64() >= active {
+			continue
+		}
+		r := h.record(e, t)
+		h.aggregator.Add(r)
+		h.sent += r.Delta.ToServer.Payload
+		if withLog {
+			h.log.Add(r, t)
+		}
+		h.giveBack(r)
+	}
+	for _, e := range h.ends {
+		h.containers.Add(e, h.reading(containerValues))
+		h.processes.Add(e, h.reading(processValues))
+	}
+	h.happened(t)
+	h.tell(t)
+	for _, batches := range [][]*sink.Batch{h.aggregator.Flush(t), h.containers.Flush(t), h.processes.Flush(t), h.log.Flush(t), h.events.Flush(), h.self.Flush()} {
+		for _, b := range batches {
+			if err := write(b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// happened is about one event in an hour per ten edges.
+func (h *Host) happened(t time.Time) {
+	types := []sink.EventType{sink.EventThrottled, sink.EventOOM, sink.EventConnectionFailed, sink.EventStart}
+	levels := []sink.Severity{sink.SeverityWarning, sink.SeverityError, sink.SeverityWarning, sink.SeverityInfo}
+	for range len(h.edges) {
+		if h.rng.Float64() >= h.interval.Hours()/10 {
+			continue
+		}
+		e, kind := h.edges[h.rng.IntN(len(h.edges))], h.rng.IntN(len(types))
+		h.events.Add(t.Add(-time.Duration(h.rng.Int64N(int64(h.interval)))), &sink.Event{
+			Type: types[kind], Severity: levels[kind], Client: e.client.Name, Server: e.server.Name,
+			Message: "something happened", Evidence: "n=1", Expected: 1, Seen: float64(h.rng.IntN(100)),
+		})
+	}
+}
+
+// tell is what the probe says about itself.
+func (h *Host) tell(t time.Time) {
+	for _, stage := range sink.Stages() {
+		if stage == sink.StageSink {
+			continue
+		}
+		local := uint64(1e6 + h.rng.IntN(1e6))
+		h.self.Stage(t, stage,
+			sink.SelfSeen.Is(local/1000), sink.SelfLost.Is(0), sink.SelfLocalBytes.Is(local), sink.SelfAttributedBytes.Is(local*999/1000), sink.SelfCPU.Is(0.01),
+			sink.SelfMapEntries.Is(1000), sink.SelfMapCapacity.Is(65536), sink.SelfQueueBytes.Is(100), sink.SelfQueueAge.Is(0.1), sink.SelfRSS.Is(64<<20))
+	}
+	h.self.SinkStage(t, h.aggregator.Stats(), h.log.Stats())
+	h.self.Info(t, sink.Info{Version: "load", Kernel: "6.18", HooksAttached: 30})
+}
+
+var (
+	containerValues = []usage.Value{usage.CPUUser, usage.CPUSystem, usage.Periods, usage.ThrottledPeriods, usage.Throttled, usage.Quota, usage.Memory, usage.WorkingSet,
+		usage.MemoryLimit, usage.OOMKills, usage.ReadOctets, usage.WriteOctets, usage.Reads, usage.Writes, usage.PIDs, usage.CPUSome, usage.CPUFull,
+		usage.MemorySome, usage.MemoryFull, usage.IOSome, usage.IOFull, usage.Sockets, usage.Listeners, usage.Waiting, usage.Backlog}
+	processValues = []usage.Value{usage.CPUUser, usage.CPUSystem, usage.ReadOctets, usage.WriteOctets, usage.Resident, usage.Threads, usage.OpenFiles,
+		usage.Sockets, usage.Listeners, usage.Waiting, usage.Backlog}
+)
+
+func (h *Host) reading(values []usage.Value) *usage.Reading {
+	r := new(usage.Reading)
+	for _, v := range values {
+		r.Set(v, uint64(1+h.rng.IntN(1e8)))
+	}
+	return r
+}
+
+// ask is what a service is asked, in what protocol.
+type ask struct {
+	port       uint16
+	protocol   l7.Protocol
+	operations []string
+	ok, failed string
+}
+
+func name(project int) string { return fmt.Sprintf("shop%02d", project) }
