@@ -60,3 +60,6 @@ for version in ${INFLUXD_VERSIONS:-1.8.10 2.7.12}; do
 		echo "install.sh: InfluxDB $version could not be built: its tests will skip" >&2
 	fi
 done
+
+# Half a minute, then cached.
+test/alertmanager/build.sh || echo "install.sh: Alertmanager could not be built: its tests will skip" >&2

@@ -42,6 +42,7 @@ func clean(s string, limit int) string {
 // cleaned is a with what every receiver may show.
 func (a *Alert) cleaned() Alert {
 	c := *a
+	c.Fingerprint = clean(a.Fingerprint, maxMessage)
 	c.Client, c.Server = clean(a.Client, maxName), clean(a.Server, maxName)
 	c.Message, c.Evidence = clean(a.Message, maxMessage), clean(a.Evidence, maxEvidence)
 	return c
