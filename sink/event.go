@@ -58,13 +58,16 @@ type EventStats struct {
 
 // Events encodes the rows of event. Not safe for concurrent use.
 type Events struct {
-	host    string
-	expiry  int64
-	rows    rows
-	tags    []byte
-	series  map[eventKey]int64 // when it was last used
-	bucket  bucket
-	last    int64 // time of the newest row
+	host   string
+	expiry int64
+	rows   rows
+	tags   []byte
+	series map[eventKey]int64 // when it was last used
+	bucket bucket
+	last   int64 // time of the newest row
+	// also is told of every event, also of those that there is no room for as a row; nil:
+	// nobody.
+	also    func(t time.Time, e *Event)
 	flushed bool
 	stats   EventStats
 }
@@ -80,6 +83,10 @@ func NewEvents(cfg Config) *Events {
 	return &Events{host: cfg.Host, expiry: int64(cfg.SeriesExpiry), rows: rows{stream: Main}, series: map[eventKey]int64{}, bucket: bucket{rate: eventRate}}
 }
 
+// Also has f told of every event before it is written, on the goroutine of Add. f does
+// not keep the Event.
+func (s *Events) Also(f func(t time.Time, e *Event)) { s.also = f }
+
 // Stats returns the counts.
 func (s *Events) Stats() EventStats {
 	st := s.stats
@@ -90,6 +97,9 @@ func (s *Events) Stats() EventStats {
 
 // Add writes an event that happened at t; its row's time is unique on this host.
 func (s *Events) Add(t time.Time, e *Event) {
+	if s.also != nil {
+		s.also(t, e)
+	}
 	s.begin()
 	now := t.UnixNano()
 	if !s.bucket.take(now) {

@@ -14,6 +14,7 @@ func selfFields() []Field {
 	fs = append(fs, selfL7Fields()...)
 	fs = append(fs, selfNameFields()...)
 	fs = append(fs, selfUsageFields()...)
+	fs = append(fs, selfAlertFields()...)
 	return append(fs,
 		selfInt(SelfRSS, Bytes, Gauge, "process: resident memory"),
 		selfFloat(SelfCPU, Seconds, Delta, "CPU time, user and system, of the process or the stage"),

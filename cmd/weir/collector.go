@@ -226,6 +226,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 	c.who.self(s, t)
 	c.used.self(s, t, c.out)
 	c.happen.self(s, t, c.out.events)
+	lost += selfAlerts(s, t, c.alerts)
 	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
 	h, lostLater := c.delivery(s, t)
 	lost += lostLater

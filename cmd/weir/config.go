@@ -17,6 +17,7 @@ import (
 	"github.com/weir-probe/weir/correlate/enrich/container/docker"
 	"github.com/weir-probe/weir/correlate/enrich/container/runtimes"
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/alert"
 	"github.com/weir-probe/weir/sink/influxdb"
 )
 
@@ -52,6 +53,7 @@ type Config struct {
 	L7Rate      int               `yaml:"l7_rate"`   // requests per second and CPU told in full
 	Resources   string            `yaml:"resources"` // on or off
 	Names       NamesConfig       `yaml:"names"`
+	Alerts      alert.Config      `yaml:"alerts"`
 	ShowSelf    bool              `yaml:"show_self"`
 	LogLevel    string            `yaml:"log_level"`
 	LogFormat   string            `yaml:"log_format"`
@@ -111,7 +113,7 @@ func defaultConfig() Config {
 		Host: host, Interval: 10 * time.Second, Packets: "auto", MaxFlows: 131072,
 		Journal: JournalConfig{Dir: defaultJournal, MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour},
 		Listen:  "127.0.0.1:8380", FlowLogRate: 1000, Rows: sink.DefaultConfig(), Join: correlate.DefaultConfig(),
-		Names: defaultNames(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
+		Names: defaultNames(), Alerts: alert.DefaultConfig(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -336,7 +338,7 @@ func (c *Config) Validate() error {
 		return errors.New("host: the host name is empty; set it with --host")
 	}
 	c.Rows.Host, c.Rows.FlowLogRate = c.Host, c.FlowLogRate
-	return errors.Join(c.validateSinks(), c.Names.validate(), c.Join.Validate(), c.Rows.Validate())
+	return errors.Join(c.validateSinks(), c.Names.validate(), c.Alerts.Validate(), c.Join.Validate(), c.Rows.Validate())
 }
 
 func (c *Config) validateSinks() error {

@@ -29,6 +29,9 @@ func TestExampleIsTheDefault(t *testing.T) {
 				*files = nil
 			}
 		}
+		if len(c.Alerts.Receivers) == 0 {
+			c.Alerts.Receivers = nil
+		}
 		if len(c.Subnets) == 0 {
 			c.Subnets = nil
 		}

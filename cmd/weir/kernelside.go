@@ -14,6 +14,7 @@ import (
 	"github.com/weir-probe/weir/flows/conntrack"
 	"github.com/weir-probe/weir/kprobes"
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/alert"
 )
 
 // kernelSide is what stands before the encoded row: the hooks, the packet path,
@@ -30,6 +31,7 @@ type kernelSide struct {
 	asked   *requests.Tracker // nil: payload is not looked at
 	used    *resources        // nil: nobody asks what containers use
 	happen  happenings
+	alerts  *alert.Manager
 	self    *sink.Self // remembers what was told of the counters above
 	known   bool       // what existed before the probe has been told
 }
@@ -62,6 +64,9 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.join = correlate.New(joinConfig(cfg, k.nats, k.who), k.who.chain)
 	k.asked = newTracker(cfg, payloadSelector{k.sockets})
 	k.used = newResources(cfg, log)
+	if k.alerts, err = newAlerts(cfg, log); err != nil {
+		return k, err
+	}
 	return k, nil
 }
 
@@ -94,6 +99,14 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 			}
 			return err
 		}
+	}
+	if err := k.alerts.Reconfigure(alertConfig(cfg, log)); err != nil {
+		if packets != k.packets {
+			err = errors.Join(err, packets.Close())
+		}
+		return err
+	}
+	if who != k.who {
 		k.known = false // the new tables know nobody yet
 	}
 	if packets != k.packets {
@@ -141,5 +154,8 @@ func (k *kernelSide) close() {
 	}
 	if k.sockets != nil {
 		k.sockets.Close()
+	}
+	if k.alerts != nil {
+		k.alerts.Close()
 	}
 }
