@@ -85,8 +85,8 @@ verify-generated: ## the committed BPF objects are what their sources generate
 	@test/verify-generated.sh
 
 .PHONY: dashboards
-dashboards: ## dashboards/grafana/*.json from dashboards/*.go
-	$(GO) test ./dashboards -run TestGenerated -count=1 -update
+dashboards: ## dashboards/grafana/*.json and the alert rules from dashboards/*.go
+	$(GO) test ./dashboards -run '^Test(AlertRulesAre)?Generated$$' -count=1 -update
 
 .PHONY: image
 image: build ## the container image, from ./weir
