@@ -85,7 +85,7 @@ func refused(t *testing.T) int {
 func TestAlerts(t *testing.T) {
 	needsRoot(t)
 	w := receive(t)
-	alerts := "alerts: {wait: 0s, every: 0s, receivers: [{kind: webhook, types: [connection_failed], url: '" + w.URL + "/s3cr3t'}]}\n"
+	alerts := "alerts: {wait: 0s, every: 0s, quiet: 0s, receivers: [{kind: webhook, types: [connection_failed], url: '" + w.URL + "/s3cr3t'}]}\n"
 	r := runConfigured(t)
 	configure(t, r.file, "before", r.out, alerts)
 	r.Signal(t, syscall.SIGHUP)
