@@ -22,7 +22,9 @@ func newAlerts(cfg *Config, log *slog.Logger) (*alert.Manager, error) {
 
 // tellEvents has every event told to the receivers of alerts, too.
 func tellEvents(events *sink.Events, to *alert.Manager) {
-	events.Also(func(t time.Time, e *sink.Event) { to.Tell(t, &alert.Alert{Event: *e}) })
+	events.Also(func(t time.Time, e *sink.Event, fingerprint string, over bool) {
+		to.Tell(t, &alert.Alert{Fingerprint: fingerprint, Event: *e, Resolved: over})
+	})
 }
 
 // startAlerts sends until stop is called, which then tries for up to the given time to

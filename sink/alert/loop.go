@@ -34,6 +34,14 @@ func (r *receiver) run(ctx context.Context) {
 	}
 }
 
+// pace is d, or what a receiver that forgets can bear.
+func (r *receiver) pace(d time.Duration) time.Duration {
+	if r.wire.refreshes() {
+		return min(d, refresh)
+	}
+	return d
+}
+
 // due is when the next round is to begin; false: nothing waits.
 func (r *receiver) due() (time.Time, bool) {
 	r.mu.Lock()
@@ -41,7 +49,7 @@ func (r *receiver) due() (time.Time, bool) {
 	if len(r.order) == 0 {
 		return time.Time{}, false
 	}
-	due := r.order[0].since.Add(r.cfg.Wait)
+	due := r.order[0].since.Add(r.pace(r.cfg.Wait))
 	if due.Before(r.notBefore) {
 		due = r.notBefore
 	}
@@ -85,7 +93,7 @@ func (r *receiver) attempt(ctx context.Context, now time.Time) {
 		return // told to end: it was nobody's fault, and is sent by who comes next
 	}
 	if err == nil {
-		r.notBefore = time.Now().Add(r.cfg.Every)
+		r.notBefore = time.Now().Add(r.pace(r.cfg.Every))
 		r.recovered()
 		return
 	}

@@ -43,6 +43,7 @@ type receiver struct {
 	known   map[string]*entry
 	order   []*entry // waiting, oldest first
 	version uint64
+	forgot  time.Time // when room was last sought
 	stats   Stats
 	trouble string // the last error, "" when all is well
 
@@ -87,7 +88,7 @@ func (r *receiver) take(t time.Time, a *Alert) {
 		return
 	}
 	if e == nil {
-		if len(r.known) >= maxKnown && !r.forget(time.Now()) {
+		if now := time.Now(); len(r.known) >= maxKnown && (now.Sub(r.forgot) < time.Second || !r.forget(now)) {
 			r.stats.Full++
 			return
 		}
@@ -139,6 +140,7 @@ func (r *receiver) queue(e *entry) {
 
 // forget makes room: what happened, was told and is not told again before Quiet is over.
 func (r *receiver) forget(now time.Time) bool {
+	r.forgot = now
 	for key, e := range r.known {
 		if !e.waiting && (e.once() && now.Sub(e.toldAt) >= r.cfg.Quiet || e.told == resolved) {
 			delete(r.known, key)
