@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 // post is a receiver in memory, so that its tests have a clock of their own.
 type post struct {
+	mu     sync.Mutex // held while answer runs
 	bodies []string
 	times  []time.Duration // since the start
 	start  time.Time
@@ -29,6 +31,8 @@ func (p *post) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.bodies, p.times = append(p.bodies, string(b)), append(p.times, time.Since(p.start))
 	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("ok"))}
 	if p.answer != nil {
@@ -223,8 +227,10 @@ func TestAway(t *testing.T) {
 		b.tell(trouble("over", true))
 		time.Sleep(90 * time.Minute)
 		b.tell(oom("new"))
+		b.mu.Lock()
 		tries := len(b.bodies)
 		b.bodies, away = nil, false
+		b.mu.Unlock()
 		time.Sleep(3 * time.Minute)
 		b.stop()
 		same(t, "sent", b.sent(t), []string{"event oom new x1", "firing unusual on x1"})
@@ -306,20 +312,28 @@ func TestBounds(t *testing.T) {
 			b.tell(oom(fmt.Sprint("c", i)))
 		}
 		r := b.receivers[0]
-		if len(r.known) != maxKnown || len(r.order) != maxKnown {
-			t.Errorf("%d known, %d wait", len(r.known), len(r.order))
+		held := func() (known, waiting int) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return len(r.known), len(r.order)
+		}
+		if known, waiting := held(); known != maxKnown || waiting != maxKnown {
+			t.Errorf("%d known, %d wait", known, waiting)
 		}
 		time.Sleep(time.Minute)
 		if s := b.Stats(); s.Full != 500 || s.Sent != maxKnown || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
-		if !strings.Contains(b.bodies[0], `"lost":500`) {
-			t.Errorf("the message does not say that alerts were lost: %.100s", b.bodies[0])
+		b.mu.Lock()
+		first := b.bodies[0]
+		b.mu.Unlock()
+		if !strings.Contains(first, `"lost":500`) {
+			t.Errorf("the message does not say that alerts were lost: %.100s", first)
 		}
 		time.Sleep(5 * time.Minute)
 		b.tell(oom("new"))
 		time.Sleep(time.Minute)
-		if n := len(r.known); n != 1 {
+		if n, _ := held(); n != 1 {
 			t.Errorf("%d are known still", n)
 		}
 		b.stop()
