@@ -68,3 +68,20 @@ func selfAlerts(s *sink.Self, t time.Time, m *alert.Manager) uint64 {
 		sink.SelfAlertsFailing.Is(uint64(st.Failing)), sink.SelfAlertsAge.Is(age))
 	return st.Lost()
 }
+
+// examineAlerts tries to reach the receivers of alerts, and tells them nothing.
+func examineAlerts(ctx context.Context, cfg *Config) (out []check) {
+	m, err := newAlerts(cfg, nil)
+	if err != nil {
+		return []check{{Area: "alerts", Name: "receivers", State: bad, Detail: err.Error(), Remedy: "correct `alerts` in the configuration"}}
+	}
+	defer m.Close()
+	for _, f := range m.Check(ctx) {
+		c := check{Area: "alerts", Name: string(f.Kind) + " " + f.Name, State: good, Detail: f.Detail}
+		if f.Err != nil { // the probe does its job: it keeps alerts for a while
+			c.State, c.Detail, c.Remedy = limited, f.Err.Error(), "see docs/alerts.md"
+		}
+		out = append(out, c)
+	}
+	return out
+}

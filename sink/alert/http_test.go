@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,9 @@ func TestRealAlertmanager(t *testing.T) {
 	t.Cleanup(hook.Close)
 	am := alertmanager.Start(t, hook.URL)
 	m := run(t, alert.Receiver{Kind: alert.Alertmanager, URL: alert.Secret(am.URL)}, nil)
+	if f := m.Check(t.Context()); len(f) != 1 || f[0].Err != nil || !strings.HasSuffix(f[0].Detail, "is an Alertmanager") {
+		t.Errorf("%+v", f)
+	}
 	tell(m, "f1", sink.SeverityWarning, false)
 	until(t, "the alert fires", func() bool {
 		return n.has(`firing|unusual|warning|one|shop/web|db "1" <x>|shop/web → db "1" <x>: slow answers|p99=2.5`)
@@ -283,6 +287,53 @@ func TestURLFileIsReadAgain(t *testing.T) {
 		if p := <-got; p != path {
 			t.Errorf("asked for %s, want %s", p, path)
 		}
+	}
+}
+
+// Check says who cannot be reached and why, tells nobody anything, and shows no secret.
+func TestCheck(t *testing.T) {
+	var asked atomic.Int64
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); http.NotFound(w, nil) })
+	plain, private := httptest.NewServer(h), httptest.NewUnstartedServer(h)
+	private.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	private.StartTLS()
+	t.Cleanup(plain.Close)
+	t.Cleanup(private.Close)
+	gone := httptest.NewServer(h)
+	gone.Close()
+	cfg := alert.DefaultConfig()
+	want := map[string]string{}
+	for i, c := range []struct {
+		to   alert.Receiver
+		want string // of the error; "": none
+	}{
+		{alert.Receiver{Kind: alert.Webhook, URL: alert.Secret(plain.URL + "/s3cret")}, ""},
+		{alert.Receiver{Kind: alert.Slack, URL: alert.Secret(private.URL + "/s3cret")}, "certificate"},
+		{alert.Receiver{Kind: alert.Slack, URL: alert.Secret(private.URL + "/s3cret"), InsecureSkipVerify: true}, ""},
+		{alert.Receiver{Kind: alert.Webhook, URL: alert.Secret(gone.URL + "/s3cret")}, "refused"},
+		{alert.Receiver{Kind: alert.Alertmanager, URL: alert.Secret(plain.URL + "/s3cret")}, "answers 404"},
+		{alert.Receiver{Kind: alert.Alertmanager, URL: alert.Secret(gone.URL + "/s3cret")}, "refused"},
+		{alert.Receiver{Kind: alert.Webhook, URLFile: "/nonexistent"}, "no such file"},
+	} {
+		c.to.Name = fmt.Sprint(i)
+		want[c.to.Name] = c.want
+		cfg.Receivers = append(cfg.Receivers, c.to)
+	}
+	m, err := alert.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, f := range m.Check(t.Context()) {
+		if w := want[f.Name]; (f.Err == nil) != (w == "") || f.Err != nil && !strings.Contains(f.Err.Error(), w) {
+			t.Errorf("%s: %q, %v, want %q", f.Name, f.Detail, f.Err, w)
+		}
+		if s := fmt.Sprint(f); strings.Contains(s, "s3cret") {
+			t.Errorf("a secret is shown: %s", s)
+		}
+	}
+	if n := asked.Load(); n != 1 { // the Alertmanager that is none
+		t.Errorf("%d requests were made", n)
 	}
 }
 

@@ -62,22 +62,23 @@ func (m *Manager) Tell(t time.Time, a *Alert) {
 
 // Run sends until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
-	return m.each(func(r *receiver) { r.run(ctx) })
+	m.each(func(r *receiver) { r.run(ctx) })
+	return nil
 }
 
 // Drain sends what waits, for the end of the program: Run must have returned. What
 // cannot be sent at once or before ctx ends is lost, and logged.
 func (m *Manager) Drain(ctx context.Context) error {
-	return m.each(func(r *receiver) { r.drain(ctx) })
+	m.each(func(r *receiver) { r.drain(ctx) })
+	return nil
 }
 
-func (m *Manager) each(f func(*receiver)) error {
+func (m *Manager) each(f func(*receiver)) {
 	var wg sync.WaitGroup
 	for _, r := range m.receivers {
 		wg.Go(func() { f(r) })
 	}
 	wg.Wait()
-	return nil
 }
 
 // Close gives up the connections that are kept.

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"slices"
 	"sync"
@@ -35,6 +36,7 @@ type entry struct {
 type receiver struct {
 	to     Receiver
 	cfg    *Config
+	tls    *tls.Config
 	client *http.Client
 	wire   wire
 	kick   chan struct{} // something waits that did not
@@ -54,12 +56,12 @@ type receiver struct {
 }
 
 func newReceiver(cfg *Config, to Receiver) (*receiver, error) {
-	client, err := newClient(cfg, &to)
+	t, err := newTLS(&to)
 	if err != nil {
 		return nil, err
 	}
 	return &receiver{
-		to: to, cfg: cfg, client: client, wire: wireOf(to.Kind, cfg.Quiet), kick: make(chan struct{}, 1),
+		to: to, cfg: cfg, tls: t, client: newClient(cfg, t), wire: wireOf(to.Kind, cfg.Quiet), kick: make(chan struct{}, 1),
 		known: map[string]*entry{}, log: limitedLog{log: cfg.Logger.With("receiver", to.Name)},
 	}, nil
 }

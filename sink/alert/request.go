@@ -83,7 +83,7 @@ func readSecret(file string) (string, error) {
 	return s, nil
 }
 
-func newClient(cfg *Config, to *Receiver) (*http.Client, error) {
+func newTLS(to *Receiver) (*tls.Config, error) {
 	t := &tls.Config{InsecureSkipVerify: to.InsecureSkipVerify}
 	if to.CAFile != "" {
 		pem, err := os.ReadFile(to.CAFile)
@@ -95,6 +95,10 @@ func newClient(cfg *Config, to *Receiver) (*http.Client, error) {
 			return nil, fmt.Errorf("alerts: receiver %q: %s holds no certificate in PEM form", to.Name, to.CAFile)
 		}
 	}
+	return t, nil
+}
+
+func newClient(cfg *Config, t *tls.Config) *http.Client {
 	return &http.Client{
 		Timeout: cfg.Timeout, // from the first look-up to the last octet of the answer
 		Transport: &http.Transport{
@@ -108,7 +112,7 @@ func newClient(cfg *Config, to *Receiver) (*http.Client, error) {
 		},
 		// A redirected POST becomes a GET without alerts, and its 200 a success.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}
 }
 
 const maxAnswer = 64 << 10
