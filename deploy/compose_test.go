@@ -11,6 +11,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+
+	dockercompose "github.com/weir-probe/weir/test/compose"
 )
 
 // capabilities is what the program's documentation promises to need.
@@ -158,8 +160,7 @@ func TestGrafanaFindsItsFiles(t *testing.T) {
 // one can read it: version 1 does not know two keys of Compose v2 that the file uses.
 func composeCommand(t *testing.T) (command []string, file string) {
 	t.Helper()
-	command = []string{"docker", "compose"}
-	if exec.Command("docker", "compose", "version").Run() != nil {
+	if command = dockercompose.Command(); command == nil {
 		command = []string{"docker-compose"}
 	}
 	out, err := exec.CommandContext(t.Context(), command[0], append(command[1:], "version")...).CombinedOutput()
