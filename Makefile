@@ -89,8 +89,8 @@ verify-generated: ## the committed BPF objects are what their sources generate
 	@test/verify-generated.sh
 
 .PHONY: dashboards
-dashboards: ## dashboards/grafana/*.json and chronograf/*.json from dashboards/*.go
-	$(GO) test ./dashboards -run TestGenerated -count=1 -update
+dashboards: ## dashboards/grafana/*.json, chronograf/*.json and the alert rules from dashboards/*.go
+	$(GO) test ./dashboards -run '^Test(AlertRulesAre)?Generated$$' -count=1 -update
 
 .PHONY: kapacitor
 kapacitor: ## deploy/kapacitor/*.tick from sink/influxdb/setup
@@ -104,6 +104,15 @@ image: build ## the container image, from ./weir
 up: build ## InfluxDB, Grafana and Weir on this machine (Docker Compose v2)
 	$(COMPOSE) up -d --build
 
+.PHONY: demo
+demo: build ## the same with a small shop and an incident every five minutes
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o deploy/demo/demo ./deploy/demo
+	WEIR_CONFIG=/etc/weir/demo.yaml $(COMPOSE) --profile demo up -d --build
+
+.PHONY: tick
+tick: build ## in place of that InfluxDB 1.8, Kapacitor, Chronograf and Weir
+	$(COMPOSE) --profile tick up -d --build influxdb1 kapacitor chronograf weir-tick
+
 .PHONY: clean
 clean: ## remove what was built (not the cache)
-	rm -rf weir out
+	rm -rf weir out deploy/demo/demo

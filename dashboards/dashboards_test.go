@@ -93,7 +93,7 @@ func TestNamesAreInTheSchema(t *testing.T) {
 			}
 		}
 	}
-	queries := mustQueries(t, Values{})
+	queries := append(mustQueries(t, Values{}), alertQueries(Values{})...)
 	if len(queries) < 40 {
 		t.Fatalf("%d queries: panels are missing", len(queries))
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+
+	dockercompose "github.com/weir-probe/weir/test/compose"
 )
 
 // capabilities is what the program's documentation promises to need.
@@ -22,6 +24,7 @@ type service struct {
 	Entrypoint  []string
 	Command     []string
 	Environment map[string]string
+	Profiles    []string
 	Volumes     []string
 	Ports       []string
 	Healthcheck struct {
@@ -62,7 +65,7 @@ func TestCompose(t *testing.T) {
 	c := readCompose(t)
 	pinned := regexp.MustCompile(`^[a-z/]+:\d+\.\d+\.\d+$`)
 	for name, s := range c.Services {
-		if s.Build.Dockerfile == "" && !pinned.MatchString(s.Image) {
+		if s.Build.Context == "" && !pinned.MatchString(s.Image) {
 			t.Errorf("%s: image %q is not pinned to a release", name, s.Image)
 		}
 		if len(s.Healthcheck.Test) < 2 || s.Healthcheck.Retries == 0 {
@@ -87,6 +90,9 @@ func TestCompose(t *testing.T) {
 			if _, ok := c.Services[other]; !ok || condition["condition"] != "service_healthy" {
 				t.Errorf("%s depends on %s: %v", name, other, condition)
 			}
+			if of := c.Services[other].Profiles; len(of) > 0 && !slices.Equal(of, s.Profiles) {
+				t.Errorf("%s depends on %s, which only profile %v has", name, other, of)
+			}
 		}
 		for key, value := range s.Environment {
 			if regexp.MustCompile(`(?i)password|token|secret`).MatchString(key) && !strings.HasPrefix(value, "/") {
@@ -97,20 +103,22 @@ func TestCompose(t *testing.T) {
 }
 
 func TestComposeRunsWeirWithLeastPrivilege(t *testing.T) {
-	w := readCompose(t).Services["weir"]
-	slices.Sort(w.CapAdd)
-	if d := cmp.Diff(capabilities, w.CapAdd); d != "" {
-		t.Errorf("cap_add (-want +got):\n%s", d)
-	}
-	if !slices.Equal(w.CapDrop, []string{"ALL"}) || w.Privileged || !w.ReadOnly || !slices.Contains(w.SecurityOpt, "no-new-privileges=true") {
-		t.Errorf("got cap_drop %v, privileged %v, read_only %v, security_opt %v", w.CapDrop, w.Privileged, w.ReadOnly, w.SecurityOpt)
-	}
-	if w.PID != "host" || w.NetworkMode != "host" || w.Cgroup != "host" {
-		t.Errorf("namespaces: pid %s, network %s, cgroup %s", w.PID, w.NetworkMode, w.Cgroup)
-	}
-	for _, v := range w.Volumes {
-		if strings.HasPrefix(v, "/") && !strings.HasSuffix(v, ":ro") {
-			t.Errorf("%s of the host is mounted for writing", v)
+	for _, name := range []string{"weir", "weir-tick"} {
+		w := readCompose(t).Services[name]
+		slices.Sort(w.CapAdd)
+		if d := cmp.Diff(capabilities, w.CapAdd); d != "" {
+			t.Errorf("%s: cap_add (-want +got):\n%s", name, d)
+		}
+		if !slices.Equal(w.CapDrop, []string{"ALL"}) || w.Privileged || !w.ReadOnly || !slices.Contains(w.SecurityOpt, "no-new-privileges=true") {
+			t.Errorf("%s: got cap_drop %v, privileged %v, read_only %v, security_opt %v", name, w.CapDrop, w.Privileged, w.ReadOnly, w.SecurityOpt)
+		}
+		if w.PID != "host" || w.NetworkMode != "host" || w.Cgroup != "host" {
+			t.Errorf("%s: namespaces: pid %s, network %s, cgroup %s", name, w.PID, w.NetworkMode, w.Cgroup)
+		}
+		for _, v := range w.Volumes {
+			if strings.HasPrefix(v, "/") && !strings.HasSuffix(v, ":ro") {
+				t.Errorf("%s: %s of the host is mounted for writing", name, v)
+			}
 		}
 	}
 }
@@ -148,11 +156,11 @@ func TestGrafanaFindsItsFiles(t *testing.T) {
 	}
 }
 
-// TestComposeConfig lets docker-compose itself read the file. Version 1 does not
-// know two keys of Compose v2 that the file uses.
-func TestComposeConfig(t *testing.T) {
-	command := []string{"docker", "compose"}
-	if exec.Command("docker", "compose", "version").Run() != nil {
+// composeCommand is Compose v2 or the docker-compose that there is, and the file as that
+// one can read it: version 1 does not know two keys of Compose v2 that the file uses.
+func composeCommand(t *testing.T) (command []string, file string) {
+	t.Helper()
+	if command = dockercompose.Command(); command == nil {
 		command = []string{"docker-compose"}
 	}
 	out, err := exec.CommandContext(t.Context(), command[0], append(command[1:], "version")...).CombinedOutput()
@@ -164,15 +172,45 @@ func TestComposeConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(out), "version 1.") {
-		b = regexp.MustCompile(`(?m)^(name: weir|    cgroup: host)\n`).ReplaceAll(b, nil)
+		b = regexp.MustCompile(`(?m)^(name: weir| *cgroup: host)\n`).ReplaceAll(b, nil)
 	}
-	file := filepath.Join(t.TempDir(), "docker-compose.yml")
+	file = filepath.Join(t.TempDir(), "docker-compose.yml")
 	if err := os.WriteFile(file, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err = exec.CommandContext(t.Context(), command[0], append(command[1:], "-f", file, "config", "-q")...).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v: %s", err, out)
+	return append(command, "-p", "weir", "--project-directory", "..", "-f", file), file
+}
+
+// TestComposeConfig lets Compose itself read the file, with each profile.
+func TestComposeConfig(t *testing.T) {
+	command, _ := composeCommand(t)
+	always := []string{"grafana", "influxdb", "weir"}
+	for profile, more := range map[string][]string{
+		"":     nil,
+		"demo": {"pager", "shop-api", "shop-cache", "shop-load", "shop-web", "shop-worker"},
+		"tick": {"chronograf", "influxdb1", "kapacitor", "weir-tick"},
+	} {
+		args := slices.Clone(command[1:])
+		if profile != "" {
+			args = append(args, "--profile", profile)
+		}
+		if out, err := exec.CommandContext(t.Context(), command[0], append(args, "config", "-q")...).CombinedOutput(); err != nil {
+			t.Errorf("profile %q: %v: %s", profile, err, out)
+			continue
+		}
+		out, err := exec.CommandContext(t.Context(), command[0], append(args, "config", "--services")...).Output()
+		if err != nil {
+			t.Errorf("profile %q: %v", profile, err)
+		}
+		got, want := strings.Fields(string(out)), append(slices.Clone(always), more...)
+		if command[0] == "docker-compose" { // version 1 lists the services of every profile
+			got = slices.DeleteFunc(got, func(s string) bool { return !slices.Contains(want, s) })
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("profile %q (-want +got):\n%s", profile, d)
+		}
 	}
 }
 

@@ -162,6 +162,13 @@ func runArguments(t *testing.T, e *dockerd.Engine, image, secrets string, more .
 	}
 	for _, v := range w.Volumes {
 		source, rest, _ := strings.Cut(v, ":")
+		if strings.HasPrefix(source, "./") {
+			abs, err := filepath.Abs(filepath.Join("..", source))
+			if err != nil {
+				t.Fatal(err)
+			}
+			v = abs + ":" + rest
+		}
 		switch source {
 		case "weir-secrets":
 			v = secrets + ":" + rest

@@ -61,13 +61,16 @@ type EventStats struct {
 
 // Events encodes the rows of event. Not safe for concurrent use.
 type Events struct {
-	host    string
-	expiry  int64
-	rows    rows
-	tags    []byte
-	series  map[eventKey]int64 // when it was last used
-	bucket  bucket
-	last    int64 // time of the newest row
+	host   string
+	expiry int64
+	rows   rows
+	tags   []byte
+	series map[eventKey]int64 // when it was last used
+	bucket bucket
+	last   int64 // time of the newest row
+	// also is told of every event, also of those that there is no room for as a row; nil:
+	// nobody.
+	also    func(t time.Time, e *Event, fingerprint string, over bool)
 	flushed bool
 	stats   EventStats
 }
@@ -83,6 +86,10 @@ func NewEvents(cfg Config) *Events {
 	return &Events{host: cfg.Host, expiry: int64(cfg.SeriesExpiry), rows: rows{stream: Main}, series: map[eventKey]int64{}, bucket: bucket{rate: eventRate}}
 }
 
+// Also has f told of every event before it is written, on the goroutine of Add, with what
+// AddLasting was given. f does not keep the Event.
+func (s *Events) Also(f func(t time.Time, e *Event, fingerprint string, over bool)) { s.also = f }
+
 // Stats returns the counts.
 func (s *Events) Stats() EventStats {
 	st := s.stats
@@ -92,7 +99,14 @@ func (s *Events) Stats() EventStats {
 }
 
 // Add writes an event that happened at t; its row's time is unique on this host.
-func (s *Events) Add(t time.Time, e *Event) {
+func (s *Events) Add(t time.Time, e *Event) { s.AddLasting(t, e, "", false) }
+
+// AddLasting is Add of the beginning, or the end, of something that lasts: its
+// fingerprint is the same for both and of no other that lasts at the same time.
+func (s *Events) AddLasting(t time.Time, e *Event, fingerprint string, over bool) {
+	if s.also != nil {
+		s.also(t, e, fingerprint, over)
+	}
 	s.begin()
 	now := t.UnixNano()
 	if !s.bucket.take(now) {

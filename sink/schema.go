@@ -191,7 +191,7 @@ const (
 
 // Stages returns every stage in the order of the data path.
 func Stages() []Stage {
-	return []Stage{StageKernel, StageFlows, StageConntrack, StageTLS, StageL7, StageJoin, StageEnrich, StageNames, StageResources, StageAnomaly, StageEvents, StageSink, StageJournal, StageDelivery, StageProcess}
+	return []Stage{StageKernel, StageFlows, StageConntrack, StageTLS, StageL7, StageJoin, StageEnrich, StageNames, StageResources, StageAnomaly, StageEvents, StageAlerts, StageSink, StageJournal, StageDelivery, StageProcess}
 }
 
 // SelfInt and SelfFloat are the fields of weir_self. The Go type of a name is

@@ -16,6 +16,7 @@ func selfFields() []Field {
 	fs = append(fs, selfUsageFields()...)
 	fs = append(fs, selfDropFields()...)
 	fs = append(fs, selfAnomalyFields()...)
+	fs = append(fs, selfAlertFields()...)
 	return append(fs,
 		selfInt(SelfRSS, Bytes, Gauge, "process: resident memory"),
 		selfFloat(SelfCPU, Seconds, Delta, "CPU time, user and system, of the process or the stage"),

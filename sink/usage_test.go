@@ -175,6 +175,26 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// Who else wants to know is told of every event, with what identifies it.
+func TestEventsAlso(t *testing.T) {
+	s := NewEvents(testConfig())
+	var told []string
+	s.Also(func(at time.Time, e *Event, fingerprint string, over bool) {
+		told = append(told, fmt.Sprint(at.UnixNano(), e.Type, e.Server, fingerprint, over))
+	})
+	e := &Event{Type: EventOOM, Severity: SeverityError, Server: "web"}
+	for range 2 * 10 * eventRate { // more than are written
+		s.Add(at(1), e)
+	}
+	s.AddLasting(at(2), e, "f", true)
+	if st := s.Stats(); st.Suppressed == 0 || len(told) != 2*10*eventRate+1 {
+		t.Errorf("%d told, %+v", len(told), st)
+	}
+	if want := fmt.Sprint(at(2).UnixNano(), EventOOM, "web", "f", true); told[len(told)-1] != want {
+		t.Errorf("got %s, want %s", told[len(told)-1], want)
+	}
+}
+
 // A storm is bounded, in rows and in series, and counted.
 func TestEventStorm(t *testing.T) {
 	s := NewEvents(testConfig())

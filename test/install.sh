@@ -66,3 +66,6 @@ if [ ! -x "${WEIR_CACHE:-$HOME/.cache/weir}/kapacitord-1.5.9" ]; then
 	echo "install.sh: building Kapacitor from source (two minutes the first time, then cached)"
 	test/kapacitor/build.sh || echo "install.sh: Kapacitor could not be built: its test will skip" >&2
 fi
+# Two minutes and half a minute, then cached.
+test/compose/build.sh || echo "install.sh: Docker Compose v2 could not be built: docker-compose 1.29 reads the file instead" >&2
+test/alertmanager/build.sh || echo "install.sh: Alertmanager could not be built: its tests will skip" >&2

@@ -93,7 +93,7 @@ level_lint() {
 level_generated() {
 	steps generated <<-'END'
 		bpf	make -s verify-generated
-		dashboards	go test ./dashboards -run TestGenerated -count=1
+		dashboards	go test ./dashboards -run '^Test(AlertRulesAre)?Generated$' -count=1
 	END
 }
 

@@ -239,6 +239,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 	c.used.self(s, t, c.out)
 	c.happen.self(s, t, c.out.events)
 	c.odd.self(s, t)
+	lost += selfAlerts(s, t, c.alerts)
 	s.SinkStage(t, c.out.edges.Stats(), c.out.log.Stats())
 	h, lostLater := c.delivery(s, t)
 	lost += lostLater

@@ -17,6 +17,7 @@ import (
 	"github.com/weir-probe/weir/correlate/enrich/container/docker"
 	"github.com/weir-probe/weir/correlate/enrich/container/runtimes"
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/alert"
 	"github.com/weir-probe/weir/sink/influxdb"
 )
 
@@ -54,6 +55,7 @@ type Config struct {
 	Resources   string            `yaml:"resources"` // on or off
 	Names       NamesConfig       `yaml:"names"`
 	Anomaly     AnomalyConfig     `yaml:"anomaly"`
+	Alerts      alert.Config      `yaml:"alerts"`
 	ShowSelf    bool              `yaml:"show_self"`
 	LogLevel    string            `yaml:"log_level"`
 	LogFormat   string            `yaml:"log_format"`
@@ -113,7 +115,7 @@ func defaultConfig() Config {
 		Host: host, Interval: 10 * time.Second, Packets: "auto", MaxFlows: 131072,
 		Journal: JournalConfig{Dir: defaultJournal, MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour},
 		Listen:  "127.0.0.1:8380", FlowLogRate: 1000, Rows: sink.DefaultConfig(), Join: correlate.DefaultConfig(),
-		Names: defaultNames(), Anomaly: defaultAnomaly(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
+		Names: defaultNames(), Anomaly: defaultAnomaly(), Alerts: alert.DefaultConfig(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -341,7 +343,7 @@ func (c *Config) Validate() error {
 		return errors.New("host: the host name is empty; set it with --host")
 	}
 	c.Rows.Host, c.Rows.FlowLogRate = c.Host, c.FlowLogRate
-	return errors.Join(c.validateSinks(), c.Names.validate(), c.Anomaly.validate(), c.Join.Validate(), c.Rows.Validate())
+	return errors.Join(c.validateSinks(), c.Names.validate(), c.Anomaly.validate(), c.Alerts.Validate(), c.Join.Validate(), c.Rows.Validate())
 }
 
 func (c *Config) validateSinks() error {

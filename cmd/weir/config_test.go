@@ -230,6 +230,10 @@ func TestSecretsStayInside(t *testing.T) {
 		}
 		said = append(said, fmt.Sprint(err))
 	}
+	for _, url := range []string{"https://hooks.example/" + secret, "ftp://hooks.example/" + secret, "https://u:" + secret + "@h:port", secret} {
+		c, err := loadConfig(file(t, "alerts: {receivers: [{kind: slack, url: '"+url+"'}]}\n"), nil, nil)
+		said = append(said, fmt.Sprint(err), fmt.Sprintf("%v %+v %#v", c, c.Alerts, c))
+	}
 	for _, s := range said {
 		if strings.Contains(s, secret) {
 			t.Errorf("a secret is shown: %s", s)

@@ -29,6 +29,7 @@ func examine(ctx context.Context, cfg *Config, e env) []check {
 	checks = append(checks, examineRuntimes(ctx, cfg)...)
 	checks = append(checks, examineJournal(cfg), examineAnomaly(cfg))
 	checks = append(checks, examineSinks(ctx, cfg)...)
+	checks = append(checks, examineAlerts(ctx, cfg)...)
 	return append(checks, examineLimits(cfg)...)
 }
 

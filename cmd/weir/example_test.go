@@ -32,11 +32,36 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Anomaly.Silences) == 0 {
 			c.Anomaly.Silences = nil
 		}
+		if len(c.Alerts.Receivers) == 0 {
+			c.Alerts.Receivers = nil
+		}
 		if len(c.Subnets) == 0 {
 			c.Subnets = nil
 		}
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("deploy/weir.yaml gives\n%+v\nwant the defaults\n%+v", got, want)
+	}
+}
+
+// TestComposeConfigurations: those that docker-compose.yml mounts change what they say,
+// and nothing else.
+func TestComposeConfigurations(t *testing.T) {
+	for name, receivers := range map[string]int{"weir": 0, "demo": 1} {
+		got, err := loadConfig("../../deploy/compose/weir/"+name+".yaml", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Alerts.Receivers) != receivers {
+			t.Errorf("%s: %d receivers, want %d", name, len(got.Alerts.Receivers), receivers)
+		}
+		want := defaultConfig()
+		if err := want.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		want.file, want.Alerts = got.file, got.Alerts
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s.yaml gives\n%+v\nwant the defaults\n%+v", name, got, want)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-probe/weir/flows/conntrack"
 	"github.com/weir-probe/weir/kprobes"
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/alert"
 )
 
 // kernelSide is what stands before the encoded row: the hooks, the packet path,
@@ -32,6 +33,7 @@ type kernelSide struct {
 	used    *resources        // nil: nobody asks what containers use
 	happen  happenings
 	odd     *anomalies // nil: nobody asks what is unusual
+	alerts  *alert.Manager
 	full    *conntrack.Full
 	self    *sink.Self // remembers what was told of the counters above
 	known   bool       // what existed before the probe has been told
@@ -67,6 +69,9 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.inside = newInsideTLS(cfg, k.sockets, log)
 	k.used, k.full = newResources(cfg, log), newFull()
 	k.odd = newAnomalies(cfg, log)
+	if k.alerts, err = newAlerts(cfg, log); err != nil {
+		return k, err
+	}
 	return k, nil
 }
 
@@ -99,6 +104,14 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 			}
 			return err
 		}
+	}
+	if err := k.alerts.Reconfigure(alertConfig(cfg, log)); err != nil {
+		if packets != k.packets {
+			err = errors.Join(err, packets.Close())
+		}
+		return err
+	}
+	if who != k.who {
 		k.known = false // the new tables know nobody yet
 	}
 	if packets != k.packets {
@@ -154,5 +167,8 @@ func (k *kernelSide) close() {
 	}
 	if k.sockets != nil {
 		k.sockets.Close()
+	}
+	if k.alerts != nil {
+		k.alerts.Close()
 	}
 }

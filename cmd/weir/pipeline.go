@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 //
 //	kprobes.Set ┐
 //	            ├─ collector (joiner, aggregator) ─ queue ─ journal ─ deliverers ─ sinks
-//	packetPath  ┘     ▲ identities (processes, cgroups, containers, addresses)
+//	packetPath  ┘     ▲   └─ events ─ alerts ─ receivers
+//	                  identities (processes, cgroups, containers, addresses)
 type pipeline struct {
 	cfg      *Config
 	log      *slog.Logger
@@ -79,6 +81,7 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 		delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
 	}
 	p.col.out.log.NewEdge = p.kernel.odd.isNew
+	tellEvents(p.col.out.events, p.kernel.alerts)
 	return nil
 }
 
@@ -136,7 +139,7 @@ func (p *pipeline) status() any {
 	}
 	return map[string]any{
 		"ready": true, "version": version, "kernel": kernelRelease(), "hooks": p.kernel.sockets.Status(),
-		"packets": p.kernel.packets.Status(), "nat": p.kernel.nat(), "runtimes": p.kernel.who.status(), "tls": p.kernel.inside.files(), "health": p.col.out.view.Snapshot().Health,
+		"packets": p.kernel.packets.Status(), "nat": p.kernel.nat(), "runtimes": p.kernel.who.status(), "tls": p.kernel.inside.files(), "health": p.col.out.view.Snapshot().Health, "alerts": p.kernel.alerts.Status(),
 	}
 }
 
@@ -161,6 +164,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	}
 	p.col.drain()
 	stopDelivery := p.delivery.start(ctx, p.queue)
+	stopAlerts := startAlerts(ctx, p.kernel.alerts)
 	p.ready.Store(true)
 	p.log.Info("ready", "hooks", p.col.info.HooksAttached, "missing", p.col.info.HooksMissing, "packets", p.kernel.packets.Status().Mode, "nat", p.kernel.nat(), "interval", p.cfg.Interval.String())
 	p.tell("READY=1")
@@ -170,15 +174,18 @@ func (p *pipeline) run(ctx context.Context) error {
 	stop := context.AfterFunc(back, stopCollect) // a part that failed ends the run
 	defer stop()
 	err := p.col.run(collect, p.phase)
-	drain := drainTime
+	drain, drainAlerts := drainTime, drainTime
 	if p.phase() == correlate.Draining {
 		p.tell("STOPPING=1")
-	} else if p.cfg.Journal.Dir != "" {
+	} else if drainAlerts = 0; p.cfg.Journal.Dir != "" {
 		drain = 0 // the journal keeps it for the next pipeline
 	}
 	stopBack()
 	p.queue.close()
+	var alerts sync.WaitGroup
+	alerts.Go(func() { stopAlerts(drainAlerts) })
 	err = errors.Join(err, stopDelivery(drain))
+	alerts.Wait()
 	p.delivery = nil
 	return errors.Join(err, g.Wait())
 }

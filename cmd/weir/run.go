@@ -75,6 +75,11 @@ func rehearse(flags *flagSet, e env) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	alerts, err := newAlerts(&cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	alerts.Close()
 	for _, spec := range cfg.Sinks {
 		if spec == "none" {
 			continue

@@ -11,15 +11,16 @@ import (
 
 // capabilities maps a word of WEIR_REQUIRE to how a skip reason names it.
 var capabilities = map[string]*regexp.Regexp{
-	"root":       regexp.MustCompile(`(?i)\b(root|privileges?|CAP_[A-Z_]+)\b`),
-	"bpf":        regexp.MustCompile(`(?i)\b(e?bpf|btf|tcx|kernel has no)\b`),
-	"docker":     regexp.MustCompile(`(?i)docker`),
-	"containerd": regexp.MustCompile(`(?i)containerd`),
-	"podman":     regexp.MustCompile(`(?i)podman`),
-	"influxdb":   regexp.MustCompile(`(?i)influxd?b?\b`),
-	"kapacitor":  regexp.MustCompile(`(?i)kapacitor`),
-	"kernels":    regexp.MustCompile(`(?i)\b(needs kernels|qemu|WEIR_TEST_KERNELS)\b`),
-	"services":   regexp.MustCompile(`(?i)\bneeds services\b`),
+	"root":         regexp.MustCompile(`(?i)\b(root|privileges?|CAP_[A-Z_]+)\b`),
+	"bpf":          regexp.MustCompile(`(?i)\b(e?bpf|btf|tcx|kernel has no)\b`),
+	"docker":       regexp.MustCompile(`(?i)docker`),
+	"containerd":   regexp.MustCompile(`(?i)containerd`),
+	"podman":       regexp.MustCompile(`(?i)podman`),
+	"influxdb":     regexp.MustCompile(`(?i)influxd?b?\b`),
+	"kapacitor":    regexp.MustCompile(`(?i)kapacitor`),
+	"kernels":      regexp.MustCompile(`(?i)\b(needs kernels|qemu|WEIR_TEST_KERNELS)\b`),
+	"services":     regexp.MustCompile(`(?i)\bneeds services\b`),
+	"alertmanager": regexp.MustCompile(`(?i)alertmanager`),
 }
 
 // excused are reasons that name a capability but are not a lack of it on a

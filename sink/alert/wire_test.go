@@ -1,0 +1,108 @@
+package alert
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/weir-probe/weir/sink"
+)
+
+var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+
+func sample() *message {
+	a := Alert{Fingerprint: "f1", Event: sink.Event{Type: "unusual", Severity: sink.SeverityWarning, Client: "a", Server: "b", Message: "slow", Evidence: "p99=2", Expected: 0.5, Seen: math.NaN()}}
+	over := a
+	over.Resolved = true
+	return &message{host: "one", now: noon.Add(time.Hour), items: []item{
+		{Alert: a, began: noon, changed: noon, count: 1},
+		{Alert: over, began: noon, changed: noon.Add(time.Minute), count: 2},
+		{Alert: *oom("web"), began: noon, changed: noon.Add(time.Minute), count: 3},
+	}}
+}
+
+func encoded(t *testing.T, k Kind, m *message) string {
+	t.Helper()
+	b, err := wireOf(k, 5*time.Minute).encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// The formats, to the octet: others read them.
+func TestFormats(t *testing.T) {
+	same(t, "webhook", encoded(t, Webhook, sample()), `{"version":1,"host":"one","sent":"2026-11-29T13:00:00Z","lost":0,"alerts":[`+
+		`{"fingerprint":"f1","status":"firing","type":"unusual","severity":"warning","client":"a","server":"b","message":"slow","evidence":"p99=2","expected":0.5,"seen":null,"count":1,"starts":"2026-11-29T12:00:00Z","ends":null},`+
+		`{"fingerprint":"f1","status":"resolved","type":"unusual","severity":"warning","client":"a","server":"b","message":"slow","evidence":"p99=2","expected":0.5,"seen":null,"count":2,"starts":"2026-11-29T12:00:00Z","ends":"2026-11-29T12:01:00Z"},`+
+		`{"status":"event","type":"oom","severity":"error","server":"web","message":"","evidence":"","expected":0,"seen":0,"count":3,"starts":"2026-11-29T12:00:00Z","ends":"2026-11-29T12:01:00Z"}]}`)
+	same(t, "alertmanager", encoded(t, Alertmanager, sample()), `[`+
+		`{"labels":{"alertname":"unusual","client":"a","fingerprint":"f1","host":"one","job":"weir","server":"b","severity":"warning"},"annotations":{"description":"p99=2","expected":"0.5","summary":"a → b: slow"},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T13:04:00Z"},`+
+		`{"labels":{"alertname":"unusual","client":"a","fingerprint":"f1","host":"one","job":"weir","server":"b","severity":"warning"},"annotations":{"description":"p99=2","expected":"0.5","summary":"a → b: slow"},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T12:01:00Z"},`+
+		`{"labels":{"alertname":"oom","host":"one","job":"weir","server":"web","severity":"error"},"annotations":{"summary":"web: "},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T13:05:00Z"}]`)
+	var text struct{ Text string }
+	if err := json.Unmarshal([]byte(encoded(t, Slack, sample())), &text); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "slack", text.Text, "*Weir on* `one`\n"+
+		":warning: *unusual* `a → b` `slow` `p99=2` since 2026-11-29T12:00:00Z\n"+
+		":white_check_mark: resolved: *unusual* `a → b` `slow` `p99=2` since 2026-11-29T12:00:00Z, for 1m0s\n"+
+		":red_circle: *oom* `web` since 2026-11-29T12:00:00Z, 3 times")
+}
+
+// A Slack message has a limit, and says what it left out.
+func TestSlackIsShort(t *testing.T) {
+	m := sample()
+	for range 500 {
+		it := m.items[0]
+		it.Evidence, it.Server = strings.Repeat("<", 5000), strings.Repeat("&", 5000)
+		m.items = append(m.items, it)
+	}
+	m.lost = 7
+	var text struct{ Text string }
+	if err := json.Unmarshal([]byte(encoded(t, Slack, m)), &text); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.Text, "… and 483 more") || !strings.Contains(text.Text, "7 alerts could not be told") || utf8.RuneCountInString(text.Text) > 40000*2 {
+		t.Errorf("%d characters, ends with %q", len(text.Text), text.Text[len(text.Text)-100:])
+	}
+}
+
+// Whatever a name is made of, every format stays what it is: one line, one code span
+// for each value, JSON, labels that Alertmanager takes.
+func FuzzFormats(f *testing.F) {
+	for _, s := range []string{"web", "<!channel> <https://x|y> `rm` *b* @here", "a\nb\r\x00\x1b[31m", "\xff\xfe", "\u202egnp.exe", "]}\"\\", strings.Repeat("é", 3000), "`", "  "} {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		a := Alert{Fingerprint: name, Event: sink.Event{Type: "unusual", Severity: sink.SeverityWarning, Client: name, Server: name, Message: text, Evidence: text}}
+		c := a.cleaned()
+		for _, s := range []string{c.Client, c.Server, c.Message, c.Evidence, c.Fingerprint} {
+			if !utf8.ValidString(s) || len(s) > maxEvidence || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
+				t.Fatalf("%q is not clean", s)
+			}
+		}
+		m := &message{host: name, now: noon, items: []item{{Alert: c, began: noon, changed: noon, count: 1}}}
+		for _, k := range []Kind{Webhook, Alertmanager} {
+			if s := encoded(t, k, m); !json.Valid([]byte(s)) {
+				t.Fatalf("%s: not JSON: %q", k, s)
+			}
+		}
+		var got struct{ Text string }
+		if err := json.Unmarshal([]byte(encoded(t, Slack, m)), &got); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(got.Text, "`"); n%2 != 0 || strings.Count(got.Text, "\n") != 1 || strings.ContainsAny(got.Text, "<>") {
+			t.Fatalf("%q", got.Text)
+		}
+		for i, part := range strings.Split(got.Text, "`") {
+			if i%2 == 0 && strings.ContainsAny(part, "@[]|<>") {
+				t.Fatalf("outside of a code span: %q", part)
+			}
+		}
+	})
+}
