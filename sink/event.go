@@ -99,7 +99,14 @@ func (s *Events) Stats() EventStats {
 }
 
 // Add writes an event that happened at t; its row's time is unique on this host.
-func (s *Events) Add(t time.Time, e *Event) { s.AddLasting(t, e, "", false) }
+// An anomaly lasts.
+func (s *Events) Add(t time.Time, e *Event) {
+	if a := e.Anomaly; a != nil {
+		s.AddLasting(t, e, a.ID(), a.State == anomaly.Resolved)
+		return
+	}
+	s.AddLasting(t, e, "", false)
+}
 
 // AddLasting is Add of the beginning, or the end, of something that lasts: its
 // fingerprint is the same for both and of no other that lasts at the same time.

@@ -2,11 +2,13 @@ package sink
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/anomaly"
 	"github.com/weir-probe/weir/correlate/usage"
 )
 
@@ -219,5 +221,21 @@ func TestEventStorm(t *testing.T) {
 	}
 	if !series["event,host=h1,server=other,severity=warning,type=throttled"] {
 		t.Error("nothing is of other")
+	}
+}
+
+// An anomaly is told under its fingerprint, and as over when it is.
+func TestAnomaliesLast(t *testing.T) {
+	s := NewEvents(testConfig())
+	var told []string
+	s.Also(func(_ time.Time, _ *Event, fingerprint string, over bool) {
+		told = append(told, fmt.Sprint(fingerprint, over))
+	})
+	a := anomaly.Anomaly{Fingerprint: 0xabc}
+	s.Add(at(1), &Event{Type: "volume", Anomaly: &a})
+	a.State = anomaly.Resolved
+	s.Add(at(2), &Event{Type: "volume", Anomaly: &a})
+	if want := []string{"0000000000000abcfalse", "0000000000000abctrue"}; !slices.Equal(told, want) {
+		t.Errorf("%v, want %v", told, want)
 	}
 }

@@ -23,7 +23,9 @@ func newAlerts(cfg *Config, log *slog.Logger) (*alert.Manager, error) {
 // tellEvents has every event told to the receivers of alerts, too.
 func tellEvents(events *sink.Events, to *alert.Manager) {
 	events.Also(func(t time.Time, e *sink.Event, fingerprint string, over bool) {
-		to.Tell(t, &alert.Alert{Fingerprint: fingerprint, Event: *e, Resolved: over})
+		a := alert.Alert{Fingerprint: fingerprint, Event: *e, Resolved: over}
+		a.Anomaly = nil // the detector's own: it goes on changing, and the alert waits
+		to.Tell(t, &a)
 	})
 }
 
