@@ -121,7 +121,10 @@ func (p *parser) unasked(s *side, code int) {
 	if code < 200 || s.blockOf&1 == 0 || s.blockOf <= p.maxID && !p.missed {
 		return
 	}
-	p.maxID = max(p.maxID, s.blockOf)
+	if s.blockOf > p.maxID { // its header block was not seen
+		p.maxID = s.blockOf
+		p.sides[l7.ToServer].hpack.forget()
+	}
 	m := &p.msg
 	*m = l7.Message{
 		Protocol: l7.HTTP2, Outcome: l7.Lost, Operation: append(p.name[:0], unknown...),

@@ -134,6 +134,30 @@ func TestDynamicTableFromTheMiddle(t *testing.T) {
 	}
 }
 
+// TestDynamicTableAfterUpload has a hole over the end of a body: the next stream shows
+// that it held no other, a later one that it may have.
+func TestDynamicTableAfterUpload(t *testing.T) {
+	for name, c := range map[string]struct {
+		next uint32
+		want string
+	}{"the next stream": {3, "GET /new"}, "another": {5, unknown}} {
+		p := newPeer()
+		get(p, "/new")
+		body := frame(typeData, 0, 1, strings.Repeat("x", 1000))
+		hole := frame(typeData, 0, 1, strings.Repeat("x", 1000)) + frame(typeData, endStream, 1, "x")
+		answer := newPeer().block(":status 200")
+		got := l7test.Run(Spec, l7test.Talk(
+			l7test.C(preface+frame(typeHeaders, endHeaders, 1, get(newPeer(), "/new"))+body[:500]),
+			l7test.Hole(l7.ToServer, int64(len(body)-500+len(hole))),
+			l7test.S(frame(typeHeaders, both, 1, answer)),
+			l7test.C(frame(typeHeaders, both, c.next, get(p, "/new"))), l7test.S(frame(typeHeaders, both, c.next, answer)),
+		))
+		if len(got) != 2 || got[0].Operation != "GET /new" || got[1].Operation != c.want || got[1].Status != "200" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // TestAgainstLibrary compares the decoder with that of x/net on random fields.
 func TestAgainstLibrary(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))

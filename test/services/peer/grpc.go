@@ -123,8 +123,10 @@ func askGRPC(address string) error {
 	defer conn.Close()
 	ctx := metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer s3cret")
 	c := pb.NewTestServiceClient(conn)
+	// Only what is sent is large: of a large answer the end, which has the status, is
+	// not copied.
 	unary := func(size int, code codes.Code) func() error {
-		q := &pb.SimpleRequest{ResponseSize: int32(size), Payload: &pb.Payload{Body: make([]byte, size)}, ResponseStatus: &pb.EchoStatus{Code: int32(code), Message: "s3cret"}}
+		q := &pb.SimpleRequest{ResponseSize: 10, Payload: &pb.Payload{Body: make([]byte, size)}, ResponseStatus: &pb.EchoStatus{Code: int32(code), Message: "s3cret"}}
 		return func() error { _, err := c.UnaryCall(ctx, q); return err }
 	}
 	for _, x := range []call{
@@ -157,7 +159,7 @@ func askGRPC(address string) error {
 
 // list lets the server stream.
 func list(ctx context.Context, c pb.TestServiceClient) error {
-	s, err := c.StreamingOutputCall(ctx, &pb.StreamingOutputCallRequest{ResponseParameters: []*pb.ResponseParameters{{Size: 10}, {Size: 5000}, {Size: 10}}})
+	s, err := c.StreamingOutputCall(ctx, &pb.StreamingOutputCallRequest{ResponseParameters: []*pb.ResponseParameters{{Size: 10}, {Size: 1000}, {Size: 10}}})
 	if err != nil {
 		return err
 	}
