@@ -72,6 +72,10 @@ anomaly: ## how right the anomaly detectors are over scripted weeks, into docs/a
 bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
 
+.PHONY: bench-dashboards
+bench-dashboards: ## every query of the dashboards over a week of 100 containers (minutes), ARGS="-interval 1m -length 24h"
+	$(GO) test ./test/load -run TestDashboards -week -v -count=1 -timeout 30m $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target, FUZZTIME executions each
 	@test/run.sh fuzz

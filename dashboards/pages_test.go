@@ -1,7 +1,9 @@
 package dashboards
 
 import (
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -112,6 +114,29 @@ func checkMap(t *testing.T, s *server) {
 		}
 		if e[edgeTarget] == "api.example.com" && (e[mainStat] != 2.*300*sampleIntervals || e[secondStat] != 300.*sampleIntervals) {
 			t.Errorf("edge: %v", e)
+		}
+	}
+}
+
+// TestProjectsNarrowServices: Grafana takes the group named value, else the first
+// group, else the whole.
+func TestProjectsNarrowServices(t *testing.T) {
+	for _, c := range []struct{ chosen, name, want string }{
+		{everything, "shop/web", "shop/web"},
+		{everything, "curl", "curl"},
+		{"shop", "shop/web", "shop/web"},
+		{"shop", "shop", "shop"},
+		{"(pay|shop)", "shop/web", "shop/web"}, // several
+		{"shop", "shopping/web", ""},
+		{"shop", "api.shop/web", ""},
+	} {
+		re := regexp.MustCompile(strings.ReplaceAll(strings.Trim(inChosenProject, "/"), "$"+projectVariable, c.chosen))
+		var got string
+		if m := re.FindStringSubmatch(c.name); m != nil {
+			got = m[re.SubexpIndex("value")]
+		}
+		if got != c.want {
+			t.Errorf("project %s: of %s comes %q, want %q", c.chosen, c.name, got, c.want)
 		}
 	}
 }

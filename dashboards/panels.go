@@ -198,8 +198,9 @@ func projects() *dashboard.QueryVariableBuilder {
 	return choice(projectVariable, "Project or namespace", tagValues(sink.MeasurementContainer, sink.TagEnd)).Regex(`/^([^\/]+)\/.+$/`)
 }
 
-// inChosenProject narrows what a variable offers to the project chosen.
-const inChosenProject = `/^$` + projectVariable + `(?:\/.*)?$/`
+// inChosenProject narrows what a variable offers to the project chosen. Grafana
+// makes a group of several; without a name for the whole it would take that.
+const inChosenProject = `/^(?<value>$` + projectVariable + `(?:\/.*)?)$/`
 
 func tagValues(measurement string, tags ...string) string {
 	if len(tags) == 1 {

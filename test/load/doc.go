@@ -2,7 +2,7 @@
 // sinks as the program, and measures the dashboards on them: every query of every
 // page, on a real InfluxDB, over a week.
 //
-//	go test ./test/load -run TestDashboards -week -v -timeout 20m [-interval 10m] [-containers 100]
+//	make bench-dashboards ARGS="[-interval 10m] [-length 168h] [-containers 100] [-influxdb 2.7.12]"
 //
 // Without -week it is two hours: that each query is answered, and that the rows
 // add up.
