@@ -46,8 +46,10 @@ type profile struct {
 	days  [numMetrics][hours]uint8 // that were averaged, up to memory
 	busy  [hours]uint8             // share of minutes with traffic, in 250ths
 	seen  [hours]uint8             // days that busy is of
-	// hourly is the most octets out in an hour.
+	// hourly is the most octets out in an hour, peak the most of each metric in a
+	// minute, of hours too short to be described, too.
 	hourly level
+	peak   [numMetrics]level
 
 	// The hour that goes on, in UTC: what a clock change moves by an hour, the hours
 	// beside it still know.
@@ -66,6 +68,7 @@ func (p *profile) learn(m metric, l level) {
 		p.levels[m][p.n[m]] = l
 		p.n[m]++
 	}
+	p.peak[m] = max(p.peak[m], l)
 }
 
 // minute counts one with or without traffic.
@@ -97,6 +100,7 @@ func (p *profile) restart(hour int32) {
 
 func (p *profile) fold(h int) {
 	for m := range numMetrics {
+		p.peak[m] = max(p.peak[m]-1, 0) // an octave in ten days
 		if p.n[m] < fewest {
 			continue
 		}
@@ -202,7 +206,7 @@ func (p *profile) alwaysBusy(h int) bool {
 
 // most is the largest level of m at any time of the day.
 func (p *profile) most(m metric) float64 {
-	var most level
+	most := p.peak[m]
 	for h := range hours {
 		if p.days[m][h] > 0 {
 			most = max(most, p.usual[m][h].top)

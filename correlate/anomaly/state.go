@@ -241,6 +241,9 @@ func (p *profile) code(c *codec) {
 		below(c, &p.seen[h], 1, memory+1)
 	}
 	number(c, &p.hourly, 2)
+	for m := range p.peak {
+		number(c, &p.peak[m], 2)
+	}
 	number(c, &p.hour, 4)
 	number(c, &p.minutes, 1)
 	number(c, &p.active, 1)
