@@ -75,7 +75,8 @@ func (d *Detector) settle(e *edge, p *profile, t int64) {
 		p.restart(hourAt(t - 1))
 	case t >= until && e.settling:
 		e.settling = false
-		p.settle(int(p.hour) % hours)
+		out, _, _ := e.outward()
+		p.settle(int(p.hour)%hours, out)
 		p.restart(hourAt(t - 1))
 		if t-e.last > int64(d.cfg.Relearn)/2 {
 			p.busy, p.seen = [hours]uint8{}, [hours]uint8{} // the deployment ended it

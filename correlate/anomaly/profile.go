@@ -120,6 +120,7 @@ func (p *profile) fold(h int) {
 	p.seen[h] = min(p.seen[h]+1, memory)
 	switch l := levelOf(p.outTotal); {
 	case p.tainted:
+		p.hourly += octave / hours // what goes on is twice as usual after a day
 	case l > p.hourly:
 		p.hourly = l
 	default:
@@ -127,12 +128,13 @@ func (p *profile) fold(h int) {
 	}
 }
 
-// describe sorts ls. The least is of all but some minutes: what is started anew is
-// away for a moment.
+// describe sorts ls. The most and the least are without three minutes of an hour: what
+// is started anew is away for a moment, and it takes more than three to be told.
 func describe(ls []level) hourBucket {
 	slices.Sort(ls)
-	b := hourBucket{mid: ls[len(ls)/2], low: ls[len(ls)/20], top: ls[len(ls)-1]}
-	if ls[0] == b.top {
+	few := len(ls) / 20
+	b := hourBucket{mid: ls[len(ls)/2], low: ls[few], top: ls[len(ls)-1-few]}
+	if ls[0] == ls[len(ls)-1] {
 		return b
 	}
 	for i, l := range ls {
@@ -220,8 +222,9 @@ func (p *profile) most(m metric) float64 {
 func (p *profile) seldom(h int) bool { return p.busy[h] < busyScale/2 }
 
 // settle moves what is known of all hours to where the minutes since a change are,
-// where they are clearly elsewhere: a deployment changes how much, seldom when.
-func (p *profile) settle(h int) {
+// where they are clearly elsewhere: a deployment changes how much, seldom when. outward
+// is the metric of what leaves.
+func (p *profile) settle(h int, outward metric) {
 	for m := range numMetrics {
 		if p.n[m] < fewest || p.days[m][h] == 0 {
 			continue
@@ -238,6 +241,9 @@ func (p *profile) settle(h int) {
 			if p.days[m][i] > 0 {
 				p.usual[m][i].move(d)
 			}
+		}
+		if m == outward && d > 0 {
+			p.hourly = level(min(int(p.hourly)+d, math.MaxInt16))
 		}
 		p.usual[m][h].top = max(p.usual[m][h].top, b.top)
 		p.usual[m][h].low = min(p.usual[m][h].low, b.low)
