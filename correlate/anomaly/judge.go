@@ -108,7 +108,7 @@ func (d *Detector) judgeView(w *view, p *profile) {
 // replicas widens the bands where there are more or fewer of a service than mostly.
 func (w *view) replicas() {
 	for _, n := range [...]*node{w.e.c, w.e.s} {
-		if r := &n.replicas; r.now > 0 && r.usual > 0 {
+		if r := n.replicas; r != nil && r.now > 0 && r.usual > 0 {
 			x := math.Log2(float64(r.now)/r.usual) * octave
 			w.grown, w.shrunk = max(w.grown, x), max(w.shrunk, -x)
 		}

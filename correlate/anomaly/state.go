@@ -115,7 +115,13 @@ func (d *Detector) codeNodes(c *codec) []*node {
 		for i := range n.revisions {
 			number(c, &n.revisions[i], 8)
 		}
-		c.float(&n.replicas.usual)
+		several := n.replicas != nil
+		if c.flag(&several); several {
+			if c.reading {
+				n.replicas = new(replicas)
+			}
+			c.float(&n.replicas.usual)
+		}
 		c.float(&n.novel)
 		number(c, &n.hosts, 2)
 		number(c, &n.ports, 2)
