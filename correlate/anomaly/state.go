@@ -326,7 +326,7 @@ func (d *Detector) codeAlarms(c *codec) {
 		for _, p := range [...]*Party{&a.Client, &a.Server} {
 			below(c, &p.Kind, 1, correlate.KindTunnel+1)
 			number(c, &p.PID, 4)
-			for _, s := range [...]*string{&p.Name, &p.Container, &p.Process, &p.Cmdline} {
+			for _, s := range [...]*string{&p.Name, &p.Address, &p.Container, &p.Process, &p.Cmdline} {
 				c.text(s)
 			}
 		}
