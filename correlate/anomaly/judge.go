@@ -41,7 +41,7 @@ func (d *Detector) judgeEdge(e *edge, t int64, minutes float64, lost bool) {
 	w := view{e: e, t: t, minutes: minutes, hour: int(p.hour) % hours}
 	w.v, w.ok = e.sums.values(minutes)
 	switch {
-	case t <= d.steady || lost:
+	case t <= d.steady || lost || e.settling && d.changing(e, t):
 		e.streak = [numKinds]uint8{}
 		return
 	case e.settling || d.learning():
@@ -82,6 +82,13 @@ func (d *Detector) settle(e *edge, p *profile, t int64) {
 			p.busy, p.seen = [hours]uint8{}, [hours]uint8{} // the deployment ended it
 		}
 	}
+}
+
+// changing says whether a deployment is still going on: what fails in its first
+// minutes is not what will be usual.
+func (d *Detector) changing(e *edge, t int64) bool {
+	relearn := int64(d.cfg.Relearn)
+	return t <= max(e.settles, e.c.settles, e.s.settles)-relearn+min(5*minute, relearn/4)
 }
 
 func (d *Detector) judgeView(w *view, p *profile) {
