@@ -61,6 +61,9 @@ func writeAnomaly(enc *lineproto.Encoder, a *anomaly.Anomaly) {
 		enc.Int(LogPort[ServerEnd], int64(a.Port))
 	}
 	for i, p := range [...]*anomaly.Party{&a.Client, &a.Server} {
+		if p.Address != "" {
+			enc.String(LogAddress[i], p.Address)
+		}
 		if p.Name == "" {
 			continue
 		}
@@ -89,6 +92,7 @@ func anomalyFields() []Field {
 	for i := range 2 {
 		fs = append(fs,
 			label(TagKind[i], "anomalies: what the end is"),
+			label(LogAddress[i], "anomalies: the address of who scans from outside, or is scanned"),
 			label(LogContainer[i], "anomalies: the container that did it last"),
 			label(LogProcess[i], "anomalies: the process that did it last"),
 			Field{Name: LogPID[i], Type: Int, Semantics: Gauge, Meaning: "anomalies: its PID"},

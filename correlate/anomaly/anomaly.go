@@ -74,6 +74,7 @@ func (s State) String() string { return [...]string{"active", "resolved"}[s] }
 type Party struct {
 	Kind      correlate.Kind
 	Name      string // display name, of a network elsewhere its prefix
+	Address   string // of who has no name of its own: anybody outside who scans, a host that is scanned
 	Container string
 	PID       uint32
 	Process   string
@@ -111,7 +112,7 @@ func fingerprint(t Type, client, server *Party, port uint16, proto flows.Proto) 
 	d.Reset()
 	_, _ = d.WriteString(t.String())
 	for _, p := range [...]*Party{client, server} {
-		_, _ = d.WriteString("\x00" + p.Kind.String() + "\x00" + p.Name)
+		_, _ = d.WriteString("\x00" + p.Kind.String() + "\x00" + p.Name + "\x00" + p.Address)
 	}
 	var b [3]byte
 	binary.LittleEndian.PutUint16(b[:], port)

@@ -80,7 +80,7 @@ func DefaultConfig() Config {
 		MaxEdges: 4096, MaxNames: 4096,
 		Thresholds: Thresholds{
 			ScanPorts: 30, ScanHosts: 30, Bytes: 1e6, Conns: 60, Factor: 2, ExfilBytes: 10e6, ExfilHour: 100e6,
-			BeaconTurn: 10, BeaconSize: 64e3, Failures: 20, FailShare: 0.3, Retransmit: 0.02, LatencyMS: 5,
+			BeaconTurn: 10, BeaconSize: 64e3, Failures: 20, FailShare: 0.15, Retransmit: 0.02, LatencyMS: 5,
 			QuietMin: 10, DNSNames: 50, DNSLength: 24, Unknown: 0.25,
 		},
 	}

@@ -187,6 +187,9 @@ func (d *Detector) look(n *node, end *correlate.Endpoint) {
 	if n == nil || end.Contain == nil {
 		return
 	}
+	if n.replicas == nil {
+		n.replicas = new(replicas)
+	}
 	if n.replicas.see(end.Contain, d.now) && n.deployed(revision(end.Contain)) && !d.learning() {
 		d.stats.Deployed++
 		n.settles = d.now + int64(d.cfg.Relearn)
@@ -242,7 +245,7 @@ func hourAt(t int64) int32 { return int32(t / int64(time.Hour)) }
 // judge ends a minute, or several where intervals are longer.
 func (d *Detector) judge(t int64, minutes float64) {
 	for _, n := range d.nodes.byKey {
-		if n.replicas.n > 0 {
+		if n.replicas != nil && n.replicas.n > 0 {
 			n.replicas.count(t)
 		}
 	}

@@ -54,8 +54,11 @@ func (d *Detector) exfiltration(w *view, p *profile) bool {
 		return false
 	}
 	total, usual := p.outTotal+w.v[out]*w.minutes, 0.0
-	if w.known[out] {
-		usual = out.value(float64(p.hourly)) // a new edge's own beginning is no measure
+	if w.known[out] { // a new edge's own beginning is no measure
+		usual = out.value(float64(p.hourly))
+		if w.known[in] && w.v[in]/max(in.value(w.band[in].mid), 1) > total/max(usual, 1)/2 {
+			return false // what comes in grew as well
+		}
 	}
 	if total >= t.ExfilHour && total > hourlyFactor*usual*math.Exp2(w.grown/octave) && (w.known[out] || !w.e.known) {
 		w.strange[out], p.tainted = true, true

@@ -242,7 +242,7 @@ func (w *world) scan(t time.Time, d time.Duration, n int, kind Type) label {
 		return rs
 	}}, kind)
 	if l.client = c; outside {
-		l.client = from.Addr.String()
+		l.client = external
 	}
 	return l
 }

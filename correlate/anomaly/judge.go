@@ -41,7 +41,7 @@ func (d *Detector) judgeEdge(e *edge, t int64, minutes float64, lost bool) {
 	w := view{e: e, t: t, minutes: minutes, hour: int(p.hour) % hours}
 	w.v, w.ok = e.sums.values(minutes)
 	switch {
-	case t <= d.steady || lost:
+	case t <= d.steady || lost || e.settling && d.changing(e, t):
 		e.streak = [numKinds]uint8{}
 		return
 	case e.settling || d.learning():
@@ -75,12 +75,20 @@ func (d *Detector) settle(e *edge, p *profile, t int64) {
 		p.restart(hourAt(t - 1))
 	case t >= until && e.settling:
 		e.settling = false
-		p.settle(int(p.hour) % hours)
+		out, _, _ := e.outward()
+		p.settle(int(p.hour)%hours, out)
 		p.restart(hourAt(t - 1))
 		if t-e.last > int64(d.cfg.Relearn)/2 {
 			p.busy, p.seen = [hours]uint8{}, [hours]uint8{} // the deployment ended it
 		}
 	}
+}
+
+// changing says whether a deployment is still going on: what fails in its first
+// minutes is not what will be usual.
+func (d *Detector) changing(e *edge, t int64) bool {
+	relearn := int64(d.cfg.Relearn)
+	return t <= max(e.settles, e.c.settles, e.s.settles)-relearn+min(5*minute, relearn/4)
 }
 
 func (d *Detector) judgeView(w *view, p *profile) {
@@ -107,7 +115,7 @@ func (d *Detector) judgeView(w *view, p *profile) {
 // replicas widens the bands where there are more or fewer of a service than mostly.
 func (w *view) replicas() {
 	for _, n := range [...]*node{w.e.c, w.e.s} {
-		if r := &n.replicas; r.now > 0 && r.usual > 0 {
+		if r := n.replicas; r != nil && r.now > 0 && r.usual > 0 {
 			x := math.Log2(float64(r.now)/r.usual) * octave
 			w.grown, w.shrunk = max(w.grown, x), max(w.shrunk, -x)
 		}

@@ -29,9 +29,8 @@ type node struct {
 	settles int64
 	// revisions are of the images and specifications seen lately, the newest first.
 	revisions [4]uint64
-	// replicas tells how many containers of it there are, usual how many there mostly
-	// were.
-	replicas replicas
+	// replicas tells how many containers of it there are; nil of what has none.
+	replicas *replicas
 	// novel counts new destinations elsewhere, a day's half forgotten a day later:
 	// some programs do little else.
 	novel float64

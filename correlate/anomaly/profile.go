@@ -46,8 +46,10 @@ type profile struct {
 	days  [numMetrics][hours]uint8 // that were averaged, up to memory
 	busy  [hours]uint8             // share of minutes with traffic, in 250ths
 	seen  [hours]uint8             // days that busy is of
-	// hourly is the most octets out in an hour.
+	// hourly is the most octets out in an hour, peak the most of each metric in a
+	// minute, of hours too short to be described, too.
 	hourly level
+	peak   [numMetrics]level
 
 	// The hour that goes on, in UTC: what a clock change moves by an hour, the hours
 	// beside it still know.
@@ -66,6 +68,7 @@ func (p *profile) learn(m metric, l level) {
 		p.levels[m][p.n[m]] = l
 		p.n[m]++
 	}
+	p.peak[m] = max(p.peak[m], l)
 }
 
 // minute counts one with or without traffic.
@@ -97,6 +100,7 @@ func (p *profile) restart(hour int32) {
 
 func (p *profile) fold(h int) {
 	for m := range numMetrics {
+		p.peak[m] = max(p.peak[m]-1, 0) // an octave in ten days
 		if p.n[m] < fewest {
 			continue
 		}
@@ -116,6 +120,7 @@ func (p *profile) fold(h int) {
 	p.seen[h] = min(p.seen[h]+1, memory)
 	switch l := levelOf(p.outTotal); {
 	case p.tainted:
+		p.hourly += octave / hours // what goes on is twice as usual after a day
 	case l > p.hourly:
 		p.hourly = l
 	default:
@@ -123,12 +128,13 @@ func (p *profile) fold(h int) {
 	}
 }
 
-// describe sorts ls. The least is of all but some minutes: what is started anew is
-// away for a moment.
+// describe sorts ls. The most and the least are without three minutes of an hour: what
+// is started anew is away for a moment, and it takes more than three to be told.
 func describe(ls []level) hourBucket {
 	slices.Sort(ls)
-	b := hourBucket{mid: ls[len(ls)/2], low: ls[len(ls)/20], top: ls[len(ls)-1]}
-	if ls[0] == b.top {
+	few := len(ls) / 20
+	b := hourBucket{mid: ls[len(ls)/2], low: ls[few], top: ls[len(ls)-1-few]}
+	if ls[0] == ls[len(ls)-1] {
 		return b
 	}
 	for i, l := range ls {
@@ -202,7 +208,7 @@ func (p *profile) alwaysBusy(h int) bool {
 
 // most is the largest level of m at any time of the day.
 func (p *profile) most(m metric) float64 {
-	var most level
+	most := p.peak[m]
 	for h := range hours {
 		if p.days[m][h] > 0 {
 			most = max(most, p.usual[m][h].top)
@@ -216,8 +222,9 @@ func (p *profile) most(m metric) float64 {
 func (p *profile) seldom(h int) bool { return p.busy[h] < busyScale/2 }
 
 // settle moves what is known of all hours to where the minutes since a change are,
-// where they are clearly elsewhere: a deployment changes how much, seldom when.
-func (p *profile) settle(h int) {
+// where they are clearly elsewhere: a deployment changes how much, seldom when. outward
+// is the metric of what leaves.
+func (p *profile) settle(h int, outward metric) {
 	for m := range numMetrics {
 		if p.n[m] < fewest || p.days[m][h] == 0 {
 			continue
@@ -234,6 +241,9 @@ func (p *profile) settle(h int) {
 			if p.days[m][i] > 0 {
 				p.usual[m][i].move(d)
 			}
+		}
+		if m == outward && d > 0 {
+			p.hourly = level(min(int(p.hourly)+d, math.MaxInt16))
 		}
 		p.usual[m][h].top = max(p.usual[m][h].top, b.top)
 		p.usual[m][h].low = min(p.usual[m][h].low, b.low)

@@ -21,7 +21,25 @@ func inService(name, image string) correlate.Endpoint {
 	return replica(name, image, 1)
 }
 
+// replicas made already: a week has many thousands of each.
+type replicaKey struct {
+	name, image string
+	i           int
+}
+
+var made = map[replicaKey]correlate.Endpoint{}
+
 func replica(name, image string, i int) correlate.Endpoint {
+	k := replicaKey{name, image, i}
+	e, ok := made[k]
+	if !ok {
+		e = makeReplica(name, image, i)
+		made[k] = e
+	}
+	return e
+}
+
+func makeReplica(name, image string, i int) correlate.Endpoint {
 	project, svc, _ := strings.Cut(name, "/")
 	return correlate.Endpoint{
 		Addr: flows.Addr{10: 0xff, 11: 0xff, 12: 172, 13: 18, 14: byte(len(name)), 15: byte(i)}, Local: true, Kind: correlate.KindContainer, Name: name,

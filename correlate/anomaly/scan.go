@@ -205,17 +205,22 @@ func (d *Detector) judgeSource(src *source, t int64) {
 }
 
 func (d *Detector) scan(t Type, src *source, seen, limit int, now int64) {
-	client := &node{nodeKey: src.key}
+	client, address := &node{nodeKey: src.key}, ""
 	if src.key.kind == correlate.KindExternal && src.key.name == "" {
-		client.name = src.key.net.String()
+		client.name, address = external, src.key.net.String() // who scans the world adds no series
 	}
 	x := Anomaly{Type: t, Since: src.first, Time: now, Proto: src.proto, Expected: float64(limit), Seen: float64(seen), Score: float64(seen) / float64(limit),
 		Client: party(client, src.process, src.container)}
+	x.Client.Address = address
 	hosts, ports := src.hosts.count(), src.ports.count()
 	if t == PortScan && hosts == 1 {
-		x.Server = Party{Name: src.sample[0].String()}
+		x.Server.Address = src.sample[0].String()
 	}
-	x.Message = fmt.Sprintf("%s tried %d ports of %d hosts in vain, %d times", x.Client.Name, ports, hosts, src.tries[0]+src.tries[1])
+	who := x.Client.Name
+	if address != "" {
+		who = address
+	}
+	x.Message = fmt.Sprintf("%s tried %d ports of %d hosts in vain, %d times", who, ports, hosts, src.tries[0]+src.tries[1])
 	var b strings.Builder
 	fmt.Fprintf(&b, "hosts=%d ports=%d attempts=%d targets=", hosts, ports, src.tries)
 	for i := range src.sampled {

@@ -26,7 +26,7 @@ func TestPortScan(t *testing.T) {
 	}))
 	r.want(as, "port_scan")
 	a := as[0]
-	if a.Client.Name != "shop/web" || a.Server.Name != "172.18.7.1" || a.Seen < 35 || a.Seen > 45 || a.Client.PID == 0 || !strings.Contains(a.Evidence, "172.18.7.1:1000") {
+	if a.Client.Name != "shop/web" || a.Server.Address != "172.18.7.1" || a.Seen < 35 || a.Seen > 45 || a.Client.PID == 0 || !strings.Contains(a.Evidence, "172.18.7.1:1000") {
 		t.Errorf("%+v", a)
 	}
 	if s := r.d.Stats(); s.Edges != 4+fewTargets {
@@ -46,7 +46,7 @@ func TestPortScan(t *testing.T) {
 		return rs
 	}))
 	r.want(as, "port_scan")
-	if as[0].Client.Name != "203.0.113.66" {
+	if as[0].Client.Name != external || as[0].Client.Address != "203.0.113.66" || !strings.HasPrefix(as[0].Message, "203.0.113.66 tried") {
 		t.Errorf("%+v", as[0])
 	}
 }

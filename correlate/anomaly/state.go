@@ -115,7 +115,13 @@ func (d *Detector) codeNodes(c *codec) []*node {
 		for i := range n.revisions {
 			number(c, &n.revisions[i], 8)
 		}
-		c.float(&n.replicas.usual)
+		several := n.replicas != nil
+		if c.flag(&several); several {
+			if c.reading {
+				n.replicas = new(replicas)
+			}
+			c.float(&n.replicas.usual)
+		}
 		c.float(&n.novel)
 		number(c, &n.hosts, 2)
 		number(c, &n.ports, 2)
@@ -241,6 +247,9 @@ func (p *profile) code(c *codec) {
 		below(c, &p.seen[h], 1, memory+1)
 	}
 	number(c, &p.hourly, 2)
+	for m := range p.peak {
+		number(c, &p.peak[m], 2)
+	}
 	number(c, &p.hour, 4)
 	number(c, &p.minutes, 1)
 	number(c, &p.active, 1)
@@ -317,7 +326,7 @@ func (d *Detector) codeAlarms(c *codec) {
 		for _, p := range [...]*Party{&a.Client, &a.Server} {
 			below(c, &p.Kind, 1, correlate.KindTunnel+1)
 			number(c, &p.PID, 4)
-			for _, s := range [...]*string{&p.Name, &p.Container, &p.Process, &p.Cmdline} {
+			for _, s := range [...]*string{&p.Name, &p.Address, &p.Container, &p.Process, &p.Cmdline} {
 				c.text(s)
 			}
 		}

@@ -39,11 +39,17 @@ type effect struct {
 	load    float64 // factor of everything
 }
 
+type versionKey struct {
+	name    string
+	version int
+}
+
 // world is a host with services on it, in virtual time.
 type world struct {
 	rnd      *rand.Rand
 	links    []link
 	version  map[string]int
+	images   map[versionKey]string
 	count    map[string]int // replicas
 	restarts map[string]int
 	drift    map[int]float64 // what deployments made of a link
@@ -57,7 +63,7 @@ type world struct {
 func newWorld(seed uint64) *world {
 	return &world{
 		rnd: rand.New(rand.NewPCG(seed, 2026)), names: true,
-		version: map[string]int{}, count: map[string]int{"shop/web": 2, "shop/api": 3}, restarts: map[string]int{}, drift: map[int]float64{}, bursts: map[int]time.Time{},
+		version: map[string]int{}, images: map[versionKey]string{}, count: map[string]int{"shop/web": 2, "shop/api": 3}, restarts: map[string]int{}, drift: map[int]float64{}, bursts: map[int]time.Time{},
 		links: []link{
 			{c: "net", s: "shop/web", port: 443, out: 6e6, in: 120e6, conns: 600, rtt: 30},
 			{c: "shop/web", s: "shop/api", port: 8080, out: 8e6, in: 40e6, conns: 500, rtt: 0.2, response: 15},
@@ -107,7 +113,13 @@ func (w *world) end(name string, i int) correlate.Endpoint {
 		}
 		return elsewhere(name, a)
 	}
-	e := replica(name, fmt.Sprintf("%s:%d", name, w.version[name]), 1+i%max(w.count[name], 1)+100*w.restarts[name])
+	k := versionKey{name, w.version[name]}
+	image, ok := w.images[k]
+	if !ok {
+		image = fmt.Sprintf("%s:%d", name, w.version[name])
+		w.images[k] = image
+	}
+	e := replica(name, image, 1+i%max(w.count[name], 1)+100*w.restarts[name])
 	return e
 }
 
