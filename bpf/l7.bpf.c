@@ -34,6 +34,20 @@ struct l7_packet {
 	bool ends; /* a FIN or RST */
 };
 
+/* Copies n octets of headers, off of them into the packet: by a load where they are
+ * linear, which they mostly are, else by the helper. */
+static __always_inline long l7_load(struct __sk_buff *skb, __u32 off, void *to, const __u32 n)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	off &= 0x3f; /* for the verifier: IP headers are no longer than 60 octets */
+	data += off;
+	if (data + n > end)
+		return bpf_skb_load_bytes(skb, off, to, n);
+	__builtin_memcpy(to, data, n);
+	return 0;
+}
+
 /* 0 when the packet is TCP or UDP with payload, or ends a connection. Headers are copied: not all of a
  * packet need be linear. */
 static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
@@ -42,7 +56,7 @@ static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
 	__u32 total, head;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (bpf_skb_load_bytes(skb, 0, h, 20))
+		if (l7_load(skb, 0, h, 20))
 			return -1;
 		p->l3 = (h[0] & 0x0f) * 4;
 		total = h[2] << 8 | h[3];
@@ -50,7 +64,7 @@ static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
 		if ((h[6] & 0x3f) | h[7])
 			return 1; /* a fragment */
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		if (bpf_skb_load_bytes(skb, 0, h, 8))
+		if (l7_load(skb, 0, h, 8))
 			return -1;
 		p->l3 = 40;
 		total = h[4] << 8 | h[5];
@@ -59,7 +73,7 @@ static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
 		p->proto = h[6]; /* behind extension headers: not looked into, but for one */
 		if (p->proto == IPPROTO_HOPOPTS) {
 			/* BIG TCP before the device cuts it: a jumbogram (RFC 2675) */
-			if (bpf_skb_load_bytes(skb, 40, h, 8))
+			if (l7_load(skb, 40, h, 8))
 				return -1;
 			if (h[1] || h[2] != 0xc2)
 				return 1;
@@ -72,7 +86,7 @@ static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
 	if (!total)
 		total = skb->len; /* BIG TCP */
 	if (p->proto == IPPROTO_TCP) {
-		if (bpf_skb_load_bytes(skb, p->l3, h, 14))
+		if (l7_load(skb, p->l3, h, 14))
 			return -1;
 		p->seq = (__u32)h[4] << 24 | (__u32)h[5] << 16 | (__u32)h[6] << 8 | h[7];
 		if (h[13] & 2)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Headers of one packet -> struct packet. Headers are copied to the stack by
- * bpf_skb_load_bytes: that works on paged (non-linear) packets without pulling,
+ * Headers of one packet -> struct packet. Headers are copied to the stack, where they
+ * are not linear by bpf_skb_load_bytes: that works on paged packets without pulling,
  * which would cost every later user of the packet.
  *
  * On a device with an Ethernet header offsets count from the frame's start,
@@ -66,11 +66,22 @@ struct packet {
 	__u8 dst[16] ALIGNED8;
 };
 
+/* Headers further in than this are for the helper: what is linear, and so can be read
+ * without it, seldom goes further, and the verifier wants a bound. */
+#define DIRECT_MAX 128
+
 /* l2 is a constant at every call: one of the branches is compiled away. */
-static __always_inline long load(struct __sk_buff *skb, const bool l2, __u32 off, void *to, __u32 len)
+static __always_inline long load(struct __sk_buff *skb, const bool l2, __u32 off, void *to, const __u32 len)
 {
-	if (l2)
+	if (l2) {
+		void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+		if (off <= DIRECT_MAX && data + off + len <= end) {
+			__builtin_memcpy(to, data + off, len);
+			return 0;
+		}
 		return bpf_skb_load_bytes(skb, off, to, len);
+	}
 	return bpf_skb_load_bytes_relative(skb, off, to, len, BPF_HDR_START_NET);
 }
 

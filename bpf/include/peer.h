@@ -168,6 +168,18 @@ static __always_inline struct peer_val *peer_new(struct __sk_buff *skb, struct p
 	return v;
 }
 
+/* Most packets are TCP, of which nothing is counted here. */
+static __always_inline bool plain_tcp(struct __sk_buff *skb)
+{
+	__u8 *h = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (h + 20 > end)
+		return false;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return h[9] == IPPROTO_TCP;
+	return skb->protocol == bpf_htons(ETH_P_IPV6) && h[6] == IPPROTO_TCP;
+}
+
 /* ct is the conntrack word of a packet that is translated, else 0. */
 static __always_inline void count_peer(struct __sk_buff *skb, bool ingress, unsigned long ct)
 {
@@ -177,6 +189,8 @@ static __always_inline void count_peer(struct __sk_buff *skb, bool ingress, unsi
 	__u64 packets = skb->gso_segs ?: 1;
 	int rc;
 
+	if (!ct && plain_tcp(skb))
+		return;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
 		rc = parse_v4(skb, &p);
 	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
