@@ -18,6 +18,8 @@ const (
 	EventStop      EventType = "container_stop"
 	// EventConnectionFailed is an edge that begins to fail.
 	EventConnectionFailed EventType = "connection_failed"
+	// EventDrop is an end that begins to lose packets for a reason of this host's.
+	EventDrop EventType = "drop"
 )
 
 // Severity is how bad it is.

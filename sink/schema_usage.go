@@ -159,7 +159,7 @@ func (s *usageSchema) fields() []Field {
 func eventTags() []Tag {
 	return []Tag{
 		tagHost,
-		{TagEventType, "oom (processes killed for want of memory), throttled (in more than half of an interval's CPU periods; the first interval of a stretch), container_start, container_stop (seen: how many seconds it lived), connection_failed (of an edge that did not fail for five minutes; seen: failed attempts of the interval), and anomalies: " + anomalyTypes()},
+		{TagEventType, "oom (processes killed for want of memory), throttled (in more than half of an interval's CPU periods; the first interval of a stretch), container_start, container_stop (seen: how many seconds it lived), connection_failed (of an edge that did not fail for five minutes; seen: failed attempts of the interval), drop (an end that lost ten packets or more in the interval, and did not for five minutes, because a buffer, a queue or a table was full, a neighbour did not answer, or memory was short; seen: packets), and anomalies: " + anomalyTypes()},
 		{TagSeverity, "info, warning, error"},
 		{TagName[ClientEnd], "of an edge: the client"},
 		{TagName[ServerEnd], "of an edge: the server; else who it happened to"},
@@ -226,7 +226,7 @@ func selfUsageFields() []Field {
 		selfInt(SelfEvents, Count, Delta, "events: rows of event"),
 		selfInt(SelfEventsSuppressed, Count, Delta, "events: events not written to keep their rate"),
 		selfInt(SelfEventsFolded, Count, Delta, "events: events of `other` because too many ends have events"),
-		selfInt(SelfEventsUnnoted, Count, Delta, "events: failed attempts that no event tells of because too many edges fail"),
+		selfInt(SelfEventsUnnoted, Count, Delta, "events: failed attempts and drops that no event tells of because too many ends have some"),
 		selfInt(SelfHostOOM, Count, Delta, "resources: processes killed for want of memory on the whole host"),
 		selfFloat(SelfRead, Seconds, Max, "resources: how long reading all groups took"),
 	}

@@ -167,7 +167,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	c.report("read flows", c.packets.Collect(time.Now(), c, func() { c.drain() }))
 	c.who.tick(began.UnixNano())
 	c.used.take(c.who, c.out, c.cfg.Host)
-	c.tellTrouble()
+	c.tellTrouble(end)
 	c.join.SetTunnels(c.who.addresses.Tunnels())
 	now := time.Now()
 	c.drain() // what ended before now is known, however long the reading took

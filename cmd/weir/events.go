@@ -12,9 +12,10 @@ import (
 type happenings struct {
 	containers *lifecycle
 	failures   *failures
+	drops      *dropping
 }
 
-func newHappenings() happenings { return happenings{newLifecycle(), newFailures()} }
+func newHappenings() happenings { return happenings{newLifecycle(), newFailures(), newDropping()} }
 
 // take looks at a record.
 func (h *happenings) take(r *correlate.Record) { h.failures.take(r) }
@@ -23,6 +24,7 @@ func (h *happenings) take(r *correlate.Record) { h.failures.take(r) }
 func (h *happenings) tick(end, now time.Time, who *identities, to *sink.Events) {
 	h.containers.tick(now, who, to)
 	h.failures.tick(end, to)
+	h.drops.tick(end)
 }
 
 // self writes the row of stage events.
@@ -30,6 +32,6 @@ func (h *happenings) self(s *sink.Self, t time.Time, events *sink.Events) {
 	st := events.Stats()
 	m := func(n sink.SelfInt, v uint64) sink.SelfField { return s.Meter(sink.StageEvents, n, v) }
 	s.Stage(t, sink.StageEvents, m(sink.SelfEvents, st.Rows), m(sink.SelfRows, st.Rows),
-		m(sink.SelfEventsSuppressed, st.Suppressed), m(sink.SelfEventsFolded, st.Folded), m(sink.SelfEventsUnnoted, h.failures.lost),
+		m(sink.SelfEventsSuppressed, st.Suppressed), m(sink.SelfEventsFolded, st.Folded), m(sink.SelfEventsUnnoted, h.failures.lost+h.drops.lost),
 		m(sink.SelfValuesCleaned, st.Encoder.Cleaned), m(sink.SelfValuesClamped, st.Encoder.Clamped), m(sink.SelfFieldsSkipped, st.Encoder.SkippedFields))
 }

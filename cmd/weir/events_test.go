@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/sink"
 )
 
 // eventsOf gives the rows of event written since the last call.
@@ -141,5 +142,44 @@ func TestFailuresAreBounded(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { f.take(known) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// An end that begins to lose packets is an event, where that is this host's fault.
+func TestDropEvents(t *testing.T) {
+	r := newRig(t)
+	d := newDropping()
+	at := func(minute int) time.Time { return time.Unix(int64(60*minute), 0) }
+	for _, x := range []struct {
+		minute  int
+		class   string
+		packets uint64
+		want    string
+	}{
+		{100, "receive_buffer", manyDrops - 1, ""},
+		{100, "no_socket", 1000, ""},
+		{100, "receive_buffer", 12, `event,host=h,server=web,severity=warning,type=drop message="12 packets dropped (socket_rcvbuff): its process reads too slowly, or its buffer is too small",evidence="class=receive_buffer reason=socket_rcvbuff dropped_packets=12 dropped_bytes=1200",expected=10,seen=12 `},
+		{104, "receive_buffer", 12, ""},
+		{109, "receive_buffer", 12, ""},
+		{115, "receive_buffer", 12, "type=drop "},
+	} {
+		d.take(at(x.minute), "web", x.class, "socket_rcvbuff", x.packets, 100*x.packets, r.out.events)
+		d.tick(at(x.minute))
+		if got := r.eventsOf(); !strings.Contains(got, x.want) || (x.want == "") != (got == "") {
+			t.Errorf("minute %d, %s: got %q, want %q", x.minute, x.class, got, x.want)
+		}
+	}
+	d.tick(at(200))
+	if len(d.last) != 0 {
+		t.Error("what is over is remembered")
+	}
+	classes := map[string]bool{sink.ClassConntrack: true}
+	for _, c := range kprobes.DropClasses() {
+		classes[c.String()] = true
+	}
+	for class := range telling {
+		if !classes[class] {
+			t.Errorf("there is no class %s", class)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows/conntrack"
 	"github.com/weir-probe/weir/kprobes"
@@ -15,6 +17,8 @@ type trouble struct {
 	join *correlate.Joiner
 	out  *output
 	used *resources
+	news *dropping
+	end  time.Time // of the interval
 }
 
 var _ kprobes.TroubleHandler = (*trouble)(nil)
@@ -25,6 +29,7 @@ func (t *trouble) Drop(e *kprobes.DropEvent) {
 	unit, _ := t.who.resolver.Unit(e.CgroupV2, e.CgroupV1)
 	t.who.chain.Loser(&end, e.CgroupV2, e.CgroupV1, unit, e.NetNS)
 	t.out.drops.Add(&end, e.Class.String(), e.Reason, e.Packets, e.Octets)
+	t.news.take(t.end, nameOf(&end), e.Class.String(), e.Reason, e.Packets, e.Octets, t.out.events)
 	if t.used != nil {
 		t.out.containers.AddDropped(&end, e.Packets)
 	}
@@ -34,13 +39,14 @@ func (t *trouble) Drop(e *kprobes.DropEvent) {
 func (t *trouble) HalfOpen(e *kprobes.HalfOpenEvent) { t.join.HalfOpen(e) }
 
 // tellTrouble reads what went wrong in the interval.
-func (c *collector) tellTrouble() {
-	t := trouble{who: c.who, join: c.join, out: c.out, used: c.used}
+func (c *collector) tellTrouble(end time.Time) {
+	t := trouble{who: c.who, join: c.join, out: c.out, used: c.used, news: c.happen.drops, end: end}
 	c.report("read drops", c.sockets.Trouble(&t))
 	if n := c.full.New(); n > 0 {
 		var host correlate.Endpoint
 		c.who.chain.Loser(&host, 0, 0, "", knownHostNetNS())
 		c.out.drops.Add(&host, sink.ClassConntrack, sink.ReasonConntrackFull, n, 0)
+		t.news.take(end, nameOf(&host), sink.ClassConntrack, sink.ReasonConntrackFull, n, 0, c.out.events)
 	}
 }
 
