@@ -181,7 +181,6 @@ func TestCaseF_DropsOfANetwork(t *testing.T) {
 		return nil
 	})
 	strangers := func(r row) bool { return r.tag("kind") == "unknown" }
-	every := func(row) bool { return true }
 	// What a program missed because it was interrupted by itself is counted.
 	missed := func() (n int64) {
 		for _, r := range rows.all(t, "weir_self", func(r row) bool { return r.tag("stage") == "kernel" }) {
