@@ -22,7 +22,8 @@
 // A hole within a frame keeps the place; any other is made good at the next turn
 // that begins with a plausible frame header. Streams survive it by their number;
 // what they had in the hole is missing: a time is 0, a gRPC call without status is
-// Lost.
+// Lost. What it may have added to a table of header fields makes that unknown, unless
+// what follows shows that there was nothing (read).
 //
 // Nothing is allocated per message. A connection follows at most 100 streams and
 // keeps 128 table entries of at most 256 octets and 8 KiB of a header block per

@@ -103,14 +103,18 @@ type decoder struct {
 	name    value
 	text    value
 	room    *room // of the connection
+
+	doubt   bool // entries may have been added that were not seen
+	dynamic int  // references of the block to the dynamic table
+	ownType bool // the block has a content type of its own, not of the table
 }
 
 // forget says that entries may have been added that were not seen.
-func (d *decoder) forget() { d.n = 0 }
+func (d *decoder) forget() { d.n, d.doubt = 0, false }
 
 // begin empties the fields.
 func (d *decoder) begin() {
-	d.unknown = false
+	d.unknown, d.dynamic, d.ownType = false, 0, false
 	for i := range d.fields {
 		d.fields[i].set = false
 	}
@@ -140,6 +144,14 @@ func (d *decoder) next() *entry {
 	return &d.ring[d.newest]
 }
 
+// refer returns the entry that the block refers to; nil: it is not known.
+func (d *decoder) refer(i uint64) *entry {
+	if i >= uint64(len(static)) {
+		d.dynamic++
+	}
+	return d.at(i)
+}
+
 // at returns an entry by its index; nil: it is not known.
 func (d *decoder) at(i uint64) *entry {
 	if i < uint64(len(static)) {
@@ -149,6 +161,24 @@ func (d *decoder) at(i uint64) *entry {
 		return &d.ring[(d.newest-int(i)+len(d.ring))%len(d.ring)]
 	}
 	return nil
+}
+
+// proven says whether the block of a response that must have a content type shows that
+// nothing was added to the table since: its only reference is the type, and there is
+// one of them in the table, so that this is where it was.
+func (d *decoder) proven() bool {
+	if d.unknown || d.ownType || d.dynamic != 1 || !isGRPC(&d.fields[contentType]) {
+		return false
+	}
+	types := 0
+	for i := range d.n {
+		if f := d.at(uint64(len(static) + i)).field; f == contentType {
+			types++
+		} else if f == lostField {
+			return false
+		}
+	}
+	return types == 1
 }
 
 // block reads a header block; a malformed one is told as unknown, and what it
@@ -174,7 +204,7 @@ func (d *decoder) one(b []byte) (rest []byte, ok bool) {
 		if !ok || i == 0 {
 			return nil, false
 		}
-		if e := d.at(i); e != nil {
+		if e := d.refer(i); e != nil {
 			d.found(e.field, e.value.b, e.value.more)
 		} else {
 			d.unknown = true
@@ -202,12 +232,13 @@ func (d *decoder) literal(b []byte, bits uint) (rest []byte, ok bool) {
 			return nil, false
 		}
 		f = fieldOf(d.name.b)
-	} else if e := d.at(i); e != nil {
+	} else if e := d.refer(i); e != nil {
 		f = e.field
 	}
 	if b, ok = text(&d.text, b, f != other && f != lostField); !ok {
 		return nil, false
 	}
+	d.ownType = d.ownType || f == contentType
 	d.found(f, d.text.b, d.text.more)
 	if bits == 6 {
 		e := d.add()

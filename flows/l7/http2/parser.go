@@ -50,7 +50,6 @@ type parser struct {
 	last    int64 // when the server's last octet passed
 	// missed says that requests may have passed that were not seen.
 	missed bool
-	doubt  bool // and with them entries of the client's table
 	msg    l7.Message
 	room   room
 	name   [l7.MaxOperation]byte
@@ -170,10 +169,10 @@ func (p *parser) Gap(d l7.Dir, n, t int64) {
 // was not seen.
 func (p *parser) lose(d l7.Dir) {
 	s := &p.sides[d]
-	if d == l7.ToServer && !s.open {
-		p.doubt = true // see verify
-	} else {
+	if s.open || d == l7.ToClient && p.streams.n > 1 {
 		s.hpack.forget()
+	} else {
+		s.hpack.doubt = true // see read
 	}
 	s.found, s.open = false, false
 	p.missed = p.missed || d == l7.ToServer
@@ -182,21 +181,6 @@ func (p *parser) lose(d l7.Dir) {
 			r.holed[d] = true
 			r.messages[d].broken = true
 		}
-	}
-}
-
-// verify decides, at a header block of the client, whether its table is still what it
-// was before a hole: it is if the block begins the very next stream, since all others
-// add to the table only by beginning one. (Trailers could, too; of the clients that
-// send any, few do so behind a body that was not copied.) An upload so costs the
-// connection nothing, which else would lose the names of all later requests.
-func (p *parser) verify(id uint32) {
-	if !p.doubt {
-		return
-	}
-	p.doubt = false
-	if p.maxID == 0 || id != p.maxID+2 {
-		p.sides[l7.ToServer].hpack.forget()
 	}
 }
 

@@ -143,11 +143,7 @@ func (p *parser) blockEnds(d l7.Dir, t int64) {
 	s := &p.sides[d]
 	s.open = false
 	h := &s.hpack
-	if d == l7.ToServer {
-		p.verify(s.blockOf)
-	}
-	h.begin()
-	h.block(s.block)
+	p.read(d)
 	if s.broken {
 		h.unknown = true
 		h.forget()

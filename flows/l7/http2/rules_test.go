@@ -158,6 +158,38 @@ func TestDynamicTableAfterUpload(t *testing.T) {
 	}
 }
 
+// TestDynamicTableAfterDownload has a hole over the end of an answer, with trailers
+// that add nothing to the server's table, or something: then what comes after is
+// unknown, never another's.
+func TestDynamicTableAfterDownload(t *testing.T) {
+	for name, c := range map[string]struct {
+		trailers []string
+		want     l7test.Message
+	}{
+		"nothing new":   {[]string{"grpc-status 0"}, l7test.Message{Outcome: "answered", Status: "NOT_FOUND"}},
+		"another field": {[]string{"grpc-status 13", "grpc-message no"}, l7test.Message{Outcome: "lost"}},
+	} {
+		client, server := newPeer(), newPeer()
+		talk := []l7test.Piece{l7test.C(preface)}
+		call := func(id uint32, status ...string) (ask, head, end string) {
+			return frame(typeHeaders, endHeaders, id, rpc(client, "Get")) + frame(typeData, endStream, id, ""),
+				frame(typeHeaders, endHeaders, id, server.block(":status 200", "content-type application/grpc")), frame(typeHeaders, both, id, server.block(status...))
+		}
+		for i, status := range [][]string{{"grpc-status 0"}, {"grpc-status 5"}} {
+			ask, head, end := call(uint32(2*i+1), status...)
+			talk = append(talk, l7test.C(ask), l7test.S(head+end))
+		}
+		ask, head, end := call(5, c.trailers...)
+		body := frame(typeData, 0, 5, strings.Repeat("x", 1000))
+		talk = append(talk, l7test.C(ask), l7test.S(head+body[:100]), l7test.Hole(l7.ToClient, int64(len(body)-100+len(end))))
+		ask, head, end = call(7, "grpc-status 5")
+		got := l7test.Run(Spec, l7test.Talk(append(talk, l7test.C(ask), l7test.S(head+end))...))
+		if len(got) != 4 || got[1].Status != "NOT_FOUND" || got[2].Outcome != "lost" || got[3].Outcome != c.want.Outcome || got[3].Status != c.want.Status {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // TestAgainstLibrary compares the decoder with that of x/net on random fields.
 func TestAgainstLibrary(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
