@@ -315,7 +315,7 @@ func TestAttributionLoss(t *testing.T) {
 	r.want(as, "attribution_loss")
 	r.run(time.Hour, shop(rand.New(rand.NewPCG(2, 2)), nil))
 	// Now and then one is usual, and so is what nobody answers.
-	r, as = change(t, time.Hour, func(now time.Time, rs []*correlate.Record) []*correlate.Record {
+	_, as = change(t, time.Hour, func(now time.Time, rs []*correlate.Record) []*correlate.Record {
 		var all []*correlate.Record
 		for range 10 {
 			all = append(all, rs...)

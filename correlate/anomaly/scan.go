@@ -66,7 +66,6 @@ type source struct {
 	proto        flows.Proto
 	process      *correlate.Process
 	container    string
-	server       nodeKey // the first one
 }
 
 // scans counts attempts by source.
