@@ -15,7 +15,7 @@ type PayloadEvent struct {
 	// Turn says that the direction before was the other one, or that this is the
 	// first payload seen. Always true of a datagram.
 	Turn bool
-	// Plain marks what the process gave to or got from its TLS library (tls.Set):
+	// Plain marks what the process gave to or got from its TLS library (package tls):
 	// a stream of its own beside the encrypted one of the same socket. Seq then
 	// counts its octets from 0.
 	Plain bool

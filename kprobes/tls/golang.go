@@ -61,11 +61,37 @@ func (p *plan) add(f *elf.File, t *table, r span, entry, returned string) error 
 	if !ok {
 		return fmt.Errorf("%#x is not in the file", t.text+r.start)
 	}
-	p.points = append(p.points, point{program: entry, offset: off})
+	p.points = append(p.points, point{program: entry, offset: off + begun(code)})
 	for _, ret := range rets {
 		p.points = append(p.points, point{program: returned, offset: off + ret})
 	}
 	return nil
+}
+
+// begun is where a function has begun for good: behind the look at its stack's end,
+// which begins it anew when the stack had to grow. There stands PUSH RBP, which the
+// kernel emulates: half the cost of an instruction that it has to step over. The
+// arguments are still where they were.
+func begun(code []byte) uint64 {
+	at := 0
+	for range 4 {
+		in, err := x86asm.Decode(code[at:], 64)
+		if err != nil {
+			return 0
+		}
+		switch in.Op {
+		case x86asm.LEA, x86asm.CMP, x86asm.JBE:
+			at += in.Len
+		case x86asm.PUSH:
+			if in.Args[0] == x86asm.RBP {
+				return uint64(at)
+			}
+			return 0
+		default:
+			return 0
+		}
+	}
+	return 0
 }
 
 // returns finds the RET instructions in a function's code. Code that can't be

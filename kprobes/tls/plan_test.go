@@ -54,6 +54,24 @@ func TestReturns(t *testing.T) {
 	}
 }
 
+func TestBegun(t *testing.T) {
+	for _, c := range []struct {
+		code []byte
+		want uint64
+	}{
+		{[]byte{0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55, 0xc3}, 6},
+		{[]byte{0x4c, 0x8d, 0x64, 0x24, 0xb8, 0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 0x93, 7, 0, 0, 0x55, 0xc3}, 15},
+		{[]byte{0x55, 0xc3}, 0},
+		{[]byte{0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x90, 0x55}, 0}, // something else comes first
+		{[]byte{0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x53}, 0},
+		{nil, 0},
+	} {
+		if got := begun(c.code); got != c.want {
+			t.Errorf("%x: %d, want %d", c.code, got, c.want)
+		}
+	}
+}
+
 // goProgram builds testdata/server with these flags.
 func goProgram(t testing.TB, cgo string, args ...string) string {
 	t.Helper()
@@ -106,7 +124,7 @@ func TestInspectGo(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, at := range p.points {
-				if rest := code[at.offset:]; strings.HasSuffix(at.program, "return") && rest[0] != 0xc3 || !strings.HasSuffix(at.program, "return") && !beginsFunction(rest) {
+				if rest := code[at.offset:]; strings.HasSuffix(at.program, "return") && rest[0] != 0xc3 || !strings.HasSuffix(at.program, "return") && rest[0] != 0x55 {
 					t.Errorf("%s at %#x is at %x", at.program, at.offset, rest[:8])
 				}
 			}
