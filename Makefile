@@ -64,6 +64,10 @@ bench: ## what Weir costs, with and without it (root, about six minutes), ARGS="
 accuracy: build ## how right every row is at three rates, into docs/accuracy.md (root, a bit more than a minute)
 	$(SUDO) ./weir selftest --rate 100,1000,max --duration 20s --interval 2s --table docs/accuracy.md $(ARGS)
 
+.PHONY: sizing
+sizing: ## rows, series and disk by hosts and containers, into docs/sizing.md (real InfluxDB, about fifteen minutes)
+	$(GO) test ./test/volume -run TestSizing -count=1 -timeout 60m -v -sizing $(CURDIR)/docs/sizing.md
+
 .PHONY: bench-go
 bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/test/influxd"
@@ -58,17 +59,26 @@ func (a *answers) self(fields ...sink.SelfInt) (n uint64) {
 	return n
 }
 
-func equal(t *testing.T, what string, got, want uint64) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: %d, want %d", what, got, want)
-	}
+// equal compares what a database answers. While it moves rows from its cache to a file,
+// InfluxDB 2.7 answers some queries without some of them (seen: 0.4 % of 290 000), so
+// that a wrong answer is asked for again.
+func (a *answers) equal(what string, got func() uint64, want uint64) {
+	a.t.Helper()
+	a.between(what, want, got, want)
 }
 
-func between(t *testing.T, what string, least, got, most uint64) {
-	t.Helper()
-	if got < least || got > most {
-		t.Errorf("%s: %d, want %d to %d", what, got, least, most)
+func (a *answers) between(what string, least uint64, got func() uint64, most uint64) {
+	a.t.Helper()
+	var n uint64
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+		if n = got(); least <= n && n <= most {
+			return
+		}
+		if time.Now().After(deadline) {
+			a.t.Errorf("%s: %d, want %d to %d", what, n, least, most)
+			return
+		}
+		a.t.Logf("%s: %d, not %d to %d: asked again", what, n, least, most)
 	}
 }
 
@@ -138,21 +148,28 @@ func underBudget(a *answers, budget int) {
 
 func totals(a *answers, want *truth) {
 	a.t.Helper()
-	flow := func(fields ...string) uint64 { a.t.Helper(); return a.sum(sink.MeasurementFlow, "", fields...) }
-	equal(a.t, "connections opened", flow(sink.FieldOpened), want.opened)
-	equal(a.t, "connections failed", flow(sink.FieldFailed), want.failed)
-	equal(a.t, "octets on the wire", flow(sink.FieldToServerWireBytes, sink.FieldToClientWireBytes), want.wire)
-	equal(a.t, "octets of payload", flow(sink.FieldToServerBytes, sink.FieldToClientBytes), want.payload)
-	equal(a.t, "connects timed", a.sum(sink.MeasurementFlowLatency, "", sink.Connect.Count), want.opened)
-	equal(a.t, "refused", a.sum(sink.MeasurementFlowError, "", sink.FieldFailedBy[0]), want.failed)
-	equal(a.t, "requests", a.sum(sink.MeasurementL7, "", sink.FieldRequests), want.requests)
-	equal(a.t, "groups", a.sum(sink.MeasurementContainer, "", sink.FieldGroups), want.groups)
-	equal(a.t, "seconds of CPU", a.sum(sink.MeasurementContainer, "", "cpu_user_seconds"), want.groups)
-	equal(a.t, "processes", a.sum(sink.MeasurementProcess, "", sink.FieldProcesses), want.groups)
-	equal(a.t, "events", a.count(sink.MeasurementEvent, "", sink.FieldMessage)+a.self(sink.SelfEventsSuppressed), want.events)
-	equal(a.t, "connections in flow_log", a.count(sink.MeasurementFlowLog, "", sink.LogPort[sink.ClientEnd])+a.self(sink.SelfLogSuppressed), want.records)
-	equal(a.t, "records in weir_self", a.self(sink.SelfRecords), want.records)
-	equal(a.t, "octets in weir_self", a.self(sink.SelfWireBytes), want.wire)
+	equal := func(what string, want uint64, measurement string, fields ...string) {
+		a.t.Helper()
+		a.equal(what, func() uint64 { return a.sum(measurement, "", fields...) }, want)
+	}
+	equal("connections opened", want.opened, sink.MeasurementFlow, sink.FieldOpened)
+	equal("connections failed", want.failed, sink.MeasurementFlow, sink.FieldFailed)
+	equal("octets on the wire", want.wire, sink.MeasurementFlow, sink.FieldToServerWireBytes, sink.FieldToClientWireBytes)
+	equal("octets of payload", want.payload, sink.MeasurementFlow, sink.FieldToServerBytes, sink.FieldToClientBytes)
+	equal("connects timed", want.opened, sink.MeasurementFlowLatency, sink.Connect.Count)
+	equal("refused", want.failed, sink.MeasurementFlowError, sink.FieldFailedBy[0])
+	equal("requests", want.requests, sink.MeasurementL7, sink.FieldRequests)
+	equal("groups", want.groups, sink.MeasurementContainer, sink.FieldGroups)
+	equal("seconds of CPU", want.groups, sink.MeasurementContainer, "cpu_user_seconds")
+	equal("processes", want.groups, sink.MeasurementProcess, sink.FieldProcesses)
+	equal("records in weir_self", want.records, sink.MeasurementSelf, string(sink.SelfRecords))
+	equal("octets in weir_self", want.wire, sink.MeasurementSelf, string(sink.SelfWireBytes))
+	a.equal("events", func() uint64 {
+		return a.count(sink.MeasurementEvent, "", sink.FieldMessage) + a.self(sink.SelfEventsSuppressed)
+	}, want.events)
+	a.equal("connections in flow_log", func() uint64 {
+		return a.count(sink.MeasurementFlowLog, "", sink.LogPort[sink.ClientEnd]) + a.self(sink.SelfLogSuppressed)
+	}, want.records)
 }
 
 // ordinary is what went on before whatever else happens, and goes on: 10 connections.
@@ -167,24 +184,26 @@ func ordinary(f *feed) {
 func kept(a *answers) {
 	a.t.Helper()
 	const own = `client = 'mall/front' AND client_process = 'nginx' AND server = 'mall/cart' AND server_process = 'java' AND server_port = '8080'`
-	equal(a.t, "ordinary connections in a series of their own", a.sum(sink.MeasurementFlow, own, sink.FieldOpened), 10*intervals)
+	a.equal("ordinary connections in a series of their own", func() uint64 { return a.sum(sink.MeasurementFlow, own, sink.FieldOpened) }, 10*intervals)
 }
 
 // explained compares the rows that say `other` with what weir_self says was folded.
 func explained(a *answers) {
 	a.t.Helper()
 	const anOther = `(client = 'other' OR server = 'other')`
-	records := func(where string) uint64 {
-		a.t.Helper()
-		return a.sum(sink.MeasurementFlow, where, sink.FieldOpened, sink.FieldFailed)
+	sum := func(measurement, where string, fields ...string) func() uint64 {
+		return func() uint64 { return a.sum(measurement, where, fields...) }
 	}
-	equal(a.t, "records with an end in other", records(anOther), a.self(sink.SelfFoldedOneEnd, sink.SelfFoldedOther))
-	equal(a.t, "records refused a series", a.self(sink.SelfSeriesRefused),
+	count := func(measurement, where, field string) func() uint64 {
+		return func() uint64 { return a.count(measurement, where, field) }
+	}
+	a.equal("records with an end in other", sum(sink.MeasurementFlow, anOther, sink.FieldOpened, sink.FieldFailed), a.self(sink.SelfFoldedOneEnd, sink.SelfFoldedOther))
+	a.equal("records refused a series", func() uint64 { return a.self(sink.SelfSeriesRefused) },
 		a.self(sink.SelfFoldedProcess, sink.SelfFoldedContainer, sink.SelfFoldedOneEnd, sink.SelfFoldedOther))
-	between(a.t, "requests of other operations", a.self(sink.SelfOperationsOther),
-		a.sum(sink.MeasurementL7, `operation = 'other'`, sink.FieldRequests), a.self(sink.SelfOperationsOther, sink.SelfL7Folded))
-	between(a.t, "groups in other", 0, a.sum(sink.MeasurementContainer, `"name" = 'other'`, sink.FieldGroups), a.self(sink.SelfUsageFolded))
-	between(a.t, "processes in other", 0, a.sum(sink.MeasurementProcess, `"name" = 'other'`, sink.FieldProcesses), a.self(sink.SelfProcessFolded))
-	equal(a.t, "events of other", a.count(sink.MeasurementEvent, `server = 'other'`, sink.FieldMessage), a.self(sink.SelfEventsFolded))
-	between(a.t, "rows of flow_log with an end in other", 0, a.count(sink.MeasurementFlowLog, anOther, sink.LogPort[sink.ClientEnd]), a.self(sink.SelfLogFolded))
+	a.between("requests of other operations", a.self(sink.SelfOperationsOther),
+		sum(sink.MeasurementL7, `operation = 'other'`, sink.FieldRequests), a.self(sink.SelfOperationsOther, sink.SelfL7Folded))
+	a.between("groups in other", 0, sum(sink.MeasurementContainer, `"name" = 'other'`, sink.FieldGroups), a.self(sink.SelfUsageFolded))
+	a.between("processes in other", 0, sum(sink.MeasurementProcess, `"name" = 'other'`, sink.FieldProcesses), a.self(sink.SelfProcessFolded))
+	a.equal("events of other", count(sink.MeasurementEvent, `server = 'other'`, sink.FieldMessage), a.self(sink.SelfEventsFolded))
+	a.between("rows of flow_log with an end in other", 0, count(sink.MeasurementFlowLog, anOther, sink.LogPort[sink.ClientEnd]), a.self(sink.SelfLogFolded))
 }
