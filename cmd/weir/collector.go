@@ -98,7 +98,7 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 	wait := drainEvery
 	drain := time.NewTimer(wait)
 	defer drain.Stop()
-	next := gridAfter(time.Now(), c.interval)
+	ends := newGrid(c.interval, time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -116,19 +116,13 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 		c.used.take(c.who, c.out, c.cfg.Host)
 		c.memory.adapt()
 		now := time.Now()
-		if !now.Before(next) {
-			c.tick(next, correlate.Running)
+		if ends.due(now) {
+			c.tick(ends.next, correlate.Running)
 			now = time.Now()
-			next = gridAfter(now, c.interval)
+			ends.move(now)
 		}
-		drain.Reset(min(wait, next.Sub(now)))
+		drain.Reset(min(wait, ends.next.Sub(now)))
 	}
-}
-
-// gridAfter returns the next interval end: multiples of the interval since the
-// epoch, the same on every host.
-func gridAfter(t time.Time, interval time.Duration) time.Time {
-	return t.Truncate(interval).Add(interval)
 }
 
 // drain empties the rings and returns how many kernel events there were.
