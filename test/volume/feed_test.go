@@ -37,7 +37,8 @@ type feed struct {
 	self        *sink.Self
 	journal     *journal.Journal
 	deliverers  []*sink.Deliverer
-	used1       *usage.Reading
+	reading     *usage.Reading
+	taken       func(*correlate.Record) // hears of each record, or nil
 	truth       truth
 	rows, bytes uint64 // encoded
 	n           int64  // records of this interval
@@ -57,7 +58,7 @@ func newFeed(t testing.TB, cfg sink.Config, db influxdb.Config) *feed {
 	f := &feed{
 		t: t, now: time.Now().Add(-time.Hour).Truncate(interval), edges: sink.NewAggregator(cfg), log: sink.NewFlowLog(cfg),
 		groups: sink.NewContainers(cfg), processes: sink.NewProcesses(cfg), events: sink.NewEvents(cfg), self: sink.NewSelf(cfg),
-		journal: j, used1: reading(),
+		journal: j, reading: reading(),
 	}
 	for stream := range sink.Streams {
 		q, err := j.Queue(s.Name(), stream)
@@ -92,6 +93,9 @@ func (f *feed) add(r *correlate.Record) {
 			f.truth.requests += uint64(t.Requests)
 		}
 	}
+	if f.taken != nil {
+		f.taken(r)
+	}
 	f.edges.Add(r)
 	f.log.Add(r, f.now)
 }
@@ -99,8 +103,8 @@ func (f *feed) add(r *correlate.Record) {
 // used adds a container and its process.
 func (f *feed) used(e *correlate.Endpoint) {
 	f.truth.groups++
-	f.groups.Add(e, f.used1)
-	f.processes.Add(e, f.used1)
+	f.groups.Add(e, f.reading)
+	f.processes.Add(e, f.reading)
 }
 
 func (f *feed) event(e *sink.Event) {
