@@ -34,7 +34,9 @@ type Config struct {
 	Interval    time.Duration     `yaml:"interval"` // row interval
 	Duration    time.Duration     `yaml:"duration"` // stop after; 0 = run until told to stop
 	Sinks       []string          `yaml:"sinks"`
+	WriteJitter time.Duration     `yaml:"write_jitter"` // hosts of a fleet spread their writes over this much
 	InfluxDB    InfluxConfig      `yaml:"influxdb"`
+	Kafka       KafkaConfig       `yaml:"kafka"`
 	Packets     string            `yaml:"packets"`
 	Interfaces  []string          `yaml:"interfaces"`
 	MaxFlows    int               `yaml:"max_flows"` // in the kernel's flow table
@@ -108,7 +110,7 @@ const (
 func defaultConfig() Config {
 	host, _ := os.Hostname()
 	return Config{
-		Host: host, Interval: 10 * time.Second, Packets: "auto", MaxFlows: 131072,
+		Host: host, Interval: 10 * time.Second, WriteJitter: 5 * time.Second, Kafka: KafkaConfig{Timeout: 30 * time.Second}, Packets: "auto", MaxFlows: 131072,
 		Journal: JournalConfig{Dir: defaultJournal, MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour},
 		Listen:  "127.0.0.1:8380", FlowLogRate: 1000, Rows: sink.DefaultConfig(), Join: correlate.DefaultConfig(),
 		Names: defaultNames(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
@@ -127,7 +129,7 @@ type setting struct {
 // variable WEIR_NAME.
 var settings = []setting{
 	{"interval", "row interval, at least 1s", false, func(c *Config, v string) error { return duration(&c.Interval, v) }},
-	{"sink", "influxdb, file:PATH, stdout (line protocol) or none; repeatable", true, func(c *Config, v string) error { c.Sinks = append(c.Sinks, v); return nil }},
+	{"sink", "influxdb, kafka://BROKER/TOPIC, file:PATH, stdout (line protocol) or none; repeatable", true, func(c *Config, v string) error { c.Sinks = append(c.Sinks, v); return nil }},
 	{"influxdb-url", "InfluxDB 1.8+, 2 or 3, e.g. http://127.0.0.1:8086", false, func(c *Config, v string) error { c.InfluxDB.URL = v; return nil }},
 	{"influxdb-org", "organisation (InfluxDB 2)", false, func(c *Config, v string) error { c.InfluxDB.Org = v; return nil }},
 	{"influxdb-bucket", "bucket, or database/retention-policy on 1.x", false, func(c *Config, v string) error { c.InfluxDB.Bucket = v; return nil }},
@@ -161,6 +163,7 @@ var secretEnv = map[string]func(c *Config, v string) error{
 	"WEIR_INFLUXDB_TOKEN":    func(c *Config, v string) error { c.InfluxDB.Token = influxdb.Secret(v); return nil },
 	"WEIR_INFLUXDB_USERNAME": func(c *Config, v string) error { c.InfluxDB.Username = v; return nil },
 	"WEIR_INFLUXDB_PASSWORD": func(c *Config, v string) error { c.InfluxDB.Password = influxdb.Secret(v); return nil },
+	"WEIR_KAFKA_PASSWORD":    func(c *Config, v string) error { c.Kafka.Password = influxdb.Secret(v); return nil },
 }
 
 // notOurs are WEIR_ variables that others set: the build, the tests, Kubernetes.
@@ -337,29 +340,6 @@ func (c *Config) Validate() error {
 	}
 	c.Rows.Host, c.Rows.FlowLogRate = c.Host, c.FlowLogRate
 	return errors.Join(c.validateSinks(), c.Names.validate(), c.Join.Validate(), c.Rows.Validate())
-}
-
-func (c *Config) validateSinks() error {
-	if len(c.Sinks) == 0 && c.InfluxDB.URL != "" {
-		c.Sinks = []string{"influxdb"}
-	}
-	for _, s := range c.Sinks {
-		kind, path, _ := strings.Cut(s, ":")
-		switch {
-		case s == "stdout", s == "none":
-		case kind == "file" && path != "":
-		case s == "influxdb":
-			if c.InfluxDB.URL == "" {
-				return errors.New("sink influxdb: no server given; set --influxdb-url (or INFLUX_HOST)")
-			}
-			if err := c.InfluxDB.sink().Validate(); err != nil {
-				return err
-			}
-		default:
-			return fmt.Errorf("sink %q: must be influxdb, file:PATH, stdout or none", s)
-		}
-	}
-	return nil
 }
 
 // validateListen keeps the local API local: it has no authentication.
