@@ -168,5 +168,9 @@ func either(conditions ...string) string { return "(" + strings.Join(conditions,
 // too (schema.md: reporter).
 var oncePerConnection = either(not(sink.TagReporter, "server"), equals(sink.TagKind[sink.ClientEnd], "external"))
 
+// OncePerConnection is the condition by which a total over a fleet has each connection
+// once.
+func OncePerConnection() string { return oncePerConnection }
+
 // withoutTunnels leaves out the packets around flows that have rows of their own.
 var withoutTunnels = not(sink.TagKind[sink.ClientEnd], "tunnel") + " AND " + not(sink.TagKind[sink.ServerEnd], "tunnel")

@@ -38,6 +38,7 @@ type collector struct {
 	log      *slog.Logger
 	*kernelSide
 	out      *output
+	own      uint32 // inode of the only network namespace whose sockets count; 0 = all
 	delivery func(s *sink.Self, t time.Time) (live.Health, uint64)
 	info     sink.Info
 	start    time.Time
@@ -60,6 +61,9 @@ type collector struct {
 
 // Socket, Peer, Process and Cgroup make the collector the handler of kernel events.
 func (c *collector) Socket(e *kprobes.SocketEvent) {
+	if c.foreign(e.Key.NetNS) {
+		return
+	}
 	c.nats.Seen(e.Key.NetNS, e.Owner.PID, e.Time)
 	c.join.Socket(e)
 	if c.asked != nil && e.Kind == kprobes.SocketClosed {
@@ -68,6 +72,9 @@ func (c *collector) Socket(e *kprobes.SocketEvent) {
 }
 
 func (c *collector) Peer(e *kprobes.PeerEvent) {
+	if c.foreign(e.Key.NetNS) {
+		return
+	}
 	c.nats.Seen(e.Key.NetNS, e.Owner.PID, e.Last)
 	c.join.Peer(e)
 }
@@ -79,6 +86,9 @@ func (c *collector) Cgroup(e *kprobes.CgroupEvent) { c.who.resolver.Cgroup(e) }
 
 // Payload makes it a handler of payload, too.
 func (c *collector) Payload(e *kprobes.PayloadEvent) {
+	if c.foreign(e.Key.NetNS) {
+		return
+	}
 	if c.asked != nil {
 		c.asked.Payload(e)
 	}

@@ -49,6 +49,8 @@ type Config struct {
 	Docker      string            `yaml:"docker"`    // Engine API socket
 	Runtimes    []string          `yaml:"runtimes"`  // auto, none, docker:PATH, podman:PATH, cri:PATH
 	Subnets     map[string]string `yaml:"subnets"`   // CIDR → display name
+	Fleet       []string          `yaml:"fleet"`     // CIDRs of hosts that run a probe
+	Sockets     string            `yaml:"sockets"`   // all, or own: of this network namespace
 	L7          string            `yaml:"l7"`        // on, turns or off
 	L7Octets    int               `yaml:"l7_octets"` // copied of a turn, at most
 	L7Rate      int               `yaml:"l7_rate"`   // requests per second and CPU told in full
@@ -113,7 +115,7 @@ func defaultConfig() Config {
 		Host: host, Interval: 10 * time.Second, WriteJitter: 5 * time.Second, Kafka: KafkaConfig{Timeout: 30 * time.Second}, Packets: "auto", MaxFlows: 131072,
 		Journal: JournalConfig{Dir: defaultJournal, MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour},
 		Listen:  "127.0.0.1:8380", FlowLogRate: 1000, Rows: sink.DefaultConfig(), Join: correlate.DefaultConfig(),
-		Names: defaultNames(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
+		Names: defaultNames(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Sockets: socketsAll, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -334,6 +336,14 @@ func (c *Config) Validate() error {
 		if _, err := netip.ParsePrefix(cidr); err != nil {
 			return fmt.Errorf("subnets: %q is not a network like 10.0.0.0/8", cidr)
 		}
+	}
+	for _, cidr := range c.Fleet {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			return fmt.Errorf("fleet: %q is not a network like 10.0.0.0/8", cidr)
+		}
+	}
+	if err := oneOf("sockets", c.Sockets, socketsAll, socketsOwn); err != nil {
+		return err
 	}
 	if c.Host == "" {
 		return errors.New("host: the host name is empty; set it with --host")

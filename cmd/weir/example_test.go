@@ -29,6 +29,9 @@ func TestExampleIsTheDefault(t *testing.T) {
 				*files = nil
 			}
 		}
+		if len(c.Fleet) == 0 {
+			c.Fleet = nil
+		}
 		if len(c.Subnets) == 0 {
 			c.Subnets = nil
 		}

@@ -88,10 +88,25 @@ type size struct {
 	rows, logRows  float64 // per second
 	lines          float64 // octets of line protocol per second
 	series         int
-	disk, logDisk  float64 // octets per second, compacted
+	disk, logDisk  disk // compacted
 	memory         int64
 	delivered      uint64
 	deliverSeconds float64
+}
+
+// disk is what a database takes: something per series and shard, and something per time.
+type disk struct {
+	fixed     float64 // octets
+	perSecond float64 // octets
+}
+
+// day is octets for one.
+func (d disk) day() float64 { return d.fixed + 86400*d.perSecond }
+
+// diskOf is told how much there was after some seconds, twice.
+func diskOf(bytes1, seconds1, bytes2, seconds2 float64) disk {
+	slope := (bytes2 - bytes1) / (seconds2 - seconds1)
+	return disk{max(bytes1-slope*seconds1, 0), slope}
 }
 
 // measure writes some intervals of a fleet into a server of its own and lets it settle.
@@ -107,7 +122,13 @@ func measure(t *testing.T, w fleet, version string) (s size) {
 		f.now = time.Now().Add(-5 * time.Hour).Truncate(interval)
 		feeds = append(feeds, f)
 	}
-	for range w.intervals {
+	early := w.intervals / 3
+	var first [2]float64
+	for i := range w.intervals {
+		if i == early {
+			settled(t, srv)
+			first = [...]float64{float64(srv.Disk(t, "fleet")), float64(srv.Disk(t, "fleet_log"))}
+		}
 		for h, f := range feeds {
 			w.play(f, h, rnd)
 			f.flush()
@@ -128,7 +149,9 @@ func measure(t *testing.T, w fleet, version string) (s size) {
 		s.delivered += f.rows
 	}
 	s.series = srv.Series(t, "fleet", "") + srv.Series(t, "fleet_log", "")
-	s.disk, s.logDisk = float64(srv.Disk(t, "fleet"))/seconds, float64(srv.Disk(t, "fleet_log"))/seconds
+	at := float64(early) * interval.Seconds()
+	s.disk = diskOf(first[0], at, float64(srv.Disk(t, "fleet")), seconds)
+	s.logDisk = diskOf(first[1], at, float64(srv.Disk(t, "fleet_log")), seconds)
 	return s
 }
 
@@ -154,21 +177,21 @@ func settled(t *testing.T, srv *influxd.Server) {
 func TestSizing(t *testing.T) {
 	worlds := []fleet{{1, 10, 6}}
 	if *sizing != "" {
-		worlds = []fleet{{1, 10, 360}, {1, 100, 90}, {10, 10, 90}, {1, 1000, 12}, {10, 100, 12}}
+		worlds = []fleet{{1, 10, 240}, {1, 100, 60}, {10, 10, 60}, {1, 300, 30}, {10, 30, 30}}
 	}
 	var table strings.Builder
-	table.WriteString("| hosts × containers each | rows/s (of `flow_log`) | line protocol | series | InfluxDB | disk per day (of `flow_log`) | octets per row | memory of the server |\n|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| hosts × containers each | rows/s (of `flow_log`) | line protocol | series | InfluxDB | disk per day (of `flow_log`) | per row | and per series and shard | memory of the server |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, w := range worlds {
 		for _, v := range []string{influxd.V1, influxd.V2} {
 			t.Run(fmt.Sprintf("%dx%d/%s", w.hosts, w.containers, v), func(t *testing.T) {
 				s := measure(t, w, v)
-				if s.series == 0 || s.disk == 0 || s.logDisk == 0 {
+				if s.series == 0 || s.disk.perSecond <= 0 || s.logDisk.perSecond <= 0 {
 					t.Errorf("nothing measured: %+v", s)
 				}
-				const day, mega = 86400, 1e6
-				fmt.Fprintf(&table, "| %d × %d | %.0f (%.0f) | %.0f kB/s | %d | %s | %.0f MB (%.0f) | %.0f | %d MB |\n",
-					w.hosts, w.containers, s.rows, s.logRows, s.lines/1e3, s.series, v, (s.disk+s.logDisk)*day/mega, s.logDisk*day/mega,
-					(s.disk+s.logDisk)/s.rows, s.memory/mega)
+				const mega = 1e6
+				fmt.Fprintf(&table, "| %d × %d | %.0f (%.0f) | %.0f kB/s | %d | %s | %.0f MB (%.0f) | %.0f B | %.0f B | %d MB |\n",
+					w.hosts, w.containers, s.rows, s.logRows, s.lines/1e3, s.series, v, (s.disk.day()+s.logDisk.day())/mega, s.logDisk.day()/mega,
+					(s.disk.perSecond+s.logDisk.perSecond)/s.rows, (s.disk.fixed+s.logDisk.fixed)/float64(s.series), s.memory/mega)
 				t.Logf("%+v: %d rows in %.1f s, %.0f rows/s", w, s.delivered, s.deliverSeconds, float64(s.delivered)/s.deliverSeconds)
 			})
 		}
