@@ -65,7 +65,7 @@ accuracy: build ## how right every row is at three rates, into docs/accuracy.md 
 	$(SUDO) ./weir selftest --rate 100,1000,max --duration 20s --interval 2s --table docs/accuracy.md $(ARGS)
 
 .PHONY: sizing
-sizing: ## rows, series and disk by hosts and containers, into docs/sizing.md (real InfluxDB, about fifteen minutes)
+sizing: ## rows, series and disk by hosts and containers, into docs/sizing.md (real InfluxDB, ten to twenty minutes)
 	$(GO) test ./test/volume -run TestSizing -count=1 -timeout 60m -v -sizing $(CURDIR)/docs/sizing.md
 
 .PHONY: bench-go
