@@ -82,7 +82,8 @@ func (s *Sink) Write(ctx context.Context, b *sink.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.timeout())
+	// The client says why it gives up after timeout; this is for when it does not.
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.timeout()*3/2)
 	defer cancel()
 	topic := s.topics[b.Stream]
 	records := messages(topic, bytes.Clone(b.Lines)) // the client may hold them when we have left

@@ -70,9 +70,10 @@ func TestRealKafka(t *testing.T) {
 	t.Run("password", func(t *testing.T) {
 		cfg := cfg
 		cfg.Brokers, cfg.Mechanism, cfg.Username, cfg.Password = []string{srv.UserBroker}, "plain", kafkad.User, "wr0ng-one"
-		e, ok := errors.AsType[*sink.ConfigError](open(t, cfg).Write(t.Context(), sinktest.Batch(sink.Main, "m", 0, 3)))
+		err := open(t, cfg).Write(t.Context(), sinktest.Batch(sink.Main, "m", 0, 3))
+		e, ok := errors.AsType[*sink.ConfigError](err)
 		if !ok || !strings.Contains(e.Remedy, "WEIR_KAFKA_PASSWORD") || strings.Contains(e.Error(), "wr0ng") {
-			t.Errorf("got %v", e)
+			t.Errorf("got %v", err)
 		}
 		create(t, srv.Broker, "users", 1)
 		cfg.Topic, cfg.Password = "users", kafkad.Password
