@@ -68,6 +68,10 @@ accuracy: build ## how right every row is at three rates, into docs/accuracy.md 
 anomaly: ## how right the anomaly detectors are over scripted weeks, into docs/anomaly.md (about two minutes)
 	$(GO) test ./correlate/anomaly -run 'TestWeek|TestSensitivity' -count 1 -v -timeout 20m -args -weeks 12 -table ../../docs/anomaly.md $(ARGS)
 
+.PHONY: sizing
+sizing: ## rows, series and disk by hosts and containers, into docs/sizing.md (real InfluxDB, ten to twenty minutes)
+	$(GO) test ./test/volume -run TestSizing -count=1 -timeout 60m -v -sizing $(CURDIR)/docs/sizing.md
+
 .PHONY: bench-go
 bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...

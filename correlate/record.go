@@ -19,9 +19,10 @@ const (
 	KindMulticast
 	KindOther
 	KindTunnel // this host's end of a tunnel, whose inner flows have rows of their own
+	KindRemote // on another host that runs a probe, which tells the connection as well
 )
 
-var kindNames = [...]string{"unknown", "container", "pod", "process", "host", "service", "external", "multicast", "other", "tunnel"}
+var kindNames = [...]string{"unknown", "container", "pod", "process", "host", "service", "external", "multicast", "other", "tunnel", "remote"}
 
 // String returns the tag value.
 func (k Kind) String() string { return kindNames[k] }

@@ -182,5 +182,9 @@ var oncePerConnection = either(not(sink.TagReporter, "server"), equals(sink.TagK
 // elsewhere chooses edges with an end outside what the probe knows.
 var elsewhere = either(equals(sink.TagKind[sink.ClientEnd], "external"), equals(sink.TagKind[sink.ServerEnd], "external"))
 
+// OncePerConnection is the condition by which a total over a fleet has each connection
+// once.
+func OncePerConnection() string { return oncePerConnection }
+
 // withoutTunnels leaves out the packets around flows that have rows of their own.
 var withoutTunnels = not(sink.TagKind[sink.ClientEnd], "tunnel") + " AND " + not(sink.TagKind[sink.ServerEnd], "tunnel")

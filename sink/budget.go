@@ -33,13 +33,11 @@ const reserve = 256
 type budget struct {
 	limits [levels]int
 	used   int
-	// asked holds the hash of refused series, and when they were first asked for.
-	asked    map[uint64]int64
-	maxAsked int
+	asked  memory
 }
 
 func newBudget(series int) *budget {
-	b := &budget{asked: map[uint64]int64{}, maxAsked: series}
+	b := &budget{asked: newMemory(series)}
 	for l, s := range shares {
 		b.limits[l] = int(float64(series-reserve) * s)
 	}
@@ -56,32 +54,12 @@ func (b *budget) admit(l level, hash uint64, now int64) bool {
 	if l < levelLast && !b.room(l) {
 		return false
 	}
-	if l <= levelWorkload && b.used >= b.limits[l]/2 && !b.returns(hash, now) {
+	if l <= levelWorkload && b.used >= b.limits[l]/2 && !b.asked.returns(hash, now) {
 		return false
 	}
 	b.used++
 	return true
 }
 
-// returns says whether the series was asked for in an earlier interval, and
-// remembers that it was in this one.
-func (b *budget) returns(hash uint64, now int64) bool {
-	first, ok := b.asked[hash]
-	if ok && first != now {
-		delete(b.asked, hash)
-		return true
-	}
-	if !ok && len(b.asked) < b.maxAsked {
-		b.asked[hash] = now
-	}
-	return false
-}
-
 // expire forgets what was asked for before then.
-func (b *budget) expire(then int64) {
-	for h, t := range b.asked {
-		if t < then {
-			delete(b.asked, h)
-		}
-	}
-}
+func (b *budget) expire(then int64) { b.asked.expire(then) }

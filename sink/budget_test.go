@@ -216,6 +216,38 @@ func TestWhatStaysIsAdmitted(t *testing.T) {
 	}
 }
 
+// TestFloodDoesNotKeepOutWhatStays: more names in every interval than there is memory
+// for, and an edge that began after them.
+func TestFloodDoesNotKeepOutWhatStays(t *testing.T) {
+	c := testConfig()
+	c.SeriesBudget = 1000
+	a := NewAggregator(c)
+	n, own := 0, 0
+	for i := range 100 {
+		for range 5000 {
+			a.Add(record(plain(fmt.Sprintf("job-%d", n+1000000), "job"), db))
+			n++
+		}
+		if i > 0 {
+			a.Add(record(web, db))
+		}
+		for _, p := range points(t, a.Flush(at(i+1))) {
+			if p.measurement == MeasurementFlow && p.tags["client"] == "shop/web" && p.tags["client_process"] == "nginx" {
+				own++
+			}
+		}
+		if held := len(a.budget.asked.young) + len(a.budget.asked.old); held > c.SeriesBudget {
+			t.Fatalf("%d hashes are held", held)
+		}
+	}
+	if own < 50 { // a chance of one in thirty per interval
+		t.Errorf("a series of its own in %d of 99 intervals", own)
+	}
+	if s := a.Stats(); s.Series > 400 {
+		t.Errorf("what came once has %d series", s.Series)
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	c := testConfig()
 	c.SeriesBudget = 1000

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -345,5 +347,53 @@ func TestDeliverConfig(t *testing.T) {
 		if c.Validate() == nil {
 			t.Errorf("%+v is valid", c)
 		}
+	}
+}
+
+// TestFleetDoesNotWriteAtOnce: three hundred hosts end an interval in the same instant;
+// with jitter no second of the next five has more than its share of their writes.
+func TestFleetDoesNotWriteAtOnce(t *testing.T) {
+	const hosts, spread = 300, 5
+	var perSecond [spread + 1]atomic.Int32
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		rnd := rand.New(rand.NewPCG(7, 8))
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		for range hosts {
+			j, err := journal.Open(journal.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := j.Queue("scripted", sink.Main)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &sinktest.Scripted{Answer: func(int, *sink.Batch) error {
+				perSecond[int(time.Since(began).Seconds())].Add(1)
+				return nil
+			}}
+			wait := rnd.Int64()
+			d := sink.NewDeliverer(s, q, sink.Main, sink.DeliverConfig{Jitter: spread * time.Second, Rand: func(n int64) int64 { return wait % n }})
+			done.Go(func() { _ = d.Run(ctx) })
+			synctest.Wait()
+			if err := j.Append(sinktest.Batch(sink.Main, "m", 0, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(spread * time.Second)
+		synctest.Wait()
+		cancel()
+		done.Wait()
+	})
+	all := int32(0)
+	for i := range perSecond {
+		n := perSecond[i].Load()
+		if all += n; n > 2*hosts/spread {
+			t.Errorf("%d of %d hosts write in second %d", n, hosts, i)
+		}
+	}
+	if all != hosts {
+		t.Errorf("%d of %d hosts have written", all, hosts)
 	}
 }

@@ -145,6 +145,8 @@ func (b *bucket) take(now int64) bool {
 	switch {
 	case b.at == 0:
 		b.tokens, b.at = burst, now
+	case now < b.at: // the clock was set back
+		b.at = now
 	case now > b.at:
 		b.tokens = min(burst, b.tokens+float64(b.rate)*float64(now-b.at)/1e9)
 		b.at = now

@@ -158,6 +158,23 @@ func TestFlowLogRate(t *testing.T) {
 	}
 }
 
+// TestFlowLogRateWhenClockIsSetBack: the rate goes on from there.
+func TestFlowLogRateWhenClockIsSetBack(t *testing.T) {
+	c := testConfig()
+	c.FlowLogRate = 5
+	l := NewFlowLog(c)
+	rows := 0
+	for _, i := range []int{1000, 1, 2, 3} {
+		for range 200 {
+			l.Add(record(web, db), at(i))
+		}
+		rows += len(points(t, l.Flush(at(i))))
+	}
+	if rows != 150 {
+		t.Errorf("%d rows, want three bursts of 50", rows)
+	}
+}
+
 func TestFlowLogOffAndUnlimited(t *testing.T) {
 	for rate, want := range map[int]int{0: 0, -1: 20000} {
 		c := testConfig()

@@ -25,7 +25,7 @@ func edgeTags() []Tag {
 	for end, who := range []string{"client (who opened the connection)", "server"} {
 		tags = append(tags,
 			Tag{TagName[end], "stable display name of the " + who},
-			Tag{TagKind[end], "what it is: container, pod, process, host, service, external, multicast, other, unknown; tunnel: this host's end of a tunnel, whose row repeats octets of the rows of the flows inside"},
+			Tag{TagKind[end], "what it is: container, pod, process, host, service, external, multicast, other, unknown; remote: on another host of the fleet, which reports the connection as well (setting `fleet`); tunnel: this host's end of a tunnel, whose row repeats octets of the rows of the flows inside"},
 			Tag{TagProcess[end], "executable name"},
 			Tag{TagContainer[end], "container name; in a pod the one of its spec"},
 			Tag{TagNamespace[end], "Kubernetes namespace"},

@@ -48,6 +48,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 fi
 
+# Apache Kafka, for the sink of that name: its tests skip without it.
+if command -v mvn > /dev/null; then
+	test/kafkad/build.sh || echo "install.sh: Apache Kafka could not be fetched: its tests will skip" >&2
+fi
+
 # InfluxDB 1.8 is required (two minutes, then cached). InfluxDB 2 with Flux needs
 # a Rust toolchain that not every machine can have: its tests skip without it.
 for version in ${INFLUXD_VERSIONS:-1.8.10 2.7.12}; do

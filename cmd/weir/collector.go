@@ -38,6 +38,7 @@ type collector struct {
 	log      *slog.Logger
 	*kernelSide
 	out      *output
+	own      uint32 // inode of the only network namespace whose sockets count; 0 = all
 	delivery func(s *sink.Self, t time.Time) (live.Health, uint64)
 	info     sink.Info
 	start    time.Time
@@ -60,6 +61,9 @@ type collector struct {
 
 // Socket, Peer, Process and Cgroup make the collector the handler of kernel events.
 func (c *collector) Socket(e *kprobes.SocketEvent) {
+	if c.foreign(e.Key.NetNS) {
+		return
+	}
 	c.nats.Seen(e.Key.NetNS, e.Owner.PID, e.Time)
 	c.join.Socket(e)
 	if c.asked != nil && e.Kind == kprobes.SocketClosed {
@@ -68,6 +72,9 @@ func (c *collector) Socket(e *kprobes.SocketEvent) {
 }
 
 func (c *collector) Peer(e *kprobes.PeerEvent) {
+	if c.foreign(e.Key.NetNS) {
+		return
+	}
 	c.nats.Seen(e.Key.NetNS, e.Owner.PID, e.Last)
 	c.join.Peer(e)
 }
@@ -84,6 +91,9 @@ func (c *collector) Cgroup(e *kprobes.CgroupEvent) {
 
 // Payload makes it a handler of payload, too.
 func (c *collector) Payload(e *kprobes.PayloadEvent) {
+	if c.foreign(e.Key.NetNS) {
+		return
+	}
 	if c.asked != nil {
 		c.asked.Payload(e)
 	}
@@ -104,7 +114,7 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 	wait := drainEvery
 	drain := time.NewTimer(wait)
 	defer drain.Stop()
-	next := gridAfter(time.Now(), c.interval)
+	ends := newGrid(c.interval, time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -124,19 +134,13 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 		c.memory.adapt()
 		now := time.Now()
 		c.inside.choose(c.who, now)
-		if !now.Before(next) {
-			c.tick(next, correlate.Running)
+		if ends.due(now) {
+			c.tick(ends.next, correlate.Running)
 			now = time.Now()
-			next = gridAfter(now, c.interval)
+			ends.move(now)
 		}
-		drain.Reset(min(wait, next.Sub(now)))
+		drain.Reset(min(wait, ends.next.Sub(now)))
 	}
-}
-
-// gridAfter returns the next interval end: multiples of the interval since the
-// epoch, the same on every host.
-func gridAfter(t time.Time, interval time.Duration) time.Time {
-	return t.Truncate(interval).Add(interval)
 }
 
 // drain empties the rings and returns how many kernel events there were.

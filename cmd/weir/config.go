@@ -35,7 +35,9 @@ type Config struct {
 	Interval    time.Duration     `yaml:"interval"` // row interval
 	Duration    time.Duration     `yaml:"duration"` // stop after; 0 = run until told to stop
 	Sinks       []string          `yaml:"sinks"`
+	WriteJitter time.Duration     `yaml:"write_jitter"` // hosts of a fleet spread their writes over this much
 	InfluxDB    InfluxConfig      `yaml:"influxdb"`
+	Kafka       KafkaConfig       `yaml:"kafka"`
 	Packets     string            `yaml:"packets"`
 	Interfaces  []string          `yaml:"interfaces"`
 	MaxFlows    int               `yaml:"max_flows"` // in the kernel's flow table
@@ -48,6 +50,8 @@ type Config struct {
 	Docker      string            `yaml:"docker"`    // Engine API socket
 	Runtimes    []string          `yaml:"runtimes"`  // auto, none, docker:PATH, podman:PATH, cri:PATH
 	Subnets     map[string]string `yaml:"subnets"`   // CIDR → display name
+	Fleet       []string          `yaml:"fleet"`     // CIDRs of hosts that run a probe
+	Sockets     string            `yaml:"sockets"`   // all, or own: of this network namespace
 	L7          string            `yaml:"l7"`        // on, turns or off
 	L7Octets    int               `yaml:"l7_octets"` // copied of a turn, at most
 	L7Rate      int               `yaml:"l7_rate"`   // requests per second and CPU told in full
@@ -112,10 +116,10 @@ const (
 func defaultConfig() Config {
 	host, _ := os.Hostname()
 	return Config{
-		Host: host, Interval: 10 * time.Second, Packets: "auto", MaxFlows: 131072,
+		Host: host, Interval: 10 * time.Second, WriteJitter: 5 * time.Second, Kafka: KafkaConfig{Timeout: 30 * time.Second}, Packets: "auto", MaxFlows: 131072,
 		Journal: JournalConfig{Dir: defaultJournal, MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour},
 		Listen:  "127.0.0.1:8380", FlowLogRate: 1000, Rows: sink.DefaultConfig(), Join: correlate.DefaultConfig(),
-		Names: defaultNames(), Anomaly: defaultAnomaly(), Alerts: alert.DefaultConfig(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
+		Names: defaultNames(), Anomaly: defaultAnomaly(), Alerts: alert.DefaultConfig(), L7: l7On, L7Octets: maxL7Octets, L7Rate: defaultL7Rate, Resources: resourcesOn, Sockets: socketsAll, Cmdline: "redact", Docker: docker.DefaultHost, Runtimes: []string{runtimes.Auto},
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -131,7 +135,7 @@ type setting struct {
 // variable WEIR_NAME.
 var settings = []setting{
 	{"interval", "row interval, at least 1s", false, func(c *Config, v string) error { return duration(&c.Interval, v) }},
-	{"sink", "influxdb, file:PATH, stdout (line protocol) or none; repeatable", true, func(c *Config, v string) error { c.Sinks = append(c.Sinks, v); return nil }},
+	{"sink", "influxdb, kafka://BROKER/TOPIC, file:PATH, stdout (line protocol) or none; repeatable", true, func(c *Config, v string) error { c.Sinks = append(c.Sinks, v); return nil }},
 	{"influxdb-url", "InfluxDB 1.8+, 2 or 3, e.g. http://127.0.0.1:8086", false, func(c *Config, v string) error { c.InfluxDB.URL = v; return nil }},
 	{"influxdb-org", "organisation (InfluxDB 2)", false, func(c *Config, v string) error { c.InfluxDB.Org = v; return nil }},
 	{"influxdb-bucket", "bucket, or database/retention-policy on 1.x", false, func(c *Config, v string) error { c.InfluxDB.Bucket = v; return nil }},
@@ -166,6 +170,7 @@ var secretEnv = map[string]func(c *Config, v string) error{
 	"WEIR_INFLUXDB_TOKEN":    func(c *Config, v string) error { c.InfluxDB.Token = influxdb.Secret(v); return nil },
 	"WEIR_INFLUXDB_USERNAME": func(c *Config, v string) error { c.InfluxDB.Username = v; return nil },
 	"WEIR_INFLUXDB_PASSWORD": func(c *Config, v string) error { c.InfluxDB.Password = influxdb.Secret(v); return nil },
+	"WEIR_KAFKA_PASSWORD":    func(c *Config, v string) error { c.Kafka.Password = influxdb.Secret(v); return nil },
 }
 
 // notOurs are WEIR_ variables that others set: the build, the tests, Kubernetes.
@@ -339,34 +344,19 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("subnets: %q is not a network like 10.0.0.0/8", cidr)
 		}
 	}
+	for _, cidr := range c.Fleet {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			return fmt.Errorf("fleet: %q is not a network like 10.0.0.0/8", cidr)
+		}
+	}
+	if err := oneOf("sockets", c.Sockets, socketsAll, socketsOwn); err != nil {
+		return err
+	}
 	if c.Host == "" {
 		return errors.New("host: the host name is empty; set it with --host")
 	}
 	c.Rows.Host, c.Rows.FlowLogRate = c.Host, c.FlowLogRate
 	return errors.Join(c.validateSinks(), c.Names.validate(), c.Anomaly.validate(), c.Alerts.Validate(), c.Join.Validate(), c.Rows.Validate())
-}
-
-func (c *Config) validateSinks() error {
-	if len(c.Sinks) == 0 && c.InfluxDB.URL != "" {
-		c.Sinks = []string{"influxdb"}
-	}
-	for _, s := range c.Sinks {
-		kind, path, _ := strings.Cut(s, ":")
-		switch {
-		case s == "stdout", s == "none":
-		case kind == "file" && path != "":
-		case s == "influxdb":
-			if c.InfluxDB.URL == "" {
-				return errors.New("sink influxdb: no server given; set --influxdb-url (or INFLUX_HOST)")
-			}
-			if err := c.InfluxDB.sink().Validate(); err != nil {
-				return err
-			}
-		default:
-			return fmt.Errorf("sink %q: must be influxdb, file:PATH, stdout or none", s)
-		}
-	}
-	return nil
 }
 
 // validateListen keeps the local API local: it has no authentication.

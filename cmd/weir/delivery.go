@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/weir-probe/weir/sink"
-	"github.com/weir-probe/weir/sink/influxdb"
 	"github.com/weir-probe/weir/sink/journal"
-	"github.com/weir-probe/weir/sink/lines"
 	"github.com/weir-probe/weir/sink/live"
 )
 
@@ -49,7 +45,7 @@ func openDelivery(cfg *Config, e env, log *slog.Logger) (*delivery, error) {
 				d.close()
 				return nil, err
 			}
-			d.deliverers = append(d.deliverers, sink.NewDeliverer(s, q, stream, sink.DeliverConfig{Logger: log}))
+			d.deliverers = append(d.deliverers, sink.NewDeliverer(s, q, stream, sink.DeliverConfig{Logger: log, Jitter: cfg.jitter(spec)}))
 		}
 	}
 	return d, nil
@@ -66,21 +62,6 @@ func openJournal(cfg *Config, log *slog.Logger) (*journal.Journal, error) {
 	log.Warn("no journal on disk: rows that can't be delivered wait in memory and are lost at exit", "dir", jc.Dir, "err", err)
 	jc.Dir = ""
 	return journal.Open(jc)
-}
-
-func openSink(cfg *Config, spec string, e env, log *slog.Logger) (sink.Sink, error) {
-	kind, path, _ := strings.Cut(spec, ":")
-	switch kind {
-	case "influxdb":
-		c := cfg.InfluxDB.sink()
-		c.Logger = log
-		return influxdb.New(c)
-	case "stdout":
-		return lines.Writer("stdout", e.stdout), nil
-	case "file":
-		return lines.File(path)
-	}
-	return nil, fmt.Errorf("sink %q: not known", spec) // Validate has checked
 }
 
 // start runs the queue's writer and the deliverers. The returned function, to be

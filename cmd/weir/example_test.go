@@ -35,6 +35,9 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Alerts.Receivers) == 0 {
 			c.Alerts.Receivers = nil
 		}
+		if len(c.Fleet) == 0 {
+			c.Fleet = nil
+		}
 		if len(c.Subnets) == 0 {
 			c.Subnets = nil
 		}

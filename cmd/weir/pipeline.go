@@ -78,7 +78,7 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 	}
 	p.col = &collector{
 		interval: cfg.Interval, log: log, kernelSide: p.kernel, out: newOutput(cfg.Rows, p.kernel.self, p.queue),
-		delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
+		own: cfg.ownNamespace(), delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
 	}
 	p.col.out.log.NewEdge = p.kernel.odd.isNew
 	tellEvents(p.col.out.events, p.kernel.alerts)

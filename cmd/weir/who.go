@@ -55,7 +55,7 @@ func newIdentities(cfg *Config, log *slog.Logger) (*identities, error) {
 	}
 	ec := enrich.Config{
 		Processes: w.processes, Containers: w.resolver, Groups: w.resolver, Addresses: []enrich.Addresses{w.runtimes}, Host: w.addresses, Networks: w.networks,
-		Hostname: cfg.Host, HostNetNS: knownHostNetNS(), Subnets: cfg.subnets(),
+		Hostname: cfg.Host, HostNetNS: knownHostNetNS(), Subnets: cfg.subnets(), Fleet: cfg.fleet(),
 		Ranges: w.outside.ranges,
 	}
 	if w.outside.dns != nil {
@@ -71,6 +71,17 @@ func (c *Config) subnets() []enrich.Subnet {
 	for cidr, name := range c.Subnets {
 		if p, err := netip.ParsePrefix(cidr); err == nil {
 			out = append(out, enrich.Subnet{Prefix: p.Masked(), Name: name})
+		}
+	}
+	return out
+}
+
+// fleet returns the networks of hosts with a probe.
+func (c *Config) fleet() []netip.Prefix {
+	var out []netip.Prefix
+	for _, cidr := range c.Fleet {
+		if p, err := netip.ParsePrefix(cidr); err == nil {
+			out = append(out, p.Masked())
 		}
 	}
 	return out

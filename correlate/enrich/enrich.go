@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 
 	"github.com/weir-probe/weir/correlate"
@@ -12,6 +13,7 @@ import (
 // Names of ends that nothing better is known of.
 const (
 	External  = "external"
+	Remote    = "remote" // on another host of the fleet, without a name
 	Multicast = "multicast"
 )
 
@@ -79,6 +81,8 @@ type Config struct {
 	Names   Names
 	Subnets []Subnet
 	Ranges  Ranges
+	// Fleet are networks of other hosts that run a probe.
+	Fleet []netip.Prefix
 }
 
 // Validate checks the subnets.
@@ -102,6 +106,7 @@ type Stats struct {
 type Chain struct {
 	cfg     Config
 	subnets subnets
+	fleet   subnets
 	// display keeps the joined names of Compose services and workloads.
 	display map[*correlate.Container]string
 	systems map[correlate.Geo]string // likewise of autonomous systems
@@ -120,10 +125,20 @@ func New(cfg Config) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
+	var fleet subnets
+	if len(cfg.Fleet) > 0 {
+		var list []Subnet
+		for _, p := range cfg.Fleet {
+			list = append(list, Subnet{p, Remote})
+		}
+		if fleet, err = newSubnets(list); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Hostname == "" {
 		return nil, errors.New("enrich: the name of this host is missing")
 	}
-	return &Chain{cfg: cfg, subnets: s, display: map[*correlate.Container]string{}, systems: map[correlate.Geo]string{}, spaces: spaces{host: cfg.HostNetNS, of: map[uint32]space{}}}, nil
+	return &Chain{cfg: cfg, subnets: s, fleet: fleet, display: map[*correlate.Container]string{}, systems: map[correlate.Geo]string{}, spaces: spaces{host: cfg.HostNetNS, of: map[uint32]space{}}}, nil
 }
 
 // Stats returns the counters.
@@ -260,6 +275,12 @@ func (c *Chain) addressed(e *correlate.Endpoint, now int64) (pending bool) {
 	}
 	e.Kind = correlate.KindExternal
 	e.Name = c.outside(e, now)
+	if n, ok := c.fleet.name(e.Addr); ok {
+		e.Kind = correlate.KindRemote
+		if e.Name == External {
+			e.Name = n
+		}
+	}
 	return pending
 }
 

@@ -65,3 +65,31 @@ func TestOutside(t *testing.T) {
 		}
 	}
 }
+
+// TestFleet: what lies on another host with a probe is remote, whatever it is called.
+func TestFleet(t *testing.T) {
+	c, err := New(Config{
+		Hostname: "box", Fleet: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::/64")},
+		Subnets: []Subnet{{netip.MustParsePrefix("198.51.100.2/32"), "db host"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		addr, name string
+		kind       correlate.Kind
+	}{
+		{"198.51.100.1", Remote, correlate.KindRemote},
+		{"198.51.100.2", "db host", correlate.KindRemote},
+		{"2001:db8::5", Remote, correlate.KindRemote},
+		{"203.0.113.1", External, correlate.KindExternal},
+	} {
+		e := correlate.Endpoint{Addr: addr(x.addr)}
+		if c.Enrich(&e, nil, nil, 0); e.Name != x.name || e.Kind != x.kind || e.Local {
+			t.Errorf("%s: %+v", x.addr, e)
+		}
+		if n := testing.AllocsPerRun(100, func() { c.Enrich(&e, nil, nil, 0) }); n != 0 {
+			t.Errorf("%s: %v allocations", x.addr, n)
+		}
+	}
+}

@@ -116,7 +116,12 @@ type pipeline struct {
 
 func newPipeline(t *testing.T, s sink.Sink) *pipeline {
 	t.Helper()
-	j, err := journal.Open(journal.Config{Dir: t.TempDir()})
+	return newPipelineWith(t, s, journal.Config{Dir: t.TempDir()}, sink.Limit{Rows: 1000})
+}
+
+func newPipelineWith(t *testing.T, s sink.Sink, cfg journal.Config, limit sink.Limit) *pipeline {
+	t.Helper()
+	j, err := journal.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +131,7 @@ func newPipeline(t *testing.T, s sink.Sink) *pipeline {
 	}
 	p := &pipeline{journal: j, log: &safeBuffer{}}
 	p.Deliverer = sink.NewDeliverer(s, q, sink.Main, sink.DeliverConfig{
-		Limit: sink.Limit{Rows: 1000}, MinBackoff: 5 * time.Millisecond, MaxBackoff: 50 * time.Millisecond, ConfigRetry: 20 * time.Millisecond,
+		Limit: limit, MinBackoff: 5 * time.Millisecond, MaxBackoff: 50 * time.Millisecond, ConfigRetry: 20 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(p.log, nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())

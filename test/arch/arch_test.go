@@ -120,6 +120,7 @@ var homes = []struct {
 	{"github.com/vishvananda/netlink", []string{"flows/capture/...", "flows/conntrack/...", "kprobes/...", "correlate/...", "cmd/..."}, "netlink belongs to who watches the host"},
 	{"github.com/influxdata/influxdb-client-go/v2", []string{"sink/influxdb/..."}, "its ways of losing data are handled in one place"},
 	{"github.com/influxdata/line-protocol/v2", []string{"sink/..."}, "line protocol is a sink's matter"},
+	{"github.com/twmb/franz-go", []string{"sink/kafka/..."}, "one place speaks Kafka's protocol"},
 	{"github.com/klauspost/compress", []string{"sink/journal/...", "sink/influxdb/...", "cmd/..."}, "the journal and request bodies are compressed, rows are not"},
 	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "configuration is read in one place; packages have Config structs"},
 	{"github.com/spf13/cobra", []string{"cmd/..."}, "the command line is cmd's"},

@@ -46,6 +46,7 @@ type Server struct {
 	done    chan struct{}
 	logFile string
 	http    string // more lines of the section [http] of 1.x
+	settle  bool
 }
 
 // Start runs a server of its own for t. Of a version that is not built it skips
@@ -64,11 +65,23 @@ func StartWithUsers(t testing.TB, version string) *Server {
 	return start(t, version, "  auth-enabled = true\n")
 }
 
+// StartToMeasure is Start of a server of its own that compacts what it has as soon as
+// nothing comes any more, instead of after hours.
+func StartToMeasure(t testing.TB, version string) *Server {
+	t.Helper()
+	return startOwn(t, version, &Server{settle: true})
+}
+
 func start(t testing.TB, version, http string) *Server {
 	t.Helper()
 	if s := fromEnvironment(t, version); s != nil && http == "" {
 		return s
 	}
+	return startOwn(t, version, &Server{http: http})
+}
+
+func startOwn(t testing.TB, version string, s *Server) *Server {
+	t.Helper()
 	bin := binary(version)
 	if bin == "" {
 		why := fmt.Sprintf("InfluxDB %s is not built: test/influxd/build.sh %s", version, version)
@@ -77,7 +90,7 @@ func start(t testing.TB, version, http string) *Server {
 		}
 		t.Skip(why)
 	}
-	s := &Server{Version: version, bin: bin, dir: t.TempDir(), Org: Org, addr: FreeAddress(t), http: http}
+	s.Version, s.bin, s.dir, s.Org, s.addr = version, bin, t.TempDir(), Org, FreeAddress(t)
 	s.URL = "http://" + s.addr
 	s.logFile = filepath.Join(s.dir, "influxd.log")
 	t.Cleanup(func() {
@@ -136,6 +149,9 @@ func (s *Server) run(t testing.TB) {
 		s.cmd = exec.Command(s.bin, "run", "--http-bind-address", s.addr,
 			"--bolt-path", filepath.Join(s.dir, "influxd.bolt"), "--sqlite-path", filepath.Join(s.dir, "influxd.sqlite"),
 			"--engine-path", filepath.Join(s.dir, "engine"), "--reporting-disabled", "--storage-wal-fsync-delay", "0s")
+		if s.settle {
+			s.cmd.Args = append(s.cmd.Args, "--storage-compact-full-write-cold-duration", "3s", "--storage-cache-snapshot-write-cold-duration", "1s")
+		}
 	}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, log, log
 	s.cmd.Env = append(os.Environ(), "HOME="+s.dir)
@@ -154,6 +170,10 @@ func (s *Server) run(t testing.TB) {
 
 func (s *Server) writeConfig(t testing.TB) string {
 	path := filepath.Join(s.dir, "influxd.conf")
+	data := ""
+	if s.settle {
+		data = "  compact-full-write-cold-duration = \"3s\"\n  cache-snapshot-write-cold-duration = \"1s\"\n"
+	}
 	conf := fmt.Sprintf(`reporting-disabled = true
 bind-address = "127.0.0.1:0"
 [meta]
@@ -163,13 +183,13 @@ bind-address = "127.0.0.1:0"
   wal-dir = %q
   index-version = "tsi1"
   query-log-enabled = false
-[http]
+%s[http]
   bind-address = %q
   log-enabled = false
   flux-enabled = false
 %s[monitor]
   store-enabled = false
-`, filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "data"), filepath.Join(s.dir, "wal"), s.addr, s.http)
+`, filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "data"), filepath.Join(s.dir, "wal"), data, s.addr, s.http)
 	if err := os.WriteFile(path, []byte(conf), 0o640); err != nil {
 		t.Fatal(err)
 	}
@@ -270,23 +290,28 @@ func (s *Server) CreateToken(t testing.TB, buckets ...string) string {
 	org := s.orgID(t)
 	var permissions []map[string]any
 	for _, b := range buckets {
-		var list struct {
-			Buckets []struct {
-				ID string `json:"id"`
-			} `json:"buckets"`
-		}
-		s.call(t, "GET", "/api/v2/buckets?name="+url.QueryEscape(b), nil, &list)
-		if len(list.Buckets) != 1 {
-			t.Fatalf("there is no bucket %s", b)
-		}
 		permissions = append(permissions, map[string]any{"action": "write",
-			"resource": map[string]any{"type": "buckets", "id": list.Buckets[0].ID, "orgID": org}})
+			"resource": map[string]any{"type": "buckets", "id": s.bucketID(t, b), "orgID": org}})
 	}
 	var auth struct {
 		Token string `json:"token"`
 	}
 	s.call(t, "POST", "/api/v2/authorizations", map[string]any{"orgID": org, "permissions": permissions}, &auth)
 	return auth.Token
+}
+
+func (s *Server) bucketID(t testing.TB, name string) string {
+	t.Helper()
+	var list struct {
+		Buckets []struct {
+			ID string `json:"id"`
+		} `json:"buckets"`
+	}
+	s.call(t, "GET", "/api/v2/buckets?name="+url.QueryEscape(name), nil, &list)
+	if len(list.Buckets) != 1 {
+		t.Fatalf("there is no bucket %s", name)
+	}
+	return list.Buckets[0].ID
 }
 
 func (s *Server) orgID(t testing.TB) string {

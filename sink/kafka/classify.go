@@ -1,0 +1,73 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-probe/weir/sink"
+)
+
+// outcome is what became of a batch's messages.
+type outcome struct {
+	first error
+	// large is an error that says that a message or request is too large: whatever else
+	// went wrong, it has to be smaller.
+	large error
+}
+
+func (o *outcome) add(err error) {
+	if err == nil {
+		return
+	}
+	if o.first == nil {
+		o.first = err
+	}
+	if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
+		o.large = err
+	}
+}
+
+// classify says what an error wants of us.
+func (o *outcome) classify(s *Sink, topic string) error {
+	if o.first == nil {
+		return nil
+	}
+	cause := o.first
+	if o.large != nil {
+		cause = o.large
+	}
+	err := fmt.Errorf("write to topic %s at %s: %w", topic, s.name, cause)
+	is := func(kinds ...error) bool {
+		for _, k := range kinds {
+			if errors.Is(cause, k) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case o.large != nil:
+		return fmt.Errorf("%w: %w", sink.ErrTooLarge, err)
+	case is(kerr.UnknownTopicOrPartition, kerr.InvalidTopicException, kerr.UnknownTopicID):
+		return &sink.ConfigError{Remedy: fmt.Sprintf("create it: kafka-topics.sh --create --topic %s", topic), Err: err}
+	case is(kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed):
+		return &sink.ConfigError{Remedy: fmt.Sprintf("let the user write: kafka-acls.sh --add --allow-principal User:%s --operation Write --topic %s", s.user(), topic), Err: err}
+	case is(kerr.SaslAuthenticationFailed, kerr.IllegalSaslState, kerr.UnsupportedSaslMechanism):
+		return &sink.ConfigError{Remedy: "check kafka.username, kafka.mechanism and WEIR_KAFKA_PASSWORD", Err: err}
+	case is(kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnsupportedForMessageFormat):
+		return &sink.RefusedError{Reason: sink.ReasonOther, Err: err}
+	case is(kgo.ErrClientClosed):
+		return fmt.Errorf("write to %s: %w", s.name, cause)
+	}
+	return err
+}
+
+func (s *Sink) user() string {
+	if s.cfg.Username == "" {
+		return "ANONYMOUS"
+	}
+	return s.cfg.Username
+}
