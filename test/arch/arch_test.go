@@ -120,7 +120,7 @@ var homes = []struct {
 	{"github.com/vishvananda/netlink", []string{"flows/capture/...", "flows/conntrack/...", "kprobes/...", "correlate/...", "cmd/..."}, "netlink belongs to who watches the host"},
 	{"github.com/influxdata/influxdb-client-go/v2", []string{"sink/influxdb/..."}, "its ways of losing data are handled in one place"},
 	{"github.com/influxdata/line-protocol/v2", []string{"sink/..."}, "line protocol is a sink's matter"},
-	{"github.com/twmb/franz-go", []string{"sink/kafka/..."}, "one place speaks Kafka's protocol"},
+	{"github.com/twmb/franz-go", []string{"sink/kafka/...", "test/services/..."}, "the probe reads Kafka by itself and writes it in one place; the other client is a test's"},
 	{"github.com/klauspost/compress", []string{"sink/journal/...", "sink/influxdb/...", "cmd/..."}, "the journal and request bodies are compressed, rows are not"},
 	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "configuration is read in one place; packages have Config structs"},
 	{"github.com/spf13/cobra", []string{"cmd/..."}, "the command line is cmd's"},
@@ -129,7 +129,6 @@ var homes = []struct {
 	{"github.com/grafana/grafana-foundation-sdk/go", []string{"dashboards/..."}, "generation only, never part of the program"},
 	{"k8s.io/cri-api", []string{"correlate/enrich/container/cri/...", "test/..."}, "the runtime's protocol has one client"},
 	{"google.golang.org/grpc", []string{"correlate/enrich/container/cri/...", "test/..."}, "gRPC is spoken with container runtimes only"},
-	{"github.com/twmb/franz-go", []string{"test/services/..."}, "the probe reads Kafka by itself; its client is the test's"},
 	{"go.mongodb.org/mongo-driver/v2", []string{"flows/l7/mongodb", "test/..."}, "BSON is MongoDB's alone, and of the driver only its reader is used"},
 	{"k8s.io/client-go", []string{"correlate/enrich/kube/..."}, "520 packages have one door"},
 }
