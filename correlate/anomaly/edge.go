@@ -150,7 +150,7 @@ func portOf(r *correlate.Record) uint16 {
 	switch {
 	case r.Proto != flows.TCP && r.Proto != flows.UDP && r.Proto != flows.SCTP:
 		return 0
-	case r.Server.Port >= firstEphemeral && !(r.Server.Listened && r.Server.Local):
+	case r.Server.Port >= firstEphemeral: // a listener's, too: the kernel's choice, mostly
 		return 0
 	}
 	return r.Server.Port

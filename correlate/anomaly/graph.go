@@ -85,7 +85,7 @@ func (d *Detector) welcome(e *edge, r *correlate.Record) {
 		return
 	}
 	d.appeared(e, r)
-	if d.now < e.c.settles || d.now < e.s.settles || known || elsewhere && e.c.roaming() {
+	if d.now < e.c.settles || d.now < e.s.settles || known || e.c == e.s || elsewhere && e.c.roaming() {
 		e.known = true
 		d.stats.Accepted++
 		return

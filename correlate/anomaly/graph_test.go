@@ -62,13 +62,24 @@ func TestNewEdge(t *testing.T) {
 	}
 }
 
-// What is no new edge: a replica, a guess at who is the client, an attempt.
+// A port that the kernel chose is no service of its own.
+func TestEphemeralPorts(t *testing.T) {
+	r := learnt(t, Config{})
+	port := uint16(33000)
+	r.want(r.run(5*time.Minute, with(func(time.Time) []*correlate.Record {
+		port += 10
+		return []*correlate.Record{talk(web, db, port, 100, 100), talk(web, db, port+1, 100, 100)}
+	})), "new_edge")
+}
+
+// What is no new edge: a replica, a guess at who is the client, an attempt, what a
+// service says to itself.
 func TestNoNewEdge(t *testing.T) {
 	r := learnt(t, Config{})
 	r.want(r.run(time.Hour, with(func(time.Time) []*correlate.Record {
 		guess := talk(db, web, 49152, 100, 100)
 		guess.Initiator = correlate.InitiatorUnknown
-		return []*correlate.Record{talk(replica("shop/web", "web:1", 2), api, 8080, 100, 100), guess, refusal(web, db, 5433)}
+		return []*correlate.Record{talk(replica("shop/web", "web:1", 2), api, 8080, 100, 100), guess, refusal(web, db, 5433), talk(api, api, 7946, 100, 100)}
 	})), "")
 	if s := r.d.Stats(); s.Guessed == 0 {
 		t.Errorf("%+v", s)

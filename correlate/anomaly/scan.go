@@ -221,7 +221,7 @@ func (d *Detector) scan(t Type, src *source, seen, limit int, now int64) {
 	}
 	x.Message = fmt.Sprintf("%s tried %d ports of %d hosts in vain, %d times", who, ports, hosts, src.tries[0]+src.tries[1])
 	var b strings.Builder
-	fmt.Fprintf(&b, "hosts=%d ports=%d attempts=%d targets=", hosts, ports, src.tries)
+	fmt.Fprintf(&b, "hosts=%d ports=%d attempts=%d targets=", hosts, ports, src.tries[0]+src.tries[1])
 	for i := range src.sampled {
 		if i > 0 {
 			b.WriteByte(',')

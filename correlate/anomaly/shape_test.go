@@ -26,7 +26,7 @@ func TestPortScan(t *testing.T) {
 	}))
 	r.want(as, "port_scan")
 	a := as[0]
-	if a.Client.Name != "shop/web" || a.Server.Address != "172.18.7.1" || a.Seen < 35 || a.Seen > 45 || a.Client.PID == 0 || !strings.Contains(a.Evidence, "172.18.7.1:1000") {
+	if a.Client.Name != "shop/web" || a.Server.Address != "172.18.7.1" || a.Seen < 35 || a.Seen > 45 || a.Client.PID == 0 || !strings.Contains(a.Evidence, "172.18.7.1:1000") || !strings.Contains(a.Evidence, "attempts=40 ") {
 		t.Errorf("%+v", a)
 	}
 	if s := r.d.Stats(); s.Edges != 4+fewTargets {
