@@ -259,6 +259,14 @@ func TestPayloadDecode(t *testing.T) {
 	if len(r.loads) != 1 || string(r.loads[0].Data) != "hello" || d.errors != 0 {
 		t.Errorf("%+v, %d errors", r.loads, d.errors)
 	}
+	if r.loads[0].Plain || r.loads[0].Out || !r.loads[0].Turn {
+		t.Errorf("flags: %+v", r.loads[0])
+	}
+	w.Flags = payloadPlain | payloadOut
+	d.next(append(append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&w)), wirePayloadSize)...), "hello"...), &r)
+	if e := r.loads[1]; !e.Plain || !e.Out || e.Turn {
+		t.Errorf("flags: %+v", e)
+	}
 	s := &silent{}
 	if n := testing.AllocsPerRun(100, func() { d.next(b, s) }); n != 0 || s.n == 0 {
 		t.Errorf("%v allocations, %d events", n, s.n)

@@ -125,6 +125,7 @@ var homes = []struct {
 	{"github.com/goccy/go-yaml", []string{"cmd/..."}, "configuration is read in one place; packages have Config structs"},
 	{"github.com/spf13/cobra", []string{"cmd/..."}, "the command line is cmd's"},
 	{"github.com/lmittmann/tint", []string{"cmd/..."}, "packages take a *slog.Logger"},
+	{"golang.org/x/arch", []string{"kprobes/tls"}, "instructions are decoded where probes are placed"},
 	{"golang.org/x/term", []string{"cmd/..."}, "only the command line has a terminal"},
 	{"github.com/grafana/grafana-foundation-sdk/go", []string{"dashboards/..."}, "generation only, never part of the program"},
 	{"k8s.io/cri-api", []string{"correlate/enrich/container/cri/...", "test/..."}, "the runtime's protocol has one client"},

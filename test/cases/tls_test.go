@@ -154,7 +154,7 @@ func probes(t *testing.T, pid int) (n int) {
 // and answers, by HTTP/1.1 and HTTP/2, each counted once; those to a container that
 // was not selected have not, though both run the same library.
 func TestTLS_OpenSSL(t *testing.T) {
-	needs(t, "nginx", "nginx-light")
+	needs(t, "nginx", "nginx")
 	needs(t, "curl", "curl")
 	needs(t, "openssl", "openssl")
 	name, group := container(t, "tlsweb")
@@ -213,7 +213,7 @@ func TestTLS_GoStripped(t *testing.T) {
 
 // Nothing is attached unless it is asked for.
 func TestTLS_OffByDefault(t *testing.T) {
-	needs(t, "nginx", "nginx-light")
+	needs(t, "nginx", "nginx")
 	needs(t, "curl", "curl")
 	needs(t, "openssl", "openssl")
 	_, group := container(t, "tlsoff")
