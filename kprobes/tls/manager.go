@@ -66,10 +66,9 @@ func New(cfg Config, k Kernel) *Manager {
 func (m *Manager) Select(groups []Group) {
 	for {
 		select {
-		case m.wanted <- groups:
+		case m.wanted <- groups: // there is room for one
 			return
 		case <-m.wanted: // the newest counts
-		default:
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/weir-probe/weir/correlate/dist"
 	"github.com/weir-probe/weir/correlate/usage"
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/kprobes"
 	"github.com/weir-probe/weir/sink"
 )
 
@@ -21,6 +22,7 @@ type Host struct {
 	containers *sink.Usage
 	processes  *sink.Usage
 	log        *sink.FlowLog
+	drops      *sink.Drops
 	events     *sink.Events
 	self       *sink.Self
 	pool       *dist.Pool
@@ -39,13 +41,16 @@ type Truth struct {
 // active is the share of edges with traffic in an interval.
 const active = 0.5
 
+// dropping is the share of containers that lose packets in an interval.
+const dropping = 0.05
+
 // NewHost returns a host with about that many containers.
 func NewHost(containers int, interval time.Duration) *Host {
 	cfg := sink.DefaultConfig()
 	cfg.Host, cfg.FlowLogRate = "load1", -1
 	h := &Host{
 		aggregator: sink.NewAggregator(cfg), containers: sink.NewContainers(cfg), processes: sink.NewProcesses(cfg),
-		log: sink.NewFlowLog(cfg), events: sink.NewEvents(cfg), self: sink.NewSelf(cfg),
+		log: sink.NewFlowLog(cfg), events: sink.NewEvents(cfg), drops: sink.NewDrops(cfg), self: sink.NewSelf(cfg),
 		pool: dist.NewPool(1 << 12), rng: rand.New(rand.NewPCG(1, 2)), interval: interval,
 	}
 	for p := range max(1, containers/len(services)) {
@@ -78,10 +83,13 @@ func (h *Host) Interval(t time.Time, withLog bool, write func(*sink.Batch) error
 	for _, e := range h.ends {
 		h.containers.Add(e, h.reading(containerValues))
 		h.processes.Add(e, h.reading(processValues))
+		if h.rng.Float64() < dropping {
+			h.drops.Add(e, kprobes.DropReceiveBuffer.String(), "socket_rcvbuff", uint64(1+h.rng.IntN(100)), 1000)
+		}
 	}
 	h.happened(t)
 	h.tell(t)
-	for _, batches := range [][]*sink.Batch{h.aggregator.Flush(t), h.containers.Flush(t), h.processes.Flush(t), h.log.Flush(t), h.events.Flush(), h.self.Flush()} {
+	for _, batches := range [][]*sink.Batch{h.aggregator.Flush(t), h.containers.Flush(t), h.processes.Flush(t), h.log.Flush(t), h.events.Flush(), h.drops.Flush(t), h.self.Flush()} {
 		for _, b := range batches {
 			if err := write(b); err != nil {
 				return err
