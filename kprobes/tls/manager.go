@@ -11,8 +11,8 @@ import (
 	"github.com/weir-probe/weir/kprobes"
 )
 
-// Manager keeps probes where they are wanted. Select, Started, Stats and Files may
-// be called from any goroutine and never wait; all else happens in Run.
+// Manager keeps probes where they are wanted. Started, Stats and Files may be called
+// from any goroutine, Select from one; they never wait. All else happens in Run.
 type Manager struct {
 	cfg      Config
 	kernel   Kernel
@@ -64,13 +64,11 @@ func New(cfg Config, k Kernel) *Manager {
 
 // Select says which groups are looked into from now on; the slice is the Manager's.
 func (m *Manager) Select(groups []Group) {
-	for {
-		select {
-		case m.wanted <- groups: // there is room for one
-			return
-		case <-m.wanted: // the newest counts
-		}
+	select {
+	case <-m.wanted: // the newest counts
+	default:
 	}
+	m.wanted <- groups // does not wait: nobody else sends
 }
 
 // Started says that a process has begun to run a program, in these groups.

@@ -67,7 +67,7 @@ func (t *table) locate(f *elf.File, header uint64) error {
 			return nil
 		}
 	}
-	return errors.New("code of Go is not where its function table says")
+	return errors.New("the code of Go is not where its function table says")
 }
 
 // fits says whether most functions begin at their places, if Go's code begins at
