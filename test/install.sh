@@ -52,6 +52,7 @@ fi
 if command -v mvn > /dev/null; then
 	test/kafkad/build.sh || echo "install.sh: Apache Kafka could not be fetched: its tests will skip" >&2
 fi
+test/kafkad/telegraf.sh || echo "install.sh: Telegraf could not be built: its test will skip" >&2
 
 # InfluxDB 1.8 is required (two minutes, then cached). InfluxDB 2 with Flux needs
 # a Rust toolchain that not every machine can have: its tests skip without it.

@@ -68,6 +68,24 @@ func cache() string {
 	return filepath.Join(home, ".cache", "weir")
 }
 
+// Telegraf is the path of one: what telegraf.sh in this folder has built, or any in
+// PATH. Where there is none it skips t, or fails it when WEIR_REQUIRE contains "telegraf".
+func Telegraf(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(cache(), "telegraf-1.36.4")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	path, err := exec.LookPath("telegraf")
+	if err != nil {
+		if strings.Contains(os.Getenv("WEIR_REQUIRE"), "telegraf") {
+			t.Fatal("there is no telegraf: test/kafkad/telegraf.sh")
+		}
+		t.Skip("there is no telegraf: test/kafkad/telegraf.sh")
+	}
+	return path
+}
+
 func freePort(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
