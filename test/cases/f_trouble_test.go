@@ -79,7 +79,7 @@ func TestCaseF_Duplicates(t *testing.T) {
 // A server does not read: its kernel closes the window, answers each probe of it so,
 // and both packet paths count the same segments, as the server's.
 func TestCaseF_ZeroWindow(t *testing.T) {
-	rows := watch(t)
+	_, rows := own(t) // in which the port has a name
 	host := netlab.Host(t)
 	box := bridgedAt(t, host, 17, 2)
 	_, others := own(t, "--packets", "afpacket", "--interface", portName(17, 1))
