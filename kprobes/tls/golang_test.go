@@ -68,9 +68,9 @@ func (f *fixture) ask(group, program, url string, n int, paths ...string) {
 	}
 }
 
-// TestKernelGo: what a Go program reads and writes by crypto/tls is told, whole, of
+// TestLiveGo: what a Go program reads and writes by crypto/tls is told, whole, of
 // its own socket and once; whatever was stripped from it.
-func TestKernelGo(t *testing.T) {
+func TestLiveGo(t *testing.T) {
 	for _, b := range builds {
 		t.Run(b.name, func(t *testing.T) {
 			program := goProgram(t, b.cgo, b.args...)
@@ -95,9 +95,9 @@ func TestKernelGo(t *testing.T) {
 	}
 }
 
-// TestKernelGoClient: of a client that is looked into, and of HTTP/2, where reading
+// TestLiveGoClient: of a client that is looked into, and of HTTP/2, where reading
 // and writing are two goroutines' business.
-func TestKernelGoClient(t *testing.T) {
+func TestLiveGoClient(t *testing.T) {
 	program := goProgram(t, "0", "-ldflags=-s -w")
 	f := open(t)
 	other := newGroup(t, "other")

@@ -79,9 +79,9 @@ func curl(t testing.TB, group string, port uint16, version string, paths ...stri
 	}
 }
 
-// TestKernelOpenSSL: what nginx reads and writes by OpenSSL is told as plain text,
+// TestLiveOpenSSL: what nginx reads and writes by OpenSSL is told as plain text,
 // of its own socket, and once.
-func TestKernelOpenSSL(t *testing.T) {
+func TestLiveOpenSSL(t *testing.T) {
 	f := open(t)
 	port := f.nginx(f.group)
 	f.until("probes in OpenSSL", func() bool { return f.has(OpenSSL, "libssl.so.3") })
@@ -124,9 +124,9 @@ func TestKernelOpenSSL(t *testing.T) {
 	}
 }
 
-// TestKernelOpenSSLSelection: a process of a group that is not selected is not told
+// TestLiveOpenSSLSelection: a process of a group that is not selected is not told
 // of, though it runs the same library.
-func TestKernelOpenSSLSelection(t *testing.T) {
+func TestLiveOpenSSLSelection(t *testing.T) {
 	f := open(t)
 	other := newGroup(t, "other")
 	hidden := f.nginx(other)

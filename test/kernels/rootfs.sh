@@ -30,7 +30,7 @@ if [ ! -s "$IMAGE" ]; then
 	chroot "$root" useradd --uid 1000 --create-home someone
 	mkdir -p "$root/var/lib/systemd/linger"
 	: > "$root/var/lib/systemd/linger/someone" # its manager runs without a login
-	mke2fs -q -t ext4 -L weir -d "$root" "$IMAGE.new" 1G
+	mke2fs -q -t ext4 -L weir -d "$root" "$IMAGE.new" 1G >&2 # stdout is the name of the disk
 	mv "$IMAGE.new" "$IMAGE"
 fi
 echo "$IMAGE"
