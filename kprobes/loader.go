@@ -322,7 +322,9 @@ func remedy(err error) string {
 	if _, statErr := os.Stat("/sys/kernel/btf/vmlinux"); statErr != nil {
 		return "the kernel has no type information: it needs CONFIG_DEBUG_INFO_BTF"
 	}
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+	// Without rights the library's own questions are refused, too, and it takes the
+	// answers for those of an old kernel.
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, ebpf.ErrNotSupported) && os.Geteuid() != 0 {
 		if os.Geteuid() != 0 {
 			return "not permitted: run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
 		}

@@ -26,7 +26,7 @@ const (
 // orphanTime is how long a connection may go on that its process has closed: FIN_WAIT2
 // lasts a minute (tcp_fin_timeout). Where snapshots go by descriptors it is in none, and
 // only after this time a sign that its end was missed.
-const orphanTime = 2 * time.Minute
+const orphanTime = 65 * time.Second
 
 // drainRecords is how many records are told between two looks at the rings.
 const drainRecords = 512

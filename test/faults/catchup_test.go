@@ -51,7 +51,7 @@ func TestCaseJ4_CatchUpDoesNotDisturbCapture(t *testing.T) {
 	s, dir := listen(t), t.TempDir()
 	const rows = 500000
 	backlog(t, dir, "influxdb", rows)
-	p := run(t, "--journal", dir, "--listen", "", "--influxdb-url", db.URL, "--influxdb-bucket", influxd.Bucket)
+	p := run(t, "--journal", dir, "--listen", "", "--influxdb-url", db.URL, "--influxdb-bucket", influxd.Bucket, "--flow-log-rate", "1000000")
 	stored := func() int64 {
 		r := db.QueryInfluxQL(t, influxd.Bucket, `SELECT count(a) AS n FROM m`)
 		if len(r) == 0 {

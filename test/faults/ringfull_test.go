@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // The reader stands still while more connections end than the ring holds: what
@@ -41,7 +44,13 @@ func TestCaseB8_RingBufferFull(t *testing.T) {
 		}
 		return false
 	}
-	until(t, "the connection whose end was lost is closed", func() bool { return ended(ends) })
+	// Where snapshots go by descriptors a minute passes until it is certain.
+	probe.Until(t, 3*patience, "the connection whose end was lost is closed", func() error {
+		if !ended(ends) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	if ended(lives) {
 		t.Error("a connection that lives was closed")
 	}
