@@ -15,6 +15,7 @@ var unmade = []struct{ text, why string }{
 	{`sum("resolve_`, "nobody waits for DNS"},
 	{`sum("reset_by_`, "no connection is reset"},
 	{`sum("request_errors")`, "no request fails: the workload's protocol is its own"},
+	{`"unanswered" > 0`, "no request fails"},
 	{`sum("accept_queue_drops")`, "no accept queue is full"},
 	{`"memory_limit_bytes"`, "no container has a limit"},
 	{`"end_reason" = 'active'`, "no connection lives as long as log_heartbeat"},

@@ -26,6 +26,7 @@ type world struct {
 	workload string // binary on the host
 	image    string
 	truthDir string
+	pager    *pager
 }
 
 // TestEndToEnd is "done means" of the first issue: real traffic of containers,
@@ -50,7 +51,8 @@ func newWorld(t *testing.T, version string) *world {
 	w.engine.Network(t, "weirshop")
 
 	bin := probe.Build(t, "./cmd/weir")
-	w.weir = probe.Start(t, bin, "INFLUX_TOKEN="+w.db.Token, "run", "--interval", "2s", "--influxdb-url", w.db.URL,
+	w.pager = newPager(t)
+	w.weir = probe.Start(t, bin, "INFLUX_TOKEN="+w.db.Token, "run", "--config", w.pager.config(t), "--interval", "2s", "--influxdb-url", w.db.URL,
 		"--influxdb-org", w.db.Org, "--influxdb-bucket", influxd.Bucket, "--journal", filepath.Join(t.TempDir(), "journal"),
 		"--docker", strings.TrimPrefix(w.engine.Host, "unix://"), "--listen", "", "--flow-log-rate", "100000", "--host", "e2e")
 	w.weir.WaitReady(t)
@@ -149,6 +151,7 @@ func (w *world) run() {
 	w.checkLosses()
 	w.checkDashboards()
 	w.checkSelf()
+	w.checkAlerts()
 }
 
 // elsewhere are fields of what is not in use here.
