@@ -27,7 +27,7 @@ type Config struct {
 	Payload       bool
 	PayloadOctets int
 	// PayloadRate is how many exchanges per second and CPU are told in full of sockets
-	// with PayloadSampleIn or Out (0: 5000).
+	// with PayloadSampleIn or Out (0: 2500).
 	PayloadRate int
 	// TLS loads the programs that look inside TLS libraries (amd64 only, with Payload);
 	// package tls attaches them. Without it none of them is loaded.
@@ -39,7 +39,7 @@ type Config struct {
 // PayloadNone as Config.PayloadOctets copies nothing of TCP connections.
 const PayloadNone = -1
 
-const defaultPayloadRate = 5000
+const defaultPayloadRate = 2500
 
 // payloadWindows is how many windows of the kernel's budget a second has (L7_WINDOW_SHIFT).
 const payloadWindows = 1e9 / (1 << 26)

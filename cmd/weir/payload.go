@@ -24,7 +24,7 @@ const maxL7Octets = 4096
 // defaultL7Rate is how many requests per second and CPU are told in full where there are
 // more (of protocols of which a request says nothing of the next), maxL7Rate the most.
 const (
-	defaultL7Rate = 5000
+	defaultL7Rate = 2500
 	maxL7Rate     = 10_000_000
 )
 
