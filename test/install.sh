@@ -52,7 +52,6 @@ fi
 if command -v mvn > /dev/null; then
 	test/kafkad/build.sh || echo "install.sh: Apache Kafka could not be fetched: its tests will skip" >&2
 fi
-test/kafkad/telegraf.sh || echo "install.sh: Telegraf could not be built: its test will skip" >&2
 
 # InfluxDB 1.8 is required (two minutes, then cached). InfluxDB 2 with Flux needs
 # a Rust toolchain that not every machine can have: its tests skip without it.
@@ -72,6 +71,10 @@ if [ ! -x "${WEIR_CACHE:-$HOME/.cache/weir}/kapacitord-1.5.9" ]; then
 	echo "install.sh: building Kapacitor from source (two minutes the first time, then cached)"
 	test/kapacitor/build.sh || echo "install.sh: Kapacitor could not be built: its test will skip" >&2
 fi
-# Two minutes and half a minute, then cached.
-test/compose/build.sh || echo "install.sh: Docker Compose v2 could not be built: docker-compose 1.29 reads the file instead" >&2
+# Half a minute, then cached.
 test/alertmanager/build.sh || echo "install.sh: Alertmanager could not be built: its tests will skip" >&2
+
+# What a test can do without is built beside the tests, at the lowest priority: without
+# Compose v2 docker-compose 1.29 reads the file, without Telegraf its test skips.
+mkdir -p "${WEIR_CACHE:-$HOME/.cache/weir}/log"
+(nice -n 19 test/compose/build.sh; nice -n 19 test/kafkad/telegraf.sh) > "${WEIR_CACHE:-$HOME/.cache/weir}/log/beside.log" 2>&1 < /dev/null &
