@@ -244,6 +244,28 @@ int attempt6(struct bpf_sock_addr *ctx)
 
 /* ---- errors that come back for datagrams ---- */
 
+/* The end of a datagram socket, with what was counted of it. */
+static __always_inline void tell_released(struct sk_ctx *c, __u64 cookie)
+{
+	struct dgram_rec *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
+
+	if (!r) {
+		stat_add(STAT_LOST_RELEASED, 1);
+		return;
+	}
+	r->hdr.ts = bpf_ktime_get_boot_ns();
+	r->hdr.type = REC_DGRAM_RELEASED;
+	r->hdr.len = sizeof(*r);
+	r->cookie = cookie;
+	r->opener = c->opener;
+	r->owner = c->owner;
+	r->netns = c->netns;
+	r->switches = c->switches;
+	r->refused = c->refused;
+	r->pad = 0;
+	bpf_ringbuf_submit(r, wakeup_flag(&events, EVENTS_SIZE));
+}
+
 /* softirq: an ICMP error of a connected datagram socket. A reader that it has woken
  * may have taken the error already (0); of those that end a datagram, the one in a
  * million that is not a port unreachable is then taken for one. */
@@ -255,8 +277,12 @@ int BPF_PROG(inet_sk_error_report, const struct sock *sk)
 	if (sk->sk_protocol != IPPROTO_UDP || (sk->sk_err && sk->sk_err != ECONNREFUSED))
 		return 0;
 	c = bpf_sk_storage_get(&sk_ctx, (void *)sk, 0, 0);
-	if (c)
+	if (c) {
 		__sync_fetch_and_add(&c->refused, 1);
+		/* it may have closed the socket, too: told once more */
+		if (c->flags & F_RELEASED)
+			tell_released(c, bpf_get_socket_cookie((void *)sk));
+	}
 	return 0;
 }
 
@@ -355,7 +381,6 @@ int peer_ingress(struct __sk_buff *skb)
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
-	struct dgram_rec *r;
 	struct sk_ctx *c;
 
 	if (ctx->protocol == IPPROTO_TCP) {
@@ -369,21 +394,7 @@ int sock_release(struct bpf_sock *ctx)
 	c = ctx_lookup(ctx);
 	if (!c || !(c->flags & F_HAS_PEER))
 		return 1; /* getaddrinfo connects a socket only to learn a source address */
-	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
-	if (!r) {
-		stat_add(STAT_LOST_RELEASED, 1);
-		return 1;
-	}
-	r->hdr.ts = bpf_ktime_get_boot_ns();
-	r->hdr.type = REC_DGRAM_RELEASED;
-	r->hdr.len = sizeof(*r);
-	r->cookie = bpf_get_socket_cookie(ctx);
-	r->opener = c->opener;
-	r->owner = c->owner;
-	r->netns = c->netns;
-	r->switches = c->switches;
-	r->refused = c->refused;
-	r->pad = 0;
-	bpf_ringbuf_submit(r, wakeup_flag(&events, EVENTS_SIZE));
+	c->flags |= F_RELEASED; /* before refused is read, see inet_sk_error_report */
+	tell_released(c, bpf_get_socket_cookie(ctx));
 	return 1;
 }
