@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/kapacitor"
 	"github.com/weir-probe/weir/test/probe"
 )
 
@@ -149,12 +149,7 @@ func TestTickScripts(t *testing.T) {
 // TestKapacitorOfCompose runs a real Kapacitor with the environment of the service: as the
 // user that may only read it loads and runs the TICKscripts, and one of the test's own.
 func TestKapacitorOfCompose(t *testing.T) {
-	home, _ := os.UserHomeDir()
-	cache := cmp.Or(os.Getenv("WEIR_CACHE"), filepath.Join(home, ".cache", "weir"))
-	bin := filepath.Join(cache, "kapacitord-1.5.9")
-	if _, err := os.Stat(bin); err != nil {
-		t.Skipf("Kapacitor 1.5.9 is not built: %v", err)
-	}
+	bin := kapacitor.Binary(t)
 	k := startTick(t)
 	_, password, _ := strings.Cut(k.read(t, "weir/token"), ":")
 	if status := k.call(t, "weir", password, "/api/v2/write?bucket=weir/autogen", "m v=1"); status != http.StatusNoContent {

@@ -18,7 +18,7 @@ type Deliverer struct {
 	queue  Queue
 	stream Stream
 	cfg    DeliverConfig
-	log    *limitedLog
+	log    *LimitedLog
 	kick   chan struct{}
 
 	// of the goroutine that delivers
@@ -35,7 +35,7 @@ func NewDeliverer(s Sink, q Queue, stream Stream, cfg DeliverConfig) *Deliverer 
 	log := cfg.Logger.With("sink", s.Name(), "stream", stream.String())
 	return &Deliverer{
 		sink: s, queue: q, stream: stream, cfg: cfg,
-		log:   newLimitedLog(log, cfg.LogEvery),
+		log:   NewLimitedLog(log, cfg.LogEvery),
 		kick:  make(chan struct{}, 1),
 		limit: cfg.Limit,
 	}
@@ -59,7 +59,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
 			return nil
 		case err != nil:
-			d.log.error("queue", "cannot read rows to deliver", "err", err)
+			d.log.Error("queue", "cannot read rows to deliver", "err", err)
 			if d.wait(ctx, d.cfg.MaxBackoff) != nil {
 				return nil
 			}
@@ -99,7 +99,7 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 func (d *Deliverer) ack() {
 	if err := d.queue.Ack(); err != nil {
 		d.count(func(s *DeliverStats) { s.AckErrors++ })
-		d.log.error("ack", "rows were delivered, but the journal could not keep that: they may be sent again", "err", err)
+		d.log.Error("ack", "rows were delivered, but the journal could not keep that: they may be sent again", "err", err)
 	}
 }
 
@@ -193,15 +193,15 @@ func (d *Deliverer) accepted(part *Batch, rejected int) {
 	d.stats.LastError, d.stats.Since = "", time.Time{}
 	d.mu.Unlock()
 	if trouble != "" {
-		d.log.forget()
-		d.log.log.Info("delivering again", "after", time.Since(since).Round(time.Second).String(), "rows_waiting", d.queue.Depth().Rows)
+		d.log.Forget()
+		d.log.Info("delivering again", "after", time.Since(since).Round(time.Second).String(), "rows_waiting", d.queue.Depth().Rows)
 	}
 }
 
 func (d *Deliverer) reject(reason string, rows int, err error) {
 	d.count(func(s *DeliverStats) { s.reject(reason, uint64(rows)) })
 	d.rejects += uint64(rows)
-	d.log.error("reject "+reason, "rows were refused for good and are lost for this sink", "reason", reason,
+	d.log.Error("reject "+reason, "rows were refused for good and are lost for this sink", "reason", reason,
 		"rows", rows, "rows_since_start", d.rejects, "err", err)
 }
 
@@ -228,7 +228,7 @@ func (d *Deliverer) failed(err error, wait time.Duration) {
 		s.Failed++
 	}
 	d.mu.Unlock()
-	d.log.error(kind, msg, args...)
+	d.log.Error(kind, msg, args...)
 }
 
 // backoff is how long to leave the sink alone after so many failures before

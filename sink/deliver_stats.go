@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"log/slog"
 	"time"
 )
 
@@ -57,37 +56,4 @@ func (s *DeliverStats) reject(reason string, rows uint64) {
 	default:
 		s.RejectedOther += rows
 	}
-}
-
-// limitedLog lets a message of each kind through once in a while, and says how
-// many it kept back.
-type limitedLog struct {
-	log   *slog.Logger
-	every time.Duration
-	last  map[string]time.Time
-	held  map[string]int
-}
-
-func newLimitedLog(log *slog.Logger, every time.Duration) *limitedLog {
-	return &limitedLog{log: log, every: every, last: map[string]time.Time{}, held: map[string]int{}}
-}
-
-// error logs msg; kind must be one of few.
-func (l *limitedLog) error(kind, msg string, args ...any) {
-	now := time.Now()
-	if t, ok := l.last[kind]; ok && now.Sub(t) < l.every {
-		l.held[kind]++
-		return
-	}
-	if n := l.held[kind]; n > 0 {
-		args = append(args, "not_logged", n)
-	}
-	l.last[kind], l.held[kind] = now, 0
-	l.log.Error(msg, args...)
-}
-
-// forget lets the next message of each kind through.
-func (l *limitedLog) forget() {
-	clear(l.last)
-	clear(l.held)
 }

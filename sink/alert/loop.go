@@ -3,7 +3,6 @@ package alert
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 )
 
@@ -113,7 +112,7 @@ func (r *receiver) attempt(ctx context.Context, now time.Time) {
 	if throttled && throttle.after > 0 {
 		kind = "throttle"
 	}
-	r.log.error(kind, "cannot tell of alerts, they are kept for now", "err", err, "alerts", n, "retry_in", wait.Round(time.Millisecond).String())
+	r.log.Error(kind, "cannot tell of alerts, they are kept for now", "err", err, "alerts", n, "retry_in", wait.Round(time.Millisecond).String())
 }
 
 // recovered ends a trouble.
@@ -124,8 +123,8 @@ func (r *receiver) recovered() {
 	r.trouble = ""
 	r.mu.Unlock()
 	if trouble != "" {
-		r.log.forget()
-		r.log.log.Info("telling of alerts again")
+		r.log.Forget()
+		r.log.Info("telling of alerts again")
 	}
 }
 
@@ -191,7 +190,7 @@ func (r *receiver) tell(ctx context.Context, items []item, splits *int) error {
 		return r.tell(ctx, items[half:], splits)
 	}
 	r.settle(items, false)
-	r.log.error("refused", "alerts were refused for good and are lost", "alerts", len(items), "err", refused)
+	r.log.Error("refused", "alerts were refused for good and are lost", "alerts", len(items), "err", refused)
 	return nil
 }
 
@@ -199,35 +198,4 @@ func (r *receiver) lost() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stats.Lost()
-}
-
-// limitedLog lets a message of each kind through once a minute, and says how many it
-// kept back.
-type limitedLog struct {
-	log  *slog.Logger
-	last map[string]time.Time
-	held map[string]int
-}
-
-// error logs msg; kind is one of few.
-func (l *limitedLog) error(kind, msg string, args ...any) {
-	if l.last == nil {
-		l.last, l.held = map[string]time.Time{}, map[string]int{}
-	}
-	now := time.Now()
-	if t, ok := l.last[kind]; ok && now.Sub(t) < time.Minute {
-		l.held[kind]++
-		return
-	}
-	if n := l.held[kind]; n > 0 {
-		args = append(args, "not_logged", n)
-	}
-	l.last[kind], l.held[kind] = now, 0
-	l.log.Error(msg, args...)
-}
-
-// forget lets the next message of each kind through.
-func (l *limitedLog) forget() {
-	clear(l.last)
-	clear(l.held)
 }

@@ -52,7 +52,7 @@ type receiver struct {
 	notBefore time.Time // the next round
 	refreshed time.Time
 	failures  int
-	log       limitedLog
+	log       *sink.LimitedLog
 }
 
 func newReceiver(cfg *Config, to Receiver) (*receiver, error) {
@@ -62,7 +62,7 @@ func newReceiver(cfg *Config, to Receiver) (*receiver, error) {
 	}
 	return &receiver{
 		to: to, cfg: cfg, tls: t, client: newClient(cfg, t), wire: wireOf(to.Kind, cfg.Quiet), kick: make(chan struct{}, 1),
-		known: map[string]*entry{}, log: limitedLog{log: cfg.Logger.With("receiver", to.Name)},
+		known: map[string]*entry{}, log: sink.NewLimitedLog(cfg.Logger.With("receiver", to.Name), time.Minute),
 	}, nil
 }
 
@@ -270,6 +270,6 @@ func (r *receiver) drain(ctx context.Context) {
 		r.mu.Lock()
 		n := len(r.order)
 		r.mu.Unlock()
-		r.log.log.Warn("alerts not sent before the end are lost", "alerts", n, "err", err)
+		r.log.Warn("alerts not sent before the end are lost", "alerts", n, "err", err)
 	}
 }

@@ -5,15 +5,15 @@ package alertmanager
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // Version that build.sh makes.
@@ -35,13 +35,9 @@ type Alert struct {
 // skips t, or fails it when WEIR_REQUIRE contains "alertmanager".
 func Start(t testing.TB, webhook string) *Server {
 	t.Helper()
-	bin := binary()
+	bin := machine.Cached("alertmanager-" + Version)
 	if bin == "" {
-		const why = "Alertmanager is not built: test/alertmanager/build.sh"
-		if strings.Contains(os.Getenv("WEIR_REQUIRE"), "alertmanager") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
+		machine.Missing(t, "alertmanager", "Alertmanager is not built: test/alertmanager/build.sh")
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "alertmanager.yml")
@@ -51,7 +47,7 @@ receivers: [{name: hook, webhook_configs: [{url: %q, send_resolved: true}]}]
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freePort(t)
+	addr := machine.FreeAddress(t)
 	logFile, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -105,27 +101,4 @@ func (s *Server) Alerts(t testing.TB) (list []Alert) {
 		t.Fatalf("ask Alertmanager for its alerts: %s: %v", resp.Status, err)
 	}
 	return list
-}
-
-func binary() string {
-	cache := os.Getenv("WEIR_CACHE")
-	if cache == "" {
-		home, _ := os.UserHomeDir()
-		cache = filepath.Join(home, ".cache", "weir")
-	}
-	path := filepath.Join(cache, "alertmanager-"+Version)
-	if st, err := os.Stat(path); err == nil && st.Mode()&0o111 != 0 {
-		return path
-	}
-	return ""
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/netlab"
 )
 
@@ -21,11 +22,7 @@ func needs(t *testing.T, program, debian string) {
 	if _, err := exec.LookPath(program); err == nil {
 		return
 	}
-	why := program + " is not installed (Debian: " + debian + ")"
-	if strings.Contains(os.Getenv("WEIR_REQUIRE"), debian) {
-		t.Fatal("WEIR_REQUIRE asks for it: ", why)
-	}
-	t.Skip(why)
+	machine.Missing(t, debian, program+" is not installed (Debian: "+debian+")")
 }
 
 // startLXC starts the test binary as a child in a real LXC container on a bridge

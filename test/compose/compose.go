@@ -2,9 +2,9 @@
 package compose
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // Version that build.sh makes.
@@ -15,13 +15,7 @@ func Command() []string {
 	if exec.Command("docker", "compose", "version").Run() == nil {
 		return []string{"docker", "compose"}
 	}
-	cache := os.Getenv("WEIR_CACHE")
-	if cache == "" {
-		home, _ := os.UserHomeDir()
-		cache = filepath.Join(home, ".cache", "weir")
-	}
-	path := filepath.Join(cache, "docker-compose-"+Version)
-	if st, err := os.Stat(path); err == nil && st.Mode()&0o111 != 0 {
+	if path := machine.Cached("docker-compose-" + Version); path != "" {
 		return []string{path}
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // Engine is a running Docker Engine.
@@ -66,10 +68,7 @@ func Start(t testing.TB) *Engine {
 // missing skips, or fails where docker is required.
 func missing(t testing.TB, why string) {
 	t.Helper()
-	if strings.Contains(os.Getenv("WEIR_REQUIRE"), "docker") {
-		t.Fatal("WEIR_REQUIRE asks for docker: ", why)
-	}
-	t.Skip("no docker engine: ", why)
+	machine.Missing(t, "docker", "no docker engine: "+why)
 }
 
 // prepare makes the engine's directories and bridge. An own bridge and pool keep

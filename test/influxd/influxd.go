@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // Versions that build.sh makes.
@@ -82,15 +84,11 @@ func start(t testing.TB, version, http string) *Server {
 
 func startOwn(t testing.TB, version string, s *Server) *Server {
 	t.Helper()
-	bin := binary(version)
+	bin := machine.Find("influxd-" + version)
 	if bin == "" {
-		why := fmt.Sprintf("InfluxDB %s is not built: test/influxd/build.sh %s", version, version)
-		if strings.Contains(os.Getenv("WEIR_REQUIRE"), "influxdb") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
+		machine.Missing(t, "influxdb", fmt.Sprintf("InfluxDB %s is not built: test/influxd/build.sh %s", version, version))
 	}
-	s.Version, s.bin, s.dir, s.Org, s.addr = version, bin, t.TempDir(), Org, FreeAddress(t)
+	s.Version, s.bin, s.dir, s.Org, s.addr = version, bin, t.TempDir(), Org, machine.FreeAddress(t)
 	s.URL = "http://" + s.addr
 	s.logFile = filepath.Join(s.dir, "influxd.log")
 	t.Cleanup(func() {
@@ -103,21 +101,6 @@ func startOwn(t testing.TB, version string, s *Server) *Server {
 	s.run(t)
 	s.setup(t)
 	return s
-}
-
-// binary finds influxd of a version in the cache or PATH; "" = nowhere.
-func binary(version string) string {
-	cache := os.Getenv("WEIR_CACHE")
-	if cache == "" {
-		home, _ := os.UserHomeDir()
-		cache = filepath.Join(home, ".cache", "weir")
-	}
-	path := filepath.Join(cache, "influxd-"+version)
-	if st, err := os.Stat(path); err == nil && st.Mode()&0o111 != 0 {
-		return path
-	}
-	path, _ = exec.LookPath("influxd-" + version)
-	return path
 }
 
 func fromEnvironment(t testing.TB, version string) *Server {

@@ -35,14 +35,3 @@ func TestServersKeepWhatIsWrittenOverACrash(t *testing.T) {
 		})
 	}
 }
-
-func TestAddressesAreApart(t *testing.T) {
-	seen := map[string]bool{}
-	for range 50 {
-		a := influxd.FreeAddress(t)
-		if seen[a] {
-			t.Errorf("%s is given twice", a)
-		}
-		seen[a] = true
-	}
-}

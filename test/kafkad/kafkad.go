@@ -8,10 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // Version that build.sh fetches.
@@ -38,16 +39,12 @@ const (
 // WEIR_REQUIRE contains "kafka".
 func Start(t testing.TB) *Server {
 	t.Helper()
-	jars := filepath.Join(cache(), "kafka-"+Version)
+	jars := filepath.Join(machine.Cache(), "kafka-"+Version)
 	_, err := os.Stat(filepath.Join(jars, "complete"))
 	if _, e := exec.LookPath("java"); err != nil || e != nil {
-		why := fmt.Sprintf("Apache Kafka %s is not here: test/kafkad/build.sh, java", Version)
-		if strings.Contains(os.Getenv("WEIR_REQUIRE"), "kafka") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
+		machine.Missing(t, "kafka", fmt.Sprintf("Apache Kafka %s is not here: test/kafkad/build.sh, java", Version))
 	}
-	s := &Server{dir: t.TempDir(), jars: jars, Broker: freePort(t), UserBroker: freePort(t)}
+	s := &Server{dir: t.TempDir(), jars: jars, Broker: machine.FreeAddress(t), UserBroker: machine.FreeAddress(t)}
 	s.configure(t)
 	t.Cleanup(func() {
 		s.Kill(t)
@@ -60,39 +57,15 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-func cache() string {
-	if c := os.Getenv("WEIR_CACHE"); c != "" {
-		return c
-	}
-	home, _ := os.UserHomeDir()
-	return filepath.Join(home, ".cache", "weir")
-}
-
 // Telegraf is the path of one: what telegraf.sh in this folder has built, or any in
 // PATH. Where there is none it skips t, or fails it when WEIR_REQUIRE contains "telegraf".
 func Telegraf(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(cache(), "telegraf-1.36.4")
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	path, err := exec.LookPath("telegraf")
-	if err != nil {
-		if strings.Contains(os.Getenv("WEIR_REQUIRE"), "telegraf") {
-			t.Fatal("there is no telegraf: test/kafkad/telegraf.sh")
-		}
-		t.Skip("there is no telegraf: test/kafkad/telegraf.sh")
+	path := machine.Find("telegraf-1.36.4", "telegraf")
+	if path == "" {
+		machine.Missing(t, "telegraf", "there is no telegraf: test/kafkad/telegraf.sh")
 	}
 	return path
-}
-
-func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (s *Server) log() string    { return filepath.Join(s.dir, "kafka.log") }
@@ -101,7 +74,7 @@ func (s *Server) config() string { return filepath.Join(s.dir, "server.propertie
 // configure writes the configuration and formats the broker's storage.
 func (s *Server) configure(t testing.TB) {
 	t.Helper()
-	controller := freePort(t)
+	controller := machine.FreeAddress(t)
 	conf := fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@%[1]s

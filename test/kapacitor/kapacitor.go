@@ -11,12 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 const version = "1.5.9"
@@ -27,19 +26,22 @@ type Server struct {
 	logFile string
 }
 
-// Start runs a server of its own for t that loads scripts, by file name, and
-// asks an InfluxDB. Where it is not built it skips t, or fails it when
+// Binary is the program's path. Where it is not built it skips t, or fails it when
 // WEIR_REQUIRE contains "kapacitor".
+func Binary(t testing.TB) string {
+	t.Helper()
+	bin := machine.Find("kapacitord-"+version, "kapacitord")
+	if bin == "" {
+		machine.Missing(t, "kapacitor", "Kapacitor is not built: test/kapacitor/build.sh")
+	}
+	return bin
+}
+
+// Start runs a server of its own for t that loads scripts, by file name, and
+// asks an InfluxDB.
 func Start(t testing.TB, influxURL string, scripts map[string]string) *Server {
 	t.Helper()
-	bin := binary()
-	if bin == "" {
-		const why = "Kapacitor is not built: test/kapacitor/build.sh"
-		if strings.Contains(os.Getenv("WEIR_REQUIRE"), "kapacitor") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
+	bin := Binary(t)
 	dir := t.TempDir()
 	tasks := filepath.Join(dir, "load", "tasks")
 	if err := os.MkdirAll(tasks, 0o750); err != nil {
@@ -50,7 +52,7 @@ func Start(t testing.TB, influxURL string, scripts map[string]string) *Server {
 			t.Fatal(err)
 		}
 	}
-	addr := influxd.FreeAddress(t)
+	addr := machine.FreeAddress(t)
 	s := &Server{url: "http://" + addr + "/kapacitor/v1", logFile: filepath.Join(dir, "log")}
 	conf := fmt.Sprintf(`hostname = "localhost"
 data_dir = %[1]q
@@ -234,19 +236,4 @@ func (s *Server) call(t testing.TB, method, path string, in, out any) {
 	if err := json.Unmarshal(b, out); err != nil {
 		t.Fatalf("%s %s: %v in %.300s", method, path, err, b)
 	}
-}
-
-// binary finds Kapacitor in the cache or PATH; "" = nowhere.
-func binary() string {
-	cache := os.Getenv("WEIR_CACHE")
-	if cache == "" {
-		home, _ := os.UserHomeDir()
-		cache = filepath.Join(home, ".cache", "weir")
-	}
-	path := filepath.Join(cache, "kapacitord-"+version)
-	if st, err := os.Stat(path); err == nil && st.Mode()&0o111 != 0 {
-		return path
-	}
-	path, _ = exec.LookPath("kapacitord")
-	return path
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // layouts are the ways systemd lays out control groups, what the kernel is told
@@ -96,8 +98,5 @@ func bootSystemd(t *testing.T, root, name, kernel string, env []string, jobs ...
 // missing skips, or fails where the kernels are required.
 func missing(t *testing.T, why string) {
 	t.Helper()
-	if strings.Contains(os.Getenv("WEIR_REQUIRE"), "kernels") {
-		t.Fatal("WEIR_REQUIRE asks for kernels: ", why)
-	}
-	t.Skip("needs kernels: ", why)
+	machine.Missing(t, "kernels", "needs kernels: "+why)
 }

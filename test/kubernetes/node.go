@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/netlab"
 	"github.com/weir-probe/weir/test/probe"
 )
@@ -69,10 +69,7 @@ func Start(t testing.TB, cfg Config) *Node {
 
 func missing(t testing.TB, why string) {
 	t.Helper()
-	if strings.Contains(os.Getenv("WEIR_REQUIRE"), "containerd") {
-		t.Fatal("WEIR_REQUIRE asks for containerd: ", why)
-	}
-	t.Skip("no containerd: ", why)
+	machine.Missing(t, "containerd", "no containerd: "+why)
 }
 
 // config is what works in a sandbox without AppArmor, hugetlb and the right to

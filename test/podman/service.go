@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/netlab"
 	"github.com/weir-probe/weir/test/probe"
 )
@@ -98,10 +99,7 @@ func Start(t testing.TB, cfg Config) *Service {
 
 func missing(t testing.TB, why string) {
 	t.Helper()
-	if strings.Contains(os.Getenv("WEIR_REQUIRE"), "podman") {
-		t.Fatal("WEIR_REQUIRE asks for podman: ", why)
-	}
-	t.Skip("no podman: ", why)
+	machine.Missing(t, "podman", "no podman: "+why)
 }
 
 func (s *Service) start(t testing.TB, cfg Config) {

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // service is one server with its client.
@@ -103,10 +105,7 @@ func (b *bed) with(t *testing.T) *bed {
 // absent fails where the services are required, else it skips.
 func absent(t *testing.T, why string) {
 	t.Helper()
-	if strings.Contains(os.Getenv("WEIR_REQUIRE"), "services") {
-		t.Fatal("WEIR_REQUIRE asks for services: ", why)
-	}
-	t.Skip(why)
+	machine.Missing(t, "services", why)
 }
 
 // http has a proxy between client and application: two edges, each with all requests.

@@ -1,4 +1,4 @@
-package influxd
+package machine
 
 import (
 	"fmt"
