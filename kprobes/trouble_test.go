@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/test/netlab"
 )
 
 // Names decide, not numbers, which differ between kernels; the longest prefix wins.
@@ -304,7 +306,7 @@ func TestKernelHalfOpen(t *testing.T) {
 		if ln, err = net.Listen("tcp4", "10.77.4.1:4012"); err != nil {
 			return err
 		}
-		return syn([4]byte{10, 77, 4, 9}, 4013, [4]byte{10, 77, 4, 1}, 4012)
+		return netlab.SYN([4]byte{10, 77, 4, 9}, 4013, [4]byte{10, 77, 4, 1}, 4012)
 	})
 	defer ln.Close()
 	var listener *SocketEvent
@@ -322,36 +324,4 @@ func TestKernelHalfOpen(t *testing.T) {
 	if h.Listener != listener.Cookie || h.Key.SrcPort != 4012 || h.Key.DstPort != 4013 || h.Key.NetNS != l.netns || h.Key.Dst.String() != "10.77.4.9" || h.Cookie == 0 {
 		t.Errorf("%+v, listener %+v", h, listener)
 	}
-}
-
-// syn has this namespace receive a SYN from somebody who is not there.
-func syn(from [4]byte, fromPort uint16, to [4]byte, port uint16) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.Sendto(fd, synPacket(from, fromPort, to, port), 0, &unix.SockaddrInet4{Addr: to})
-}
-
-// synPacket is an IPv4 packet with a SYN.
-func synPacket(from [4]byte, fromPort uint16, to [4]byte, port uint16) []byte {
-	p := make([]byte, 40)
-	p[0], p[3], p[8], p[9] = 0x45, 40, 64, unix.IPPROTO_TCP
-	copy(p[12:], from[:])
-	copy(p[16:], to[:])
-	tcp := p[20:]
-	tcp[0], tcp[1], tcp[2], tcp[3] = byte(fromPort>>8), byte(fromPort), byte(port>>8), byte(port)
-	tcp[7], tcp[12], tcp[13], tcp[14] = 1, 5<<4, 2, 0xff // sequence 1, no options, SYN, a window
-	sum := uint32(unix.IPPROTO_TCP + len(tcp))
-	for _, part := range [][]byte{p[12:20], tcp} {
-		for i := 0; i < len(part); i += 2 {
-			sum += uint32(part[i])<<8 | uint32(part[i+1])
-		}
-	}
-	for sum > 0xffff {
-		sum = sum&0xffff + sum>>16
-	}
-	tcp[16], tcp[17] = byte(^sum>>8), byte(^sum)
-	return p
 }

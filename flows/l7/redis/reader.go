@@ -1,6 +1,10 @@
 package redis
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/weir-probe/weir/flows/l7/lines"
+)
 
 const (
 	maxText  = 64      // octets kept of a line or of a bulk string
@@ -235,17 +239,8 @@ func number(b []byte) (int64, bool) {
 	if string(b) == "-1" {
 		return -1, true
 	}
-	if len(b) == 0 || len(b) > 13 {
-		return 0, false
-	}
-	var n int64
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = 10*n + int64(c-'0')
-	}
-	return n, n <= maxSize
+	n, ok := lines.Number(b)
+	return n, ok && len(b) <= 13 && n <= maxSize
 }
 
 // isWord says whether a line can be an inline command: it begins with a letter.
