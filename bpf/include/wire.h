@@ -69,8 +69,8 @@ enum sock_flag {
 	F_REDIRECTED = 128, /* sent or received holds octets that were on no wire */
 	F_NO_SYN = 256, /* connect() failed before there was one */
 	F_UNREAD = 512, /* closed over payload that nobody had read, */
-	F_RELEASED = 2048, /* a datagram socket whose end has been told */
 	F_LINGER = 1024, /* or to be reset, by SO_LINGER with no time: the kernel's two reasons to send a RST */
+	F_RELEASED = 2048, /* a datagram socket whose end has been told */
 };
 
 struct rec_hdr {

@@ -270,24 +270,34 @@ var longFiles = map[string]string{}
 func TestFilesAreShort(t *testing.T) {
 	generated := regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
 	base := root(t)
+	var files []string
 	for _, p := range packages(t) {
 		for _, name := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
-			path := filepath.Join(p.Dir, name)
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rel, err := filepath.Rel(base, path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			limit := maxLines
-			if strings.HasSuffix(name, "_test.go") {
-				limit = maxTestLines
-			}
-			if n := bytes.Count(b, []byte("\n")); n > limit && longFiles[rel] == "" && !generated.Match(b) {
-				t.Errorf("%s has %d lines, more than %d: split it where it has two subjects", rel, n, limit)
-			}
+			files = append(files, filepath.Join(p.Dir, name))
+		}
+	}
+	for _, pattern := range []string{"bpf/*.c", "bpf/include/*.h"} {
+		some, err := filepath.Glob(filepath.Join(base, pattern))
+		if err != nil || len(some) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, some, err)
+		}
+		files = append(files, some...)
+	}
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rel, err := filepath.Rel(base, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		limit := maxLines
+		if strings.HasSuffix(path, "_test.go") {
+			limit = maxTestLines
+		}
+		if n := bytes.Count(b, []byte("\n")); n > limit && longFiles[rel] == "" && !generated.Match(b) {
+			t.Errorf("%s has %d lines, more than %d: split it where it has two subjects", rel, n, limit)
 		}
 	}
 }
