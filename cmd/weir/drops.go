@@ -7,13 +7,9 @@ import (
 	"github.com/weir-probe/weir/sink"
 )
 
-const (
-	// manyDrops is how many packets an end must lose for one reason in an interval for
-	// that to be an event.
-	manyDrops = 10
-	// maxDropping bounds what is remembered; past it drops are in the rows only.
-	maxDropping = 2000
-)
+// manyDrops is how many packets an end must lose for one reason in an interval for that
+// to be an event.
+const manyDrops = 10
 
 // telling are the classes of drops that say that something is wrong on this host; the
 // others are of packets that nobody was to get.
@@ -28,29 +24,14 @@ var telling = map[string]string{
 
 // dropping tells of ends that begin to lose packets. It belongs to the collector's
 // goroutine.
-type dropping struct {
-	last map[dropID]time.Time
-	lost uint64 // events' worth for which there was no room
-}
+type dropping struct{ news[dropID] }
 
 type dropID struct{ name, reason string }
-
-func newDropping() *dropping { return &dropping{last: map[dropID]time.Time{}} }
 
 // take looks at what one end lost for one reason in the interval that ends at t.
 func (d *dropping) take(t time.Time, name, class, reason string, packets, octets uint64, to *sink.Events) {
 	why, ok := telling[class]
-	if !ok || packets < manyDrops {
-		return
-	}
-	id := dropID{name, reason}
-	last, known := d.last[id]
-	if !known && len(d.last) >= maxDropping {
-		d.lost++
-		return
-	}
-	d.last[id] = t
-	if known && t.Sub(last) <= quiet {
+	if !ok || packets < manyDrops || !d.is(dropID{name, reason}, t) {
 		return
 	}
 	to.Add(t, &sink.Event{
@@ -58,13 +39,4 @@ func (d *dropping) take(t time.Time, name, class, reason string, packets, octets
 		Message:  fmt.Sprintf("%s dropped (%s): %s", count(packets, "packet", "packets"), reason, why),
 		Evidence: fmt.Sprintf("class=%s reason=%s dropped_packets=%d dropped_bytes=%d", class, reason, packets, octets),
 	})
-}
-
-// tick forgets what is over.
-func (d *dropping) tick(t time.Time) {
-	for id, last := range d.last {
-		if t.Sub(last) > quiet {
-			delete(d.last, id)
-		}
-	}
 }

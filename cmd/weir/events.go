@@ -15,7 +15,7 @@ type happenings struct {
 	drops      *dropping
 }
 
-func newHappenings() happenings { return happenings{newLifecycle(), newFailures(), newDropping()} }
+func newHappenings() happenings { return happenings{newLifecycle(), newFailures(), new(dropping)} }
 
 // take looks at a record.
 func (h *happenings) take(r *correlate.Record) { h.failures.take(r) }
@@ -24,7 +24,7 @@ func (h *happenings) take(r *correlate.Record) { h.failures.take(r) }
 func (h *happenings) tick(end, now time.Time, who *identities, to *sink.Events) {
 	h.containers.tick(now, who, to)
 	h.failures.tick(end, to)
-	h.drops.tick(end)
+	h.drops.forget(end)
 }
 
 // self writes the row of stage events.

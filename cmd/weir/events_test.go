@@ -116,7 +116,7 @@ func TestFailureEvents(t *testing.T) {
 	for minute := 110; minute < 116; minute++ {
 		tick(minute)
 	}
-	if len(f.of) != 0 {
+	if len(f.last) != 0 {
 		t.Error("an edge that fails no more is remembered")
 	}
 	f.take(failed("web", "db", 5432, 1))
@@ -128,11 +128,11 @@ func TestFailureEvents(t *testing.T) {
 // Edges that fail are bounded, own traffic is none, and one known costs no allocation.
 func TestFailuresAreBounded(t *testing.T) {
 	f := newFailures()
-	for i := range maxFailing + 3 {
+	for i := range maxNews + 3 {
 		f.take(failed("scanner", fmt.Sprint(i), 80, 1))
 	}
-	if len(f.of) != maxFailing || f.lost != 3 {
-		t.Errorf("%d edges, %d attempts without one", len(f.of), f.lost)
+	if len(f.now) != maxNews || f.lost != 3 {
+		t.Errorf("%d edges, %d attempts without one", len(f.now), f.lost)
 	}
 	known, own := failed("scanner", "7", 80, 1), failed("weir", "influxdb", 8086, 1)
 	own.Self = true
@@ -148,7 +148,7 @@ func TestFailuresAreBounded(t *testing.T) {
 // An end that begins to lose packets is an event, where that is this host's fault.
 func TestDropEvents(t *testing.T) {
 	r := newRig(t)
-	d := newDropping()
+	d := new(dropping)
 	at := func(minute int) time.Time { return time.Unix(int64(60*minute), 0) }
 	for _, x := range []struct {
 		minute  int
@@ -164,12 +164,12 @@ func TestDropEvents(t *testing.T) {
 		{115, "receive_buffer", 12, "type=drop "},
 	} {
 		d.take(at(x.minute), "web", x.class, "socket_rcvbuff", x.packets, 100*x.packets, r.out.events)
-		d.tick(at(x.minute))
+		d.forget(at(x.minute))
 		if got := r.eventsOf(); !strings.Contains(got, x.want) || (x.want == "") != (got == "") {
 			t.Errorf("minute %d, %s: got %q, want %q", x.minute, x.class, got, x.want)
 		}
 	}
-	d.tick(at(200))
+	d.forget(at(200))
 	if len(d.last) != 0 {
 		t.Error("what is over is remembered")
 	}

@@ -9,19 +9,10 @@ import (
 	"github.com/weir-probe/weir/sink"
 )
 
-const (
-	// quiet is how long an edge has to do without a failed connection for the next one
-	// to be news.
-	quiet = 5 * time.Minute
-	// maxFailing bounds the edges remembered; past it failures are in the rows only.
-	maxFailing = 2000
-)
-
 // failures tells of edges that begin to fail. It belongs to the collector's goroutine.
 type failures struct {
-	of   map[edgeID]*failure
-	seen uint64 // interval
-	lost uint64 // failed attempts of edges that there was no room for
+	news[edgeID]
+	now map[edgeID]*failure // of this interval
 }
 
 // edgeID names an edge as the tags of flow do.
@@ -31,35 +22,27 @@ type edgeID struct {
 }
 
 type failure struct {
-	interval uint64 // in which it was counted
-	causes   correlate.Measures
-	example  string // the first failed attempt of a stretch
-	last     time.Time
+	causes  correlate.Measures
+	example string // the first failed attempt
 }
 
-// newFailures returns failures that know of none.
-func newFailures() *failures { return &failures{of: map[edgeID]*failure{}, seen: 1} }
+func newFailures() *failures { return &failures{now: map[edgeID]*failure{}} }
 
-// take counts the failed attempts of a record; it allocates only for a new edge.
+// take counts the failed attempts of a record; it allocates only for the first of an
+// edge in an interval.
 func (f *failures) take(r *correlate.Record) {
 	if r.Delta.FailedTotal() == 0 || r.Self {
 		return
 	}
 	id := edgeID{nameOf(&r.Client), nameOf(&r.Server), r.Server.Port}
-	x := f.of[id]
+	x := f.now[id]
 	if x == nil {
-		if len(f.of) >= maxFailing {
+		if len(f.now) >= maxNews {
 			f.lost += uint64(r.Delta.FailedTotal())
 			return
 		}
-		x = new(failure)
-		f.of[id] = x
-	}
-	if x.interval != f.seen {
-		x.interval, x.causes = f.seen, correlate.Measures{}
-	}
-	if x.example == "" {
-		x.example = exampleOf(r)
+		x = &failure{example: exampleOf(r)}
+		f.now[id] = x
 	}
 	for i, n := range r.Delta.Failed {
 		x.causes.Failed[i] += n
@@ -85,20 +68,16 @@ func exampleOf(r *correlate.Record) string {
 // tick ends the interval at t: each edge that failed in it, and not lately before, is
 // an event.
 func (f *failures) tick(t time.Time, to *sink.Events) {
-	for id, x := range f.of {
-		if x.interval == f.seen {
-			if t.Sub(x.last) > quiet {
-				f.tell(t, id, x, to)
-			}
-			x.last = t
-		} else if t.Sub(x.last) > quiet {
-			delete(f.of, id)
+	for id, x := range f.now {
+		if f.is(id, t) {
+			tellFailure(t, id, x, to)
 		}
 	}
-	f.seen++
+	clear(f.now)
+	f.forget(t)
 }
 
-func (f *failures) tell(t time.Time, id edgeID, x *failure, to *sink.Events) {
+func tellFailure(t time.Time, id edgeID, x *failure, to *sink.Events) {
 	n := uint64(x.causes.FailedTotal())
 	var words []string
 	for c, k := range x.causes.Failed {
@@ -111,5 +90,4 @@ func (f *failures) tell(t time.Time, id edgeID, x *failure, to *sink.Events) {
 		Message:  fmt.Sprintf("%s to port %d failed, for the first time in %d min", count(n, "attempt to connect", "attempts to connect"), id.port, int(quiet.Minutes())),
 		Evidence: strings.Join(append(words, x.example), " "),
 	})
-	x.example = ""
 }
