@@ -111,3 +111,29 @@ func TestUDPGoneBeforeTheServerTold(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 }
+
+// F18 over the end of an interval: what has only asked, just now, is not told before the
+// answer may have come that nobody is there; nor longer than that.
+func TestCaseF18_RefusedAfterTheInterval(t *testing.T) {
+	for _, tc := range []struct {
+		name           string
+		refused        uint32
+		opened, failed uint32
+	}{{"refused", 1, 0, 1}, {"no answer", 0, 1, 0}} {
+		j := newTest()
+		ev := kprobes.PeerEvent{
+			Cookie: 5, Key: udpKey("10.0.0.2", 4000, "10.0.0.1", 53, 11), Role: kprobes.RoleClient, Sent: 500,
+			First: 101*sec - undecided/2, Last: 101*sec - undecided/2, Owner: owner(7, "dig"),
+		}
+		j.Peer(&ev)
+		if rs := tick(j, 101*sec, Running); len(rs) != 0 {
+			t.Errorf("%s: told at once: %+v", tc.name, rs)
+		}
+		ev.Refused, ev.Released = tc.refused, tc.refused > 0
+		j.Peer(&ev)
+		r := only(t, tick(j, 102*sec, Running))
+		if r.Delta.Opened != tc.opened || r.Delta.Failed[FailRefused] != tc.failed || r.Delta.ToServer.Payload != 500 {
+			t.Errorf("%s: %+v", tc.name, r.Delta)
+		}
+	}
+}

@@ -62,15 +62,19 @@ func (j *Joiner) expire(c *conn, now int64) {
 	}
 }
 
+// undecided is how long a datagram's answer may take that says nobody is there: a flow
+// is not told as opened before.
+const undecided = 250 * 1e6
+
 // ready says whether a connection may be told now. A flow without a socket waits
 // for one until the hold time is over, a datagram flow for the other end's socket
-// until that has told.
+// until that has told, and for a moment for its first answer.
 func (j *Joiner) ready(c *conn, now int64, phase Phase) bool {
 	switch {
 	case phase == Draining || c.done:
 		return true
 	case c.hasEnd():
-		return !j.unpaired(c)
+		return !j.unpaired(c) && !c.undecided(now)
 	}
 	return now-c.born >= int64(j.cfg.Hold) || now-c.start >= 2*int64(j.cfg.Hold)
 }

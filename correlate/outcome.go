@@ -91,6 +91,14 @@ func (c *conn) refused() bool {
 	return c.reported.Failed[FailRefused] > 0 || e.rcvd == 0 && c.reported.Opened == 0
 }
 
+// undecided says whether a datagram flow has only asked so far, and just now: what comes
+// back may be that nobody is there, and what it was told to be it stays.
+func (c *conn) undecided(now int64) bool {
+	e := c.ends[client]
+	return c.key.Proto != flows.TCP && e != nil && c.ends[server] == nil && !e.closed && !e.refused &&
+		e.rcvd == 0 && c.reported.Opened == 0 && now-c.start < undecided
+}
+
 // outcomeOfPackets counts datagram flows, and TCP of which only packets were
 // seen: a handshake's flags tell whether it was opened.
 func (c *conn) outcomeOfPackets(t *Measures) {
