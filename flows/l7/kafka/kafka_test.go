@@ -98,6 +98,9 @@ var rules = []struct {
 	{"holes in records do no harm", client(produceOf(1, -1, "orders")[:60]) + "> ...88\n" + server(produced(1, 0)) +
 		client(fetchOf(2, 0, int32(1), "orders")) + server(fetched(2, 0, 5000)[:58]) + "< ...5000\n",
 		[]string{`answered "Produce orders" "ok" 148/50 1000us`, `answered "Fetch orders" "" 45/5058 1000us`}},
+	{"a hole right behind a length", client(ask(12, 0, 1)) + server(tell(1, int16(0))) + client(ask(12, 0, 2)[:4]) + "> ...6\n" + client(ask(12, 0, 2)[10:]) +
+		server(tell(2, int16(0))) + client(ask(12, 0, 3)) + server(tell(3, int16(0))),
+		[]string{`answered "Heartbeat" "ok" 16/10 1000us`, `lost "other" "" 16/0`, `answered "Heartbeat" "ok" 16/10 1000us`}},
 	{"a hole over the end of a request", client(produceOf(1, -1, "orders")[:60]) + "> ...500\n" + server(produced(1, 0)) +
 		client(ask(12, 0, 3)) + server(tell(3, int16(0))),
 		[]string{`answered "Produce orders" "ok" 60/50`, `answered "Heartbeat" "ok" 16/10 1000us`}},
