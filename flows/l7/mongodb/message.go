@@ -16,7 +16,7 @@ func flags(s *stream) uint32 { return binary.LittleEndian.Uint32(s.body()) }
 
 // request reads the request in s, and whether it will be answered.
 func (p *parser) request(s *stream) (q open.Request, answered bool) {
-	q = open.Request{ID: s.id(), Operation: open.Other, First: s.first, Octets: s.octets}
+	q = open.Request{ID: s.id(), Operation: open.Other, First: s.First, Octets: s.Octets}
 	b := s.body()
 	switch op := s.op(); op {
 	case opMsg:
@@ -144,7 +144,7 @@ func plain(name []byte) bool {
 // status reads the result of the reply in s to a request of a kind.
 func (p *parser) status(a *open.Answer, s *stream, kind uint8) {
 	r := result{kind: kind}
-	if len(s.head) < header {
+	if len(s.Head) < header {
 		return
 	}
 	switch b := s.body(); s.op() {

@@ -162,6 +162,9 @@ var rules = []struct {
 		[]string{`answered "find orders" "ok" 87/5119 1000us`, `answered "find orders" "ok" 87/120 1000us`}},
 	{"errors behind what was copied", client(insert(1)) + server(tell(2, 1, duplicate)[:60]) + "< ...63\n",
 		[]string{`answered "insert orders" "" failed 69/60 1000us`}},
+	{"a hole right behind a length", client(find(1, "a")) + server(found(2, 1, 1)) + client(find(3, "a")[:4]) + "> ...8\n" + client(find(3, "a")[12:]) +
+		server(found(4, 3, 1)) + client(find(5, "a")) + server(found(6, 5, 1)),
+		[]string{`answered "find a" "ok" 82/120 1000us`, `lost "other" "" 82/0`, `answered "find a" "ok" 82/120 1000us`}},
 	{"a hole over the end of a request", client(find(1, "orders")[:60]) + "> ...500\n" + server(found(9, 1, 10)) + client(find(3, "orders")) + server(found(9, 3, 10)),
 		[]string{`answered "find orders" "ok" 60/129`, `answered "find orders" "ok" 87/129 1000us`}},
 	{"a hole over the end of a reply", client(find(1, "a"), find(2, "a")) + server(found(3, 1, 10)[:100]) + "< ...40\n" + client(find(4, "a")) + server(found(5, 4, 1)),
