@@ -142,8 +142,8 @@ func TestHostile(t *testing.T) {
 	for range 1000 {
 		p.Data(&l7.Chunk{Time: 1, Data: make([]byte, 4096)})
 	}
-	if len(p.stmts) > maxNames || len(p.names) > maxNames || cap(p.stream[0].body) > 2*maxBody {
-		t.Errorf("%d statements, %d names, %d octets", len(p.stmts), len(p.names), cap(p.stream[0].body))
+	if len(p.stmts) > maxNames || len(p.names) > maxNames || cap(p.stream[0].Head) > 2*maxBody {
+		t.Errorf("%d statements, %d names, %d octets", len(p.stmts), len(p.names), cap(p.stream[0].Head))
 	}
 }
 
