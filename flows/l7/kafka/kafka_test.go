@@ -92,6 +92,8 @@ var rules = []struct {
 		[]string{`answered "Fetch orders" "ok" streaming 45/58`, `answered "Fetch" "OFFSET_OUT_OF_RANGE" failed 45/58 1000us`}},
 	{"by correlation id", client(ask(12, 0, 1), ask(16, 0, 2)) + server(tell(2, int16(0), int32(0))) + server(tell(1, int16(0))),
 		[]string{`answered "ListGroups" "ok" overlapped 16/14 1000us`, `answered "Heartbeat" "ok" overlapped 16/10 2000us`}},
+	{"a client's id longer than what is kept", client(frame(octets(int16(12), int16(0), int32(1), strings.Repeat("x", 600)))) + server(tell(1, int16(0))),
+		[]string{`answered "Heartbeat" "ok" 614/10 1000us`}},
 	{"a request nobody knows", client(ask(1000, 0, 1)), nil},
 	{"a version nobody knows", client(ask(12, 4, 1)+ask(12, 9, 2)) + server(tell(2, int16(0))),
 		[]string{`answered "Heartbeat" "" overlapped 16/10 1000us`, `unanswered "Heartbeat" "" overlapped 16/0`}},

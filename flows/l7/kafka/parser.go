@@ -101,7 +101,7 @@ func (p *parser) resume(d l7.Dir) bool {
 	s := &p.stream[d]
 	switch {
 	case d == l7.ToServer && len(s.Head) >= 12:
-		s.known = sensible(s.Body(), s.Left+int64(len(s.Body())))
+		s.known = sensible(s.Body(), size(s.Head))
 	case d == l7.ToClient && len(s.Head) >= 8:
 		s.known = p.open.Find(correlation(s.Body())) >= 0
 	default:
