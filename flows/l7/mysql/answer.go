@@ -144,13 +144,14 @@ func lenenc(b []byte) (v, n int) {
 // error takes an ERR packet: code, and after # the SQLSTATE.
 func (p *parser) error(s *frames.Stream, t int64) {
 	body := s.Body()
-	if len(body) < 3 {
+	if len(body) >= 3 && binary.LittleEndian.Uint16(body[1:]) == 0xffff {
+		return // MariaDB reports progress so
+	}
+	// What was not copied is the code, or the SQLSTATE that says whose fault it is.
+	if len(body) < 3 || int64(len(body)) < min(9, size(s.Head)) {
 		p.open.Front().Unknown = true
 		p.answered("error", true, t)
 		return
-	}
-	if binary.LittleEndian.Uint16(body[1:]) == 0xffff {
-		return // MariaDB reports progress so
 	}
 	failed := true
 	if len(body) >= 9 && body[3] == '#' { // as for PostgreSQL: data that does not fit is the client's
