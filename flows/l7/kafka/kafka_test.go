@@ -2,18 +2,13 @@ package kafka
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
-
-var update = flag.Bool("update", false, "write the golden files of testdata")
 
 func client(frames ...string) string { return "> " + escape(strings.Join(frames, "")) + "\n" }
 func server(frames ...string) string { return "< " + escape(strings.Join(frames, "")) + "\n" }
@@ -73,10 +68,7 @@ func fetched(id int32, code int16, size int32) string {
 	return tell(id, int32(0), int32(1), "orders", int32(1), int32(0), code, int64(7), int64(7), int32(-1), size, make([]byte, size))
 }
 
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"a request and its response", client(ask(12, 0, 1, "group", int32(1), "member")) + server(tell(1, int16(0))),
 		[]string{`answered "Heartbeat" "ok" 35/10 1000us`}},
 	{"an error", client(ask(12, 0, 1, "group", int32(1), "member")) + server(tell(1, int16(25))),
@@ -114,17 +106,7 @@ var rules = []struct {
 	{"not Kafka", "> GET / HTTP/1.1\\r\\n\\r\\n\n< HTTP/1.1 200 OK\\r\\n\\r\\n\n", nil},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		chunks := conversation.Script(t, r.script)
-		t.Run(r.name, func(t *testing.T) {
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, chunks)); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }
 
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
@@ -155,16 +137,16 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestGolden(t *testing.T) { conversation.Golden(t, Spec, update) }
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
 
-func TestMatchCaptures(t *testing.T) { conversation.MatchCaptures(t, Spec) }
+func TestMatchCaptures(t *testing.T) { l7test.MatchCaptures(t, Spec) }
 
 var hot = client(produceOf(1, -1, "orders"), produceOf(2, 0, "orders")) + server(produced(1, 0)) +
 	client(fetchOf(3, 500, int32(1), "orders")) + server(fetched(3, 0, 1000)[:90]) + "< ...968\n" +
 	client(ask(12, 0, 4)) + server(tell(4, int16(27)))
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, conversation.Script(t, hot)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Script(t, hot)); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -196,7 +178,7 @@ func TestHostileLengths(t *testing.T) {
 		client(many) + server(tell(1, int32(0), int32(-1<<31))),
 		client(ask(3, 0, 1)) + server(tell(1, int32(1<<31-1), make([]byte, 600))),
 	} {
-		told := conversation.Tell(Spec, conversation.Script(t, c+server("\x00")+client(ask(12, 0, 9))+server(tell(9, int16(0)))))
+		told := l7test.Tell(Spec, l7test.Script(t, c+server("\x00")+client(ask(12, 0, 9))+server(tell(9, int16(0)))))
 		for _, m := range told {
 			if strings.Contains(m, `failed`) {
 				t.Errorf("%q: %q", c, told)
@@ -205,16 +187,6 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-func FuzzParser(f *testing.F) {
-	for _, r := range rules {
-		f.Add(conversation.FuzzSeed(conversation.Script(f, r.script)))
-	}
-	for _, connections := range conversation.Captures(f) {
-		for _, c := range connections {
-			f.Add(conversation.FuzzSeed(c.Chunks))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { conversation.Fuzz(t, Spec, data) })
-}
+func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 
-func BenchmarkParser(b *testing.B) { conversation.Benchmark(b, Spec, conversation.Script(b, hot)) }
+func BenchmarkParser(b *testing.B) { l7test.Benchmark(b, Spec, l7test.Script(b, hot)) }
