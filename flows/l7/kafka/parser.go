@@ -51,15 +51,15 @@ type parser struct {
 	open    open.List
 	dropped int // requests without room, whose responses are to come
 	stream  [2]stream
-	names   map[string]string
+	names   open.Names // of operations with a topic
 	name    []byte
 }
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
 	p := &parser{
-		tell:  open.NewTeller(l7.Kafka, emit),
-		names: map[string]string{}, name: make([]byte, 0, l7.MaxOperation),
+		tell: open.NewTeller(l7.Kafka, emit),
+		name: make([]byte, 0, l7.MaxOperation),
 	}
 	for d := range p.stream {
 		p.stream[d].Format = &formats[d]
@@ -69,7 +69,7 @@ func New(emit func(*l7.Message)) l7.Parser {
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + 2*maxHead + p.open.Octets() + len(p.names)*open.NameOctets, 0
+	return int(unsafe.Sizeof(*p)) + 2*maxHead + p.open.Octets() + p.names.Octets(), 0
 }
 
 // Data takes the next octets of a direction.

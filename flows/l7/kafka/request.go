@@ -98,11 +98,7 @@ func (p *parser) topic(q *open.Request, c *cursor) {
 		}
 	}
 	p.name = append(append(append(p.name[:0], q.Operation...), ' '), topic...)
-	if name, ok := p.names[string(p.name)]; ok {
-		q.Operation = name
-	} else if len(p.names) < maxNames {
-		name := string(p.name)
-		p.names[name] = name
+	if name, ok := p.names.Intern(p.name, maxNames); ok {
 		q.Operation = name
 	}
 }

@@ -125,7 +125,7 @@ func (p *parser) target(q *open.Request, collection []byte) {
 		return
 	}
 	p.name = append(append(append(p.name[:0], q.Operation...), ' '), collection...)
-	if name, ok := p.names.intern(p.name); ok {
+	if name, ok := p.names.Intern(p.name, maxNames); ok {
 		q.Operation = name
 	}
 }
@@ -174,7 +174,7 @@ func (p *parser) status(a *open.Answer, s *stream, kind uint8) {
 // word is the name of an error, else its number.
 func (p *parser) word(r *result) string {
 	if len(r.name) > 0 && len(r.name) <= l7.MaxStatus && plain(r.name) {
-		if s, ok := p.words.intern(r.name); ok {
+		if s, ok := p.words.Intern(r.name, maxNames); ok {
 			return s
 		}
 	}
@@ -182,7 +182,7 @@ func (p *parser) word(r *result) string {
 		return s
 	}
 	p.name = strconv.AppendInt(p.name[:0], r.code, 10)
-	if s, ok := p.words.intern(p.name); ok {
+	if s, ok := p.words.Intern(p.name, maxNames); ok {
 		return s
 	}
 	return "error"

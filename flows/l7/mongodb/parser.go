@@ -30,8 +30,8 @@ type parser struct {
 	open    open.List
 	dropped int // requests without room, whose replies are to come
 	stream  [2]stream
-	names   names // of operations with a collection
-	words   names // of errors
+	names   open.Names // of operations with a collection
+	words   open.Names // of errors
 	name    []byte
 }
 
@@ -44,28 +44,9 @@ func New(emit func(*l7.Message)) l7.Parser {
 	return p
 }
 
-// names are strings that a connection has told, each of them kept once.
-type names map[string]string
-
-// intern returns b as a string that is kept, unless there are too many.
-func (n *names) intern(b []byte) (string, bool) {
-	if s, ok := (*n)[string(b)]; ok {
-		return s, true
-	}
-	if len(*n) >= maxNames {
-		return "", false
-	}
-	if *n == nil {
-		*n = names{}
-	}
-	s := string(b)
-	(*n)[s] = s
-	return s, true
-}
-
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + requestHead + replyHead + p.open.Octets() + (len(p.names)+len(p.words))*open.NameOctets, 0
+	return int(unsafe.Sizeof(*p)) + requestHead + replyHead + p.open.Octets() + p.names.Octets() + p.words.Octets(), 0
 }
 
 // Data takes the next octets of a direction.

@@ -49,7 +49,7 @@ type parser struct {
 	open   open.List
 	place  open.Place
 	stream [2]frames.Stream
-	names  map[string]string // operations and codes by themselves
+	names  open.Names        // of operations, and codes
 	stmts  map[uint32]string // prepared statements
 	name   []byte
 
@@ -67,13 +67,13 @@ func New(emit func(*l7.Message)) l7.Parser {
 	return &parser{
 		tell: open.NewTeller(l7.MySQL, emit), place: open.Place{Patient: true},
 		stream: [2]frames.Stream{{Format: &format}, {Format: &format}},
-		names:  map[string]string{}, stmts: map[uint32]string{},
+		stmts:  map[uint32]string{},
 	}
 }
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + 2*format.Keep + p.open.Octets() + (len(p.names)+len(p.stmts))*open.NameOctets, 0
+	return int(unsafe.Sizeof(*p)) + 2*format.Keep + p.open.Octets() + p.names.Octets() + len(p.stmts)*open.NameOctets, 0
 }
 
 // Data takes the next octets of a direction.
@@ -216,15 +216,10 @@ func (p *parser) prefixed(what, operation string) string {
 
 // intern keeps one copy of a name, or says instead where there are too many.
 func (p *parser) intern(b []byte, instead string) string {
-	if s, ok := p.names[string(b)]; ok {
+	if s, ok := p.names.Intern(b, maxNames); ok {
 		return s
 	}
-	if len(p.names) >= maxNames {
-		return instead
-	}
-	s := string(b)
-	p.names[s] = s
-	return s
+	return instead
 }
 
 func (p *parser) code(n uint16) string {

@@ -62,15 +62,10 @@ func (p *parser) intern(code []byte) string {
 			return "error"
 		}
 	}
-	if s, ok := p.names[string(code)]; ok {
+	if s, ok := p.names.Intern(code, maxNames); ok {
 		return s
 	}
-	if len(p.names) >= maxNames {
-		return "error"
-	}
-	s := string(code)
-	p.names[s] = s
-	return s
+	return "error"
 }
 
 // readyForQuery ends a simple query, a start, or a pipeline.

@@ -53,7 +53,7 @@ type parser struct {
 	open   open.List
 	place  open.Place
 	stream [2]frames.Stream
-	names  map[string]string // operations by themselves
+	names  open.Names        // of operations, and codes
 	stmts  map[string]string // prepared statements: name → operation
 	portal string            // operation of the portal bound last
 	name   []byte
@@ -75,13 +75,13 @@ func New(emit func(*l7.Message)) l7.Parser {
 	return &parser{
 		tell: open.NewTeller(l7.PostgreSQL, emit), place: open.Place{Patient: true},
 		stream: [2]frames.Stream{l7.ToServer: {Format: &untyped}, l7.ToClient: {Format: &typed}},
-		names:  map[string]string{}, stmts: map[string]string{}, portal: open.Other,
+		stmts:  map[string]string{}, portal: open.Other,
 	}
 }
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + 2*typed.Keep + p.open.Octets() + len(p.names)*open.NameOctets + len(p.stmts)*(2*open.NameOctets), 0
+	return int(unsafe.Sizeof(*p)) + 2*typed.Keep + p.open.Octets() + p.names.Octets() + len(p.stmts)*(2*open.NameOctets), 0
 }
 
 // Data takes the next octets of a direction.
@@ -232,15 +232,10 @@ func (p *parser) operation(sql []byte, torn bool) string {
 		sql = sql[:i]
 	}
 	p.name = sqlname.Append(p.name[:0], sql)
-	if s, ok := p.names[string(p.name)]; ok {
+	if s, ok := p.names.Intern(p.name, maxNames); ok {
 		return s
 	}
-	if len(p.names) >= maxNames {
-		return open.Other
-	}
-	s := string(p.name)
-	p.names[s] = s
-	return s
+	return open.Other
 }
 
 func (p *parser) remember(statement, operation string) {
