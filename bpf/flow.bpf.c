@@ -38,6 +38,7 @@ volatile __u8 have_domains;
 
 #include "flow_parse.h"
 #include "flow_nat.h"
+#include "flow_ledger.h"
 
 #define LOOPBACK_IFINDEX 1
 #define FAMILY_V4 2 /* AF_INET, AF_INET6 */
@@ -50,12 +51,6 @@ volatile __u8 have_domains;
 /* The clock costs as much as a lookup: a direction that has had this many packets is
  * stamped once a tick, and at its end. */
 #define BUSY_PACKETS 16
-
-static __always_inline void add(struct dev_sum *s, __u64 packets, __u64 octets)
-{
-	s->packets += packets;
-	s->octets += octets;
-}
 
 static __always_inline __u64 segments(struct __sk_buff *skb, __u32 hdr)
 {
@@ -315,15 +310,6 @@ static __always_inline __u16 domain_of(__u32 ifindex)
 	__u32 *d = bpf_map_lookup_elem(&flow_domains, &ifindex);
 
 	return d ? *d : 0;
-}
-
-static __always_inline struct dev_val *ledger(__u32 ifindex, __u32 hook)
-{
-	struct dev_key k = {.ifindex = ifindex, .hook = hook};
-	__u32 near = ifindex % NEAR_DEVICES << 1 | hook;
-	struct dev_val *v = bpf_map_lookup_elem(&flow_near, &near);
-
-	return v && v->ifindex == ifindex ? v : bpf_map_lookup_elem(&flow_devices, &k);
 }
 
 static __always_inline int handle(struct __sk_buff *skb, const __u32 hook, const bool l2)
