@@ -38,20 +38,13 @@ func TestComposeStartsWeirAfterSetup(t *testing.T) {
 	// What this engine cannot do is left out, as in runArguments.
 	capabilities := strings.Join(instead(t, e, readCompose(t).Services["weir"].CapAdd), ", ")
 	override := func(server string) string {
-		args := slices.Clone(readCompose(t).Services["weir-setup"].Command)
-		for i, a := range args {
-			if flag, _, _ := strings.Cut(a, "="); flag == "--influxdb-url" {
-				args[i] = flag + "=" + server
-			} else if flag == "--influxdb-org" {
-				args[i] = flag + "=" + s.Org
-			}
-		}
 		b, err := yaml.Marshal(map[string]any{"services": map[string]any{
 			"influxdb": map[string]any{"image": box, "network_mode": "host", "entrypoint": []string{"/bin/sh", "-c"},
 				"command":     []string{"umask 077; echo '" + s.Token + "' > /secrets/admin/token; exec sleep 600"},
 				"healthcheck": map[string]any{"test": []string{"CMD", "test", "-s", "/secrets/admin/token"}, "interval": "1s"}},
-			"weir-setup": map[string]any{"image": name, "network_mode": "host", "command": args},
-			"weir":       map[string]any{"image": name, "command": []string{"version"}, "restart": "no"},
+			"weir-setup": map[string]any{"image": name, "network_mode": "host",
+				"environment": map[string]string{"WEIR_INFLUXDB_URL": server, "WEIR_INFLUXDB_ORG": s.Org}},
+			"weir": map[string]any{"image": name, "command": []string{"version"}, "restart": "no"},
 		}})
 		if err != nil {
 			t.Fatal(err)

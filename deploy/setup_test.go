@@ -25,19 +25,26 @@ import (
 // the server and the folder of secrets that the test has, and returns what it prints.
 func runSetup(t *testing.T, service string, s *influxd.Server, secrets string) string {
 	t.Helper()
-	args := slices.Clone(readCompose(t).Services[service].Command)
+	of := readCompose(t).Services[service]
+	args := slices.Clone(of.Command)
 	for i, a := range args {
-		switch flag, _, _ := strings.Cut(a, "="); flag {
-		case "--influxdb-url":
-			args[i] = flag + "=" + s.URL
-		case "--influxdb-org":
-			args[i] = flag + "=" + s.Org
-		default:
-			args[i] = strings.Replace(a, "=/secrets/", "="+secrets+"/", 1)
-		}
+		args[i] = strings.Replace(a, "=/secrets/", "="+secrets+"/", 1)
 	}
 	cmd := exec.CommandContext(t.Context(), probe.Build(t, "./cmd/weir"), args...)
 	cmd.Env = probe.Environment()
+	for key, value := range of.Environment {
+		switch key {
+		case "WEIR_CONFIG":
+			continue
+		case "WEIR_INFLUXDB_URL":
+			value = s.URL
+		case "WEIR_INFLUXDB_ORG":
+			value = s.Org
+		case "WEIR_INFLUXDB_TOKEN_FILE":
+			value = strings.Replace(value, "/secrets/", secrets+"/", 1)
+		}
+		cmd.Env = append(cmd.Env, key+"="+value)
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("weir %q: %v\n%s", args, err, out)
@@ -50,16 +57,20 @@ func runSetup(t *testing.T, service string, s *influxd.Server, secrets string) s
 // and nobody else mounts that.
 func TestTokensAreHandedOver(t *testing.T) {
 	c := readCompose(t)
-	// place is the volume and the path in it of the file that a flag names.
+	// place is the volume and the path in it of the file that a flag, or the variable that
+	// stands for it, names.
 	place := func(service, flag string) string {
 		s := c.Services[service]
+		file := s.Environment["WEIR_"+strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(flag, "--"), "-", "_"))]
 		for _, a := range s.Command {
-			file, ok := strings.CutPrefix(a, flag+"=")
-			for _, v := range s.Volumes {
-				parts := strings.Split(v, ":")
-				if rest, in := strings.CutPrefix(file, parts[1]+"/"); ok && in {
-					return parts[0] + ":" + rest
-				}
+			if v, ok := strings.CutPrefix(a, flag+"="); ok {
+				file = v
+			}
+		}
+		for _, v := range s.Volumes {
+			parts := strings.Split(v, ":")
+			if rest, ok := strings.CutPrefix(file, parts[1]+"/"); ok {
+				return parts[0] + ":" + rest
 			}
 		}
 		return ""
