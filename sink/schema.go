@@ -171,6 +171,7 @@ const (
 	InfoHooksFallback = "hooks_fallback"
 	InfoHooksMissing  = "hooks_missing"
 	InfoOutOfSight    = "out_of_sight"
+	InfoRestartNeeded = "restart_needed"
 )
 
 // Stage is a value of the tag `stage` of weir_self.

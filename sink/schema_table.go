@@ -225,5 +225,6 @@ func infoFields() []Field {
 		{Name: InfoHooksFallback, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks replaced by a weaker one"},
 		{Name: InfoHooksMissing, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks this host does not have"},
 		label(InfoOutOfSight, "what of the host the probe's own namespaces hide; none: nothing"),
+		label(InfoRestartNeeded, "settings that a reload has read and that take effect when weir starts again; none: nothing"),
 	}
 }
