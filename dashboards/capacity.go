@@ -23,7 +23,7 @@ func capacity() *dashboard.DashboardBuilder {
 	f := sink.ContainerField
 	cores := as("(sum("+ident(f(usage.CPUUser))+") + sum("+ident(f(usage.CPUSystem))+")) * 1000 / $__interval_ms", "cores")
 	d := page(capacityUID, "Weir / Capacity and cost", "Who moves most, what leaves the host and the site, and what CPU and memory it takes.").
-		WithVariable(choice(hostVariable, "Host", tagValues(flow, sink.TagHost))).
+		WithVariable(hosts()).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(coverageNumber()).
 		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean", over(flow, onHosts, bytesExpr("throughput")))).

@@ -134,10 +134,16 @@ const secondsVariable = ":seconds:"
 
 // corePages are those that Chronograf gets too: what it can draw and somebody without
 // Grafana cannot do without.
-var corePages = []string{"overview", "service", "container", "errors", "dns", "health"}
+var corePages = []string{"overview", "service", "container", "errors", "dns", "anomalies", "health"}
 
 // InChronograf says whether Chronograf gets the page.
 func (p *Page) InChronograf() bool { return slices.Contains(corePages, p.Name) }
+
+// inChronograf says whether a panel shows the answers to its queries as they are: what
+// Grafana makes of the rows of others, Chronograf cannot.
+func inChronograf(panel *dashboard.Panel) bool {
+	return !slices.ContainsFunc(panel.Transformations, func(t transformation) bool { return t.Id == "groupBy" || t.Id == "merge" })
+}
 
 // Chronograf is the page as Chronograf imports it.
 func (p *Page) Chronograf() ([]byte, error) {
@@ -179,6 +185,9 @@ func (p *Page) chronograf() (*chronograf, error) {
 						return err
 					}
 				}
+				continue
+			}
+			if !inChronograf(o.Panel) {
 				continue
 			}
 			k, err := p.cell(o.Panel)
