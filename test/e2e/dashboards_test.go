@@ -23,6 +23,8 @@ var unmade = []struct{ text, why string }{
 	{`"server_country"`, "no names.geoip"},
 	{`"server_kind" = 'external'`, "no end outside"},
 	{`AND "client_kind" = 'external'`, "no end outside"},
+	{`"state" = 'resolved'`, "a day is learnt from before there is an anomaly"},
+	{`"fingerprint" =~`, "the same"},
 	{`"severity" = 'error'`, "nothing that bad happens"},
 }
 
