@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"encoding/json"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,4 +157,29 @@ func (s *server) wantNumber(t *testing.T, page, name, column string, want float6
 		return
 	}
 	t.Errorf("there is no cell %s, %s", page, name)
+}
+
+// TestChronografResources: the pages that Chronograf finds by itself are those that
+// it imports, each with a number of its own below those that it gives.
+func TestChronografResources(t *testing.T) {
+	taken := map[int]string{}
+	for _, p := range chronografPages(t) {
+		b, err := p.ChronografResource()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found board
+		if err := json.Unmarshal(b, &found); err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := taken[found.ID]; ok || found.ID >= 0 {
+			t.Errorf("%s: number %d, as %q", p.Name, found.ID, other)
+		}
+		taken[found.ID] = p.Name
+		imported := mustBoard(t, p)
+		found.ID = imported.ID
+		if !reflect.DeepEqual(found, imported) || found.Name == "" || found.Organization != "default" {
+			t.Errorf("%s is another page than the one that is imported", p.Name)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +58,10 @@ func Pages() ([]Page, error) {
 		}
 		numberPanels(d.Panels)
 		lead(d.Panels, p.next)
+		if slices.Contains(longPages, *d.Uid) {
+			anyTime(&d)
+			keepSource(&d)
+		}
 		pages = append(pages, Page{p.name, d})
 	}
 	return pages, nil
@@ -89,7 +94,7 @@ func (p *Page) JSON() ([]byte, error) {
 type Query struct {
 	Dashboard string
 	Panel     string // its title, or "variable NAME"
-	Database  string // weir or weir_log
+	Database  string // weir or weir_log, or in their place Values.Source
 	Raw       string // as it stands in the dashboard
 	Text      string // with the variables substituted
 }
@@ -103,6 +108,19 @@ type Values struct {
 	// Variables are regular expressions by name, or by PAGE.NAME for one page; `.*`
 	// where there is none, which is what "All" stands for.
 	Variables map[string]string
+	// Source is the database chosen on pages that can read several; default weir.
+	Source string
+}
+
+// database is the one behind the uid of a data source.
+func (v Values) database(uid string) string {
+	if uid != string(anyLength) {
+		return uid
+	}
+	if v.Source != "" {
+		return v.Source
+	}
+	return string(mainDB)
 }
 
 // Queries returns the queries of all dashboards, over the last hour and
@@ -124,7 +142,7 @@ func QueriesWith(v Values) ([]Query, error) {
 				continue
 			}
 			text := *variable.Query.String
-			list = append(list, Query{p.Name, "variable " + variable.Name, *variable.Datasource.Uid, text, v.apply(text, p)})
+			list = append(list, Query{p.Name, "variable " + variable.Name, v.database(*variable.Datasource.Uid), text, v.apply(text, p)})
 		}
 		for _, panel := range p.panels() {
 			for _, q := range panel.Targets {
@@ -132,7 +150,7 @@ func QueriesWith(v Values) ([]Query, error) {
 				if !ok {
 					return nil, fmt.Errorf("dashboard %s, panel %s: query of unexpected type %T", p.Name, *panel.Title, q)
 				}
-				list = append(list, Query{p.Name, *panel.Title, *t.Datasource.Uid, t.Query, v.apply(t.Query, p)})
+				list = append(list, Query{p.Name, *panel.Title, v.database(*t.Datasource.Uid), t.Query, v.apply(t.Query, p)})
 			}
 		}
 	}

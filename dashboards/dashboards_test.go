@@ -5,7 +5,6 @@ import (
 	"flag"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,15 +19,19 @@ var update = flag.Bool("update", false, "write the generated dashboards to grafa
 // TestGenerated: the committed JSON is what the code generates.
 func TestGenerated(t *testing.T) {
 	for _, p := range mustPages(t) {
-		for folder, encode := range map[string]func() ([]byte, error){"grafana": p.JSON, "chronograf": p.Chronograf} {
-			if folder == "chronograf" && !p.InChronograf() {
+		for path, encode := range map[string]func() ([]byte, error){
+			"grafana/" + p.Name + ".json":                   p.JSON,
+			"chronograf/" + p.Name + ".json":                p.Chronograf,
+			"chronograf/resources/" + p.Name + ".dashboard": p.ChronografResource,
+		} {
+			if strings.HasPrefix(path, "chronograf/") && !p.InChronograf() {
 				continue
 			}
 			want, err := encode()
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkGenerated(t, filepath.Join(folder, p.Name+".json"), want)
+			checkGenerated(t, path, want)
 		}
 	}
 }
@@ -76,10 +79,9 @@ func mustQueries(t *testing.T, v Values) []Query {
 }
 
 var (
-	measurementName = regexp.MustCompile(`FROM ("[^"]+"(?:, "[^"]+")*)`)
-	newName         = regexp.MustCompile(`AS "([^"]+)"`)
-	quotedName      = regexp.MustCompile(`"([^"]+)"`)
-	legendTag       = regexp.MustCompile(`\$tag_([a-z0-9_]+)`)
+	newName    = regexp.MustCompile(`AS "([^"]+)"`)
+	quotedName = regexp.MustCompile(`"([^"]+)"`)
+	legendTag  = regexp.MustCompile(`\$tag_([a-z0-9_]+)`)
 )
 
 // TestNamesAreInTheSchema: every measurement, tag and field of a query is one
@@ -101,13 +103,12 @@ func TestNamesAreInTheSchema(t *testing.T) {
 	}
 	for _, q := range queries {
 		where := q.Dashboard + ", " + q.Panel
-		m := measurementName.FindStringSubmatch(q.Raw)
-		if m == nil {
+		measurements := measurementsOf(q.Raw)
+		if measurements == nil {
 			t.Errorf("%s: no measurement in %s", where, q.Raw)
-			continue
 		}
 		known, given := map[string]bool{}, map[string]bool{}
-		for _, of := range strings.Split(strings.ReplaceAll(m[1], `"`, ""), ", ") {
+		for _, of := range measurements {
 			names, err := sink.Names(of)
 			if err != nil {
 				t.Errorf("%s: %v", where, err)
@@ -129,7 +130,7 @@ func TestNamesAreInTheSchema(t *testing.T) {
 		}
 		for _, n := range quotedName.FindAllStringSubmatch(q.Raw, -1) {
 			if !known[n[1]] && !given[n[1]] {
-				t.Errorf("%s: %q is neither in the schema of %s nor made by the query: %s", where, n[1], m[1], q.Raw)
+				t.Errorf("%s: %q is neither in the schema of %s nor made by the query: %s", where, n[1], measurements, q.Raw)
 			}
 		}
 	}
@@ -173,6 +174,11 @@ func TestVariablesExist(t *testing.T) {
 				for _, m := range variableName.FindAllString(*v.Regex, -1) {
 					used[m[1:]] = true
 				}
+			}
+		}
+		for _, panel := range p.panels() {
+			if panel.Datasource != nil && *panel.Datasource.Uid == string(anyLength) {
+				used[sourceVariable] = true
 			}
 		}
 		for _, v := range p.Templating.List {

@@ -76,7 +76,7 @@ func panelLinks(panel dashboard.Panel) (list []panelLink) {
 func (r *reader) rows(t *testing.T, p Page, panel dashboard.Panel) (list []map[string]string) {
 	t.Helper()
 	for _, x := range panel.Targets {
-		got, err := r.ask(*x.(target).Datasource.Uid, sampleValues.apply(x.(target).Query, p))
+		got, err := r.ask(sampleValues.database(*x.(target).Datasource.Uid), sampleValues.apply(x.(target).Query, p))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,71 +102,76 @@ var (
 	inURL      = regexp.MustCompile(`\$\{([^}]+)\}`)
 	labelInURL = regexp.MustCompile(`^__(?:data\.fields|field\.labels)\.(\w+):percentencode$`)
 	ofRow      = regexp.MustCompile(`\$\{__(?:data|field|value)\.`)
-	ownPart    = regexp.MustCompile(`(?:var-\w+=)?\$\{\w+:(?:percentencode|queryparam)\}&`)
 	ownInURL   = regexp.MustCompile(`^(\w+):(percentencode|queryparam)$`)
 )
 
-// filledIn are all URLs that a link may lead to: of every row, and of every value
-// that the page's own variables offer.
+// filledIn are all URLs that a link may lead to: of every row, or of every value that
+// the page's own variables offer, one at a time with the others at what they are first.
 func (r *reader) filledIn(t *testing.T, p Page, l panelLink, rows []map[string]string) []string {
 	t.Helper()
 	var list []string
-	add := func(to string) {
-		if !slices.Contains(list, to) {
+	add := func(row map[string]string, chosen url.Values) {
+		if to := r.fillIn(t, p, l, row, chosen); to != "" && !slices.Contains(list, to) {
 			list = append(list, to)
 		}
 	}
-	own := map[string]bool{}
+	if ofRow.MatchString(l.URL) {
+		for _, row := range rows {
+			add(row, nil)
+		}
+		return list
+	}
+	add(nil, nil)
 	for _, m := range inURL.FindAllStringSubmatch(l.URL, -1) {
-		if o := ownInURL.FindStringSubmatch(m[1]); o != nil {
-			own[o[1]] = true
-		}
-	}
-	if !ofRow.MatchString(l.URL) {
-		rows = nil
-		add(strings.Replace(ownPart.ReplaceAllString(l.URL, ""), "${__url_time_range}", "from=1&to=2", 1))
-	}
-	for name := range own { // one at a time, the others at what they are by default
-		for _, value := range r.offers(t, p, name, nil) {
-			chosen := url.Values{name: {value}}
-			add(inURL.ReplaceAllStringFunc(l.URL, func(s string) string {
-				o := ownInURL.FindStringSubmatch(s[2 : len(s)-1])
-				switch {
-				case o == nil:
-					return "from=1&to=2"
-				case o[2] == "percentencode":
-					return url.QueryEscape(r.valuesOf(t, p, o[1], chosen)[0])
-				}
-				var parts []string
-				for _, v := range r.valuesOf(t, p, o[1], chosen) {
-					parts = append(parts, "var-"+o[1]+"="+url.QueryEscape(v))
-				}
-				return strings.Join(parts, "&")
-			}))
-		}
-	}
-	for _, row := range rows {
-		empty := false
-		to := inURL.ReplaceAllStringFunc(l.URL, func(s string) string {
-			column := ""
-			if m := labelInURL.FindStringSubmatch(s[2 : len(s)-1]); m != nil {
-				column = m[1]
-			} else if strings.HasPrefix(s, "${__value.raw") {
-				column = l.column
-			} else {
-				return "from=1&to=2"
+		if own := ownInURL.FindStringSubmatch(m[1]); own != nil {
+			for _, value := range r.offers(t, p, own[1], nil) {
+				add(nil, url.Values{own[1]: {value}})
 			}
-			empty = empty || row[column] == ""
-			return url.QueryEscape(row[column])
-		})
-		// What has no name has no page; of an edge both ends have one.
-		if !empty {
-			add(to)
-		} else if strings.Contains(l.URL, "/d/"+edgeUID) && (row[l.column] != "" || row[clientTag]+row[serverTag] != "") {
-			t.Errorf("%s: %s: leads to an edge of which one end has no name: %v", p.Name, l.Title, row)
 		}
 	}
 	return list
+}
+
+// fillIn puts values in the place of what a link's URL names; "": what it is about has
+// no name in the row, and the link is not there.
+func (r *reader) fillIn(t *testing.T, p Page, l panelLink, row map[string]string, chosen url.Values) string {
+	t.Helper()
+	missing := false
+	of := func(column string) string {
+		missing = missing || row[column] == ""
+		return url.QueryEscape(row[column])
+	}
+	to := inURL.ReplaceAllStringFunc(l.URL, func(s string) string {
+		name := s[2 : len(s)-1]
+		if m := labelInURL.FindStringSubmatch(name); m != nil {
+			return of(m[1])
+		}
+		own := ownInURL.FindStringSubmatch(name)
+		switch {
+		case strings.HasPrefix(name, "__value.raw"):
+			return of(l.column)
+		case name == "__url_time_range":
+			return "from=1&to=2"
+		case own == nil:
+			t.Errorf("%s: %s: what is %s?", p.Name, l.Title, s)
+			return ""
+		case own[2] == "percentencode":
+			return url.QueryEscape(r.valuesOf(t, p, own[1], chosen)[0])
+		}
+		var parts []string
+		for _, v := range r.valuesOf(t, p, own[1], chosen) {
+			parts = append(parts, "var-"+own[1]+"="+url.QueryEscape(v))
+		}
+		return strings.Join(parts, "&")
+	})
+	if !missing {
+		return to
+	}
+	// Of an edge both ends have a name, where one has.
+	if strings.Contains(l.URL, "/d/"+edgeUID) && (row[l.column] != "" || row[clientTag]+row[serverTag] != "") {
+		t.Errorf("%s: %s: leads to an edge of which one end has no name: %v", p.Name, l.Title, row)
+	}
+	return ""
 }
 
 // follow opens a URL.
@@ -222,7 +227,10 @@ func (r *reader) valuesOf(t *testing.T, p Page, name string, chosen url.Values) 
 func (r *reader) offers(t *testing.T, p Page, name string, chosen url.Values) []string {
 	t.Helper()
 	v := p.variable(name)
-	if v == nil || v.Type != dashboard.VariableTypeQuery {
+	switch {
+	case v != nil && v.Type == dashboard.VariableTypeDatasource:
+		return []string{string(mainDB), string(longDBs[0]), string(longDBs[1])}
+	case v == nil || v.Type != dashboard.VariableTypeQuery:
 		return nil
 	}
 	values := Values{TimeFilter: sampleValues.TimeFilter, Variables: map[string]string{}}
@@ -236,11 +244,12 @@ func (r *reader) offers(t *testing.T, p Page, name string, chosen url.Values) []
 		}
 	}
 	text, filter := values.apply(*v.Query.String, p), values.apply(regex, p)
-	key := *v.Datasource.Uid + text + filter
+	db := values.database(*v.Datasource.Uid)
+	key := db + text + filter
 	if got, ok := r.options[key]; ok {
 		return got
 	}
-	got, err := r.ask(*v.Datasource.Uid, text)
+	got, err := r.ask(db, text)
 	if err != nil {
 		t.Fatalf("%s, variable %s: %v", p.Name, name, err)
 	}

@@ -1,6 +1,8 @@
 package dashboards
 
 import (
+	"slices"
+
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
@@ -150,11 +152,15 @@ func hidden(p *table.PanelBuilder, columns ...string) *table.PanelBuilder {
 
 // page is what all dashboards have in common.
 func page(uid, title, description string) *dashboard.DashboardBuilder {
-	return dashboard.NewDashboardBuilder(title).
+	d := dashboard.NewDashboardBuilder(title).
 		Uid(uid).Description(description).Tags([]string{"weir"}).
 		Time("now-1h", "now").Refresh("30s").Timezone("browser").Readonly().
 		Tooltip(dashboard.DashboardCursorSyncCrosshair).
 		Link(dashboard.NewDashboardLinkBuilder("Weir").
 			Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"weir"}).
 			KeepTime(true).IncludeVars(true).AsDropdown(false))
+	if slices.Contains(longPages, uid) {
+		d.WithVariable(sources())
+	}
+	return d
 }
