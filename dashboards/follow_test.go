@@ -309,6 +309,30 @@ func (p *Page) variable(name string) *dashboard.VariableModel {
 	return nil
 }
 
+// checkSameChoices: the links at the top of every page hand all variables on by name,
+// so that one of a name offers the same everywhere, as long as nothing narrows it.
+func checkSameChoices(t *testing.T, s *server) {
+	r := &reader{s, map[string]Page{}, map[string][]string{}}
+	type first struct {
+		page    string
+		options []string
+	}
+	seen := map[string]first{}
+	for _, p := range mustPages(t) {
+		for _, v := range p.Templating.List {
+			if v.Type != dashboard.VariableTypeQuery || p.Name == "edge" && v.Name != clientVariable {
+				continue // of an edge the server is one of the client's
+			}
+			got := r.offers(t, p, v.Name, nil)
+			if was, ok := seen[v.Name]; !ok {
+				seen[v.Name] = first{p.Name, got}
+			} else if !slices.Equal(got, was.options) {
+				t.Errorf("%s offers as %s %q, %s %q", p.Name, v.Name, got, was.page, was.options)
+			}
+		}
+	}
+}
+
 // checkWayDown: each variable offers what belongs to those chosen before it.
 func checkWayDown(t *testing.T, s *server) {
 	r := &reader{s, map[string]Page{}, map[string][]string{}}

@@ -155,6 +155,7 @@ func TestQueriesRun(t *testing.T) {
 			t.Run("map", func(t *testing.T) { checkMap(t, s) })
 			t.Run("choices", func(t *testing.T) { checkChoices(t, s) })
 			t.Run("links", func(t *testing.T) { checkLinkValues(t, s) })
+			t.Run("same choices", func(t *testing.T) { checkSameChoices(t, s) })
 			t.Run("way down", func(t *testing.T) { checkWayDown(t, s) })
 			t.Run("going on", func(t *testing.T) { checkGoingOn(t, s) })
 			t.Run("answers", func(t *testing.T) { checkAnswers(t, s) })
