@@ -290,6 +290,9 @@ type Record struct {
 	Self bool
 	// Requests is what requests.Tracker adds from the payload; nil: nothing was seen.
 	Requests *Requests
+	// Score is what anomaly.Detector adds: where it puts, when the interval has ended,
+	// how unusual it was of the edge that the record is of; nil: nobody judges that.
+	Score *float64
 }
 
 // Histogram is the mergeable distribution type of latency rows.

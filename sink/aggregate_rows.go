@@ -89,6 +89,8 @@ type sums struct {
 	hasPayload, hasWire     bool
 	opening                 [len(openings)]*dist.Histogram // nil when nothing was timed
 	requests                requestSums
+	score                   score
+	scoredBy                *float64 // the score that was noted last
 }
 
 func addTraffic(to *correlate.Traffic, t *correlate.Traffic) {
@@ -165,6 +167,7 @@ func (s *sums) merge(o *sums) {
 	s.duplicates += o.duplicates
 	s.jitter += o.jitter
 	s.active += o.active
+	s.score.merge(o.score)
 	if o.rttCount > 0 {
 		s.rtt(o.rttSum, o.rttCount, o.rttMax, o.rttMin)
 	}
@@ -253,6 +256,9 @@ func writeFlow(enc *lineproto.Encoder, s *sums, proto flows.Proto) {
 	if s.rttCount > 0 {
 		enc.Float(FieldRTTAvg, float64(s.rttSum)/float64(s.rttCount)/1e9)
 		enc.Float(FieldRTTMax, seconds(s.rttMax))
+	}
+	if s.score.known {
+		enc.Float(FieldScore, s.score.highest)
 	}
 }
 

@@ -57,7 +57,7 @@ func flowFields() []Field {
 		delta(FieldRetransmitsToClient, Count, "TCP segments sent again to the client"),
 		{Name: FieldRTTAvg, Type: Float, Unit: Seconds, Semantics: Mean, Meaning: "average of the kernel's smoothed RTT"},
 		{Name: FieldRTTMax, Type: Float, Unit: Seconds, Semantics: Max, Meaning: "largest smoothed RTT"},
-		{Name: FieldScore, Type: Float, Semantics: Max, Meaning: "how unusual the interval is", Planned: true},
+		{Name: FieldScore, Type: Float, Semantics: Max, Meaning: "how unusual the minute is up to the interval's end: of what is out of its usual range, the largest distance from the middle, in widths of the usual spread; 0: nothing, or nothing is known yet (docs/anomaly.md); absent: not judged"},
 	}
 }
 
@@ -192,7 +192,7 @@ func logFields() []Field {
 		number(LogRivals[3], "… another socket at the same time: a packet's cookie tells them apart"),
 		number(LogRivals[4], "… at the same time with nothing to tell them apart: packets were given to neither"))
 	for _, f := range append(append(flowFields(), logLatencyFields()...), errorFields()...) {
-		if f.Planned {
+		if f.Planned || f.Name == FieldScore { // is of an edge
 			continue
 		}
 		if f.Semantics == Delta {
