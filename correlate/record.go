@@ -135,6 +135,8 @@ type Endpoint struct {
 	Current *Process
 	Contain *Container // nil outside a container
 	NetNS   uint32
+	// Node is the other host that an end elsewhere lives on, "" where it is not known.
+	Node string
 	// NetName is the name of NetNS, "" where it has none.
 	NetName string
 	// DNSName is what the other end's namespace had been told its address is called,

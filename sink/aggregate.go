@@ -153,6 +153,9 @@ func (a *Aggregator) find(r *correlate.Record) *edge {
 		n.coarsen(l, r)
 	}
 	for l := start; ; l++ {
+		if l > start && l >= levelWorkload {
+			n.nowhere()
+		}
 		if l == levelOneEnd {
 			if e := a.findOneEnd(&n, r); e != nil {
 				return a.folded(e, l)

@@ -31,7 +31,7 @@ func edgeTags() []Tag {
 			Tag{TagNamespace[end], "Kubernetes namespace"},
 			Tag{TagWorkload[end], "Kubernetes workload with its kind (deployment/api), where the pod's labels tell it"},
 			Tag{TagService[end], "Kubernetes service"},
-			Tag{TagNode[end], "the other host, when it is known"})
+			Tag{TagNode[end], "the other host that this end lives on, where it is known (setting `nodes`); absent: this host, or not known"})
 	}
 	return tags
 }
