@@ -98,7 +98,7 @@ func errorFields() []Field {
 		delta(FieldResetByServer, Count, "established connections reset by the server"),
 		delta(FieldTimeoutEstablished, Count, "established connections whose peer vanished"),
 		delta(FieldSYNRetransmits, Count, "SYNs sent again"),
-		delta(FieldAcceptQueueDrops, Count, "connections that the server's listener had no room for (its accept queue or the queue of half-open ones was full); the client is unknown"),
+		delta(FieldAcceptQueueDrops, Count, "times the server's listener had no room for a connection, at its SYN or at its last ACK (as ListenDrops of netstat: its accept queue or the queue of half-open ones was full, seldom memory or a policy); before Linux 6.11 with all else that it dropped, resets and repeated SYNs; the client is unknown"),
 		delta(FieldHandshakes, Count, "connections that the client began and did not complete: it never answered the SYN-ACK, or with a reset; the client is unknown where the server's listener tells (after its SYN-ACK was sent again, and the kernel gave up)"),
 		delta(FieldOutOfOrder, Count, "TCP segments that came before their turn, at the ends that live here"),
 		delta(FieldDuplicates, Count, "TCP segments sent by the ends that live here that the other end had already (by its DSACK): sent again for nothing"),
