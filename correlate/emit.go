@@ -272,7 +272,7 @@ func (j *Joiner) fillEnd(c *conn, s side, ep *Endpoint, own, seen flows.Key, now
 	ep.Local, ep.Kind, ep.Name = id.local, id.kind, id.name
 	ep.Process, ep.Creator, ep.Current = id.process, id.creator, id.current
 	ep.Contain, ep.Match, ep.NetName = id.contain, id.match, id.netName
-	ep.DNSName, ep.Geo = id.dnsName, id.geo
+	ep.DNSName, ep.Node, ep.Geo = id.dnsName, id.node, id.geo
 	if e != nil {
 		ep.Match = matchOf(&e.owner.Owner, c.method)
 		ep.Evidence = e.evidence()

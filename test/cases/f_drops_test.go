@@ -155,6 +155,16 @@ func received(t *testing.T, ns *netlab.NS, name string) (n int) {
 	return n
 }
 
+// missedDrops is how many drops a program missed, because it was interrupted by itself or
+// had no room: that is counted.
+func missedDrops(t *testing.T, rows *rows) (n int64) {
+	t.Helper()
+	for _, r := range rows.all(t, "weir_self", func(r row) bool { return r.tag("stage") == "kernel" }) {
+		n += max(r.num("program_misses"), 0) + max(r.num("lost_drops"), 0)
+	}
+	return n
+}
+
 // What a filter drops in a network that is no container's, and what waits in vain for a
 // neighbour.
 func TestCaseF_DropsOfANetwork(t *testing.T) {
@@ -181,13 +191,7 @@ func TestCaseF_DropsOfANetwork(t *testing.T) {
 		return nil
 	})
 	strangers := func(r row) bool { return r.tag("kind") == "unknown" }
-	// What a program missed because it was interrupted by itself is counted.
-	missed := func() (n int64) {
-		for _, r := range rows.all(t, "weir_self", func(r row) bool { return r.tag("stage") == "kernel" }) {
-			n += max(r.num("program_misses"), 0) + max(r.num("lost_drops"), 0)
-		}
-		return n
-	}
+	missed := func() int64 { return missedDrops(t, rows) }
 	probe.Until(t, patience, "the drops", func() error {
 		filtered, _ := dropped(t, rows, "netfilter_drop", strangers)
 		waited, _ := dropped(t, rows, "neigh_failed", every)

@@ -126,8 +126,10 @@ func TestCaseF15_AcceptQueueFull(t *testing.T) {
 			return nil
 		})
 		rows.settle(t)
-		if n := noRoom(t, rows, port); n != int64(counted) || counted != b.counter(t, "ListenDrops") {
-			t.Errorf("%d had no room, the kernel counts %d", n, b.counter(t, "ListenDrops"))
+		// What the program that tells strays missed looks as if there was no room.
+		n, missed := noRoom(t, rows, port), missedDrops(t, rows)
+		if n < int64(counted) || n > int64(counted)+missed || counted != b.counter(t, "ListenDrops") {
+			t.Errorf("%d had no room (%d of them may be strays), the kernel counts %d", n, missed, b.counter(t, "ListenDrops"))
 		}
 	}
 	s.say("on")
@@ -168,8 +170,8 @@ func TestCaseF15_Strays(t *testing.T) {
 		return nil
 	})
 	rows.settle(t)
-	if got := noRoom(t, rows, port); got != 0 || b.counter(t, "ListenDrops") != 0 {
-		t.Errorf("%d are told as without room, the kernel counts %d", got, b.counter(t, "ListenDrops"))
+	if got, missed := noRoom(t, rows, port), missedDrops(t, rows); got > missed || b.counter(t, "ListenDrops") != 0 {
+		t.Errorf("%d are told as without room (%d were missed), the kernel counts %d", got, missed, b.counter(t, "ListenDrops"))
 	}
 	// The strays hide nothing: what then finds no room is counted from there on.
 	end := b.dial(t, 4, 5501, port)
