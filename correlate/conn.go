@@ -109,6 +109,7 @@ type conn struct {
 	connect   int64  // SYN to SYN-ACK seen on packets
 	resolve   int64  // wait for the DNS answer before it
 	accept    int64  // established to accepted
+	service   string // that the client asked for, once it was looked up
 	flags     flows.TCPFlags
 	method    Method // of the flow-to-socket match
 	initiator InitiatorMethod
@@ -118,6 +119,7 @@ type conn struct {
 	doneAt    int64
 	connected bool // Connect was reported
 	ambiguous bool
+	sought    bool // service was looked up
 	halfOpen  bool // its listener has told that the handshake was not completed
 	joined    JoinedBy
 	rivals    Rivals

@@ -223,6 +223,7 @@ func (j *Joiner) fillEnds(c *conn, r *Record, now int64) {
 		j.fillEnd(c, client, &r.Client, first, last.Reverse(), now)
 	}
 	j.fillTunnel(r)
+	r.Server.Service = j.serviceOf(c)
 	for _, e := range c.ends {
 		if e != nil {
 			r.Self, r.Redirected = r.Self || e.self, r.Redirected || e.redirected
@@ -242,6 +243,15 @@ func (j *Joiner) fillEnds(c *conn, r *Record, now int64) {
 	}
 	r.Server.Listened = r.Server.Listened || c.established() != 0 || c.flags&flows.SYNACK != 0 || c.ghost || j.serverListens(c) ||
 		(c.key.Proto != flows.TCP && r.Total.ToClient.Payload+r.Total.ToClient.WirePackets > 0)
+}
+
+// serviceOf is what the client asked for: it knows an address of the service, whatever
+// that was translated to.
+func (j *Joiner) serviceOf(c *conn) string {
+	if e := c.ends[client]; !c.sought && e != nil && j.cfg.Service != nil {
+		c.service, c.sought = j.cfg.Service(e.key.Dst, e.key.NetNS, c.start), true
+	}
+	return c.service
 }
 
 func (j *Joiner) serverListens(c *conn) bool {

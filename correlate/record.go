@@ -135,6 +135,9 @@ type Endpoint struct {
 	Current *Process
 	Contain *Container // nil outside a container
 	NetNS   uint32
+	// Service is the Kubernetes service that a server was asked for as, "" where the
+	// client did not ask for one, or does not live here.
+	Service string
 	// Node is the other host that an end elsewhere lives on, "" where it is not known.
 	Node string
 	// NetName is the name of NetNS, "" where it has none.

@@ -154,7 +154,7 @@ func (a *Aggregator) find(r *correlate.Record) *edge {
 	}
 	for l := start; ; l++ {
 		if l > start && l >= levelWorkload {
-			n.nowhere()
+			n.plain()
 		}
 		if l == levelOneEnd {
 			if e := a.findOneEnd(&n, r); e != nil {

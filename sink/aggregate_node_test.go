@@ -53,6 +53,26 @@ func TestNodeTags(t *testing.T) {
 	}
 }
 
+// A server has the service that it was asked for as: another one, another row.
+func TestServiceTag(t *testing.T) {
+	a := NewAggregator(testConfig())
+	rows := map[string]int{}
+	for _, service := range []string{"db", "db-ro", "db", ""} {
+		r := record(web, db)
+		r.Server.Service = service
+		a.Add(r)
+	}
+	for _, p := range of(points(t, a.Flush(at(1))), MeasurementFlow) {
+		s, ok := p.tags["server_service"]
+		if rows[s]++; ok != (s != "") || p.tags["server"] != "shop/db" {
+			t.Errorf("%v", p.tags)
+		}
+	}
+	if got := fmt.Sprint(rows); got != "map[:1 db:1 db-ro:1]" {
+		t.Errorf("rows by service %s", got)
+	}
+}
+
 // Under pressure nodes go before an end does, and the totals stay.
 func TestNodesFold(t *testing.T) {
 	cfg := testConfig()

@@ -310,7 +310,7 @@ func (a *Aggregator) appendTags(dst []byte, k *edgeKey) []byte {
 
 // edgeTags are the tags of an edge but for the attribution.
 func (a *Aggregator) edgeTags(k *edgeKey) []lineproto.Tag {
-	tags := append(make([]lineproto.Tag, 0, 24),
+	tags := append(make([]lineproto.Tag, 0, 26),
 		lineproto.Tag{Key: TagHost, Value: a.cfg.Host},
 		lineproto.Tag{Key: TagReporter, Value: k.reporter.String()},
 		lineproto.Tag{Key: TagProto, Value: protoName(k)},
@@ -324,6 +324,7 @@ func (a *Aggregator) edgeTags(k *edgeKey) []lineproto.Tag {
 			lineproto.Tag{Key: TagContainer[i], Value: a.names.names[e.container]},
 			lineproto.Tag{Key: TagNamespace[i], Value: a.names.names[e.namespace]},
 			lineproto.Tag{Key: TagWorkload[i], Value: a.names.names[e.workload]},
+			lineproto.Tag{Key: TagService[i], Value: a.names.names[e.service]},
 			lineproto.Tag{Key: TagNode[i], Value: a.names.names[e.node]})
 	}
 	return tags

@@ -14,6 +14,11 @@ func stageList() string {
 	return strings.Join(names, ", ")
 }
 
+var serviceMeaning = [2]string{
+	"nothing yet: nobody asks for a client",
+	"Kubernetes service that the client asked DNS for (SERVICE.NAMESPACE.svc.…) when it connected; absent: none, or the client does not live here",
+}
+
 func edgeTags() []Tag {
 	tags := []Tag{
 		tagHost,
@@ -30,7 +35,7 @@ func edgeTags() []Tag {
 			Tag{TagContainer[end], "container name; in a pod the one of its spec"},
 			Tag{TagNamespace[end], "Kubernetes namespace"},
 			Tag{TagWorkload[end], "Kubernetes workload with its kind (deployment/api), where the pod's labels tell it"},
-			Tag{TagService[end], "Kubernetes service"},
+			Tag{TagService[end], serviceMeaning[end]},
 			Tag{TagNode[end], "the other host that this end lives on, where it is known (setting `nodes`); absent: this host, or not known"})
 	}
 	return tags

@@ -78,7 +78,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 func joinConfig(cfg *Config, nats *conntrack.Watcher, who *identities) correlate.Config {
 	jc := cfg.Join
 	jc.HostNetNS = hostNetNS()
-	jc.Waited = who.outside.waited
+	jc.Waited, jc.Service = who.outside.waited, who.outside.service
 	if nats.Active() {
 		if jc.LateNAT = jc.Hold; jc.LateNAT == 0 {
 			jc.LateNAT = correlate.DefaultConfig().Hold
