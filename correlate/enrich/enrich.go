@@ -225,7 +225,8 @@ func (c *Chain) Group(e *correlate.Endpoint, ct *correlate.Container, unit strin
 
 // Loser names the end that lost packets: what has the socket, by its control groups
 // and their systemd unit; of packets without a socket, or of one in no service, the
-// container that has the network namespace; else the host. It fills in nothing but
+// container that has the network namespace; else the host, or the name that somebody gave
+// the namespace. It fills in nothing but
 // Kind, Name, Contain, NetNS and Local.
 func (c *Chain) Loser(e *correlate.Endpoint, v2, v1 uint64, unit string, netns uint32) {
 	var ct *correlate.Container
@@ -241,7 +242,7 @@ func (c *Chain) Loser(e *correlate.Endpoint, v2, v1 uint64, unit string, netns u
 	case netns == 0 || c.cfg.HostNetNS == 0 || netns == c.cfg.HostNetNS:
 		e.Kind, e.Name = correlate.KindHost, c.cfg.Hostname
 	default:
-		e.Kind, e.Name = correlate.KindUnknown, ""
+		e.Kind, e.Name = correlate.KindUnknown, c.network(netns)
 	}
 	e.NetNS = netns
 }
