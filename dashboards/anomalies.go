@@ -65,6 +65,8 @@ func anomalies() *dashboard.DashboardBuilder {
 		WithPanel(bars(graph("By severity", "Events per point of the graph, each where it began.", "short", overBy(m, chosen, count, "$tag_"+sink.TagSeverity, sink.TagSeverity)))).
 		WithPanel(bars(graph("By edge", "Events per point of the graph, each where it began; of one end: without a client.", "short",
 			overBy(m, chosen, count, "$tag_"+clientTag+" to $tag_"+serverTag, clientTag, serverTag))).Span(24)).
+		WithRow(dashboard.NewRowBuilder("Edges out of their usual range")).
+		WithPanel(mostUnusual()).
 		WithRow(dashboard.NewRowBuilder("Events")).
 		WithPanel(eventful(chosen)).
 		WithPanel(eventLog())
@@ -112,6 +114,20 @@ func goingOn() cogPanel {
 		TimeFrom("7d").HideTimeOverride(true).NoValue("Nothing goes on that is not as usual.")
 	p.OverrideByName(sink.LogStart, []dashboard.DynamicConfigValue{{Id: "unit", Value: "dateTimeFromNow"}})
 	return ofWhom(p)
+}
+
+// mostUnusual are the edges that were farthest from what is usual of them, whether an
+// event came of it or not.
+func mostUnusual() cogPanel {
+	s := stmt{
+		fields: []string{most(sink.FieldScore), as("count("+ident(sink.FieldScore)+")", "intervals")},
+		from:   sink.MeasurementFlow,
+		where:  []string{matches(sink.TagHost, hostVariable), matches(clientTag, clientVariable), matches(serverTag, serverVariable), ident(sink.FieldScore) + " > 0"},
+		by:     idents(sink.TagHost, clientTag, serverTag, sink.TagServerPort),
+	}
+	p := tabular("Most unusual edges", "By the highest score: how far the measure of an interval that is farthest from the usual of its edge is, in widths of the usual spread. The usual has no score, and is not here; nor has anything in the first day.",
+		mainDB, query{text: s.String()}, sink.FieldScore, 50)
+	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
 }
 
 // eventful are the edges with most events.

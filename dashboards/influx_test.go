@@ -222,6 +222,8 @@ func checkAnswers(t *testing.T, s *server) {
 		{"anomalies", "Warnings", "events", 2},
 		{"anomalies", "Where most happens", "events", sampleIntervals},
 		{"anomalies", "Information", "events", 1},
+		{"anomalies", "Most unusual edges", "intervals", sampleIntervals},
+		{"anomalies", "Most unusual edges", "score", 0.25},
 	} {
 		t.Run(c.dashboard+" "+c.panel, func(t *testing.T) {
 			if v, ok := s.value(t, c.dashboard, c.panel, c.column, sampleValues); !ok || v != c.want {
