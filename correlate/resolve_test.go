@@ -116,6 +116,32 @@ func TestWaitsForDNSDuringTick(t *testing.T) {
 	}
 }
 
+// asOf names an end without a socket after the time it is asked for.
+type asOf struct{ times []int64 }
+
+func (a *asOf) Enrich(e *Endpoint, owner, _ *kprobes.Owner, now int64) bool {
+	if owner == nil {
+		a.times = append(a.times, now)
+	}
+	return false
+}
+
+// An end elsewhere is called what it was called when it was connected to, which may be
+// long after the socket was made.
+func TestNamedAsOfTheSYN(t *testing.T) {
+	names := &asOf{}
+	j := New(Config{}, names)
+	t0 := 100 * sec
+	ev := sock(1, tcpKey("10.0.0.1", 4001, "203.0.113.9", 443, 5), kprobes.RoleClient, 10, "curl", t0+9*sec/10)
+	ev.Opened = t0
+	j.Socket(ev)
+	j.Peer(datagrams(2, tcpKey("10.0.0.1", 4002, "203.0.113.9", 443, 5), kprobes.RoleClient, 10, "curl", t0+sec, 100, 100))
+	tick(j, t0+2*sec, Running)
+	if want := []int64{t0 + 9*sec/10, t0 + sec}; !slices.Equal(names.times, want) {
+		t.Errorf("asked as of %v, want %v", names.times, want)
+	}
+}
+
 func TestWaitsForDNSDoNotAllocate(t *testing.T) {
 	j := New(Config{Waited: func(flows.Addr, uint32, int64) int64 { return 1 }}, &plainEnricher{})
 	for i := range uint64(100) {

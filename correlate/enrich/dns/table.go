@@ -60,7 +60,6 @@ type Table struct {
 	waits waits
 	shown map[string]int64 // display names, and when last used
 	last  string           // the name last learnt
-	tick  int64            // the last Tick
 	stats Stats
 
 	reader reader
@@ -265,8 +264,7 @@ func (t *Table) Tick(now int64, idle time.Duration) {
 			delete(t.shown, name)
 		}
 	}
-	t.waits.open(t.tick)
-	t.tick = now
+	t.waits.asked = now
 }
 
 // Wait returns how long a connection that began at a time (unix ns) had waited for the

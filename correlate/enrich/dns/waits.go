@@ -26,7 +26,8 @@ type waits struct {
 	last   uint64 // number of the newest
 	opened uint64 // up to this one
 	tops   map[place]uint64
-	missed uint64 // overwritten before anybody could ask for them
+	asked  int64  // when connections asked last, unix ns
+	missed uint64 // overwritten before those of their interval asked
 }
 
 func (w *waits) number(n uint64) *offer { return &w.ring[(n-1)%maxWaits] }
@@ -51,8 +52,9 @@ func (w *waits) add(o offer) uint64 {
 
 func (w *waits) forget(n uint64) {
 	if n > w.opened {
-		w.opened = n
-		w.missed++
+		if w.opened = n; w.number(n).answered > w.asked {
+			w.missed++
+		}
 		return
 	}
 	if at := w.number(n).at; w.tops[at] == n {
