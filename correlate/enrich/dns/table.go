@@ -3,6 +3,7 @@ package dns
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -63,6 +64,8 @@ type Table struct {
 	stats Stats
 
 	reader reader
+	seed   maphash.Seed
+	event  kprobes.PayloadEvent // scratch of Packet
 }
 
 // question identifies an open question: the socket and the id it gave it.
@@ -115,6 +118,7 @@ func New(cfg Config) *Table {
 		asked: generation[question, asked]{cap: maxAsked},
 		names: generation[place, named]{cap: cfg.MaxAnswers},
 		shown: map[string]int64{},
+		seed:  maphash.MakeSeed(),
 	}
 }
 
@@ -157,6 +161,28 @@ func (t *Table) Payload(e *kprobes.PayloadEvent) {
 		t.asked.remove(k)
 		t.learn(e, b, q.at)
 	}
+}
+
+// Packet takes a packet of a capture; data is what was captured of its payload. No
+// socket is known: the tuple stands for it, and who asks is its own side.
+func (t *Table) Packet(p *flows.Packet, data []byte) {
+	var flags byte
+	switch {
+	case p.Fragment == flows.FragmentLater:
+		return
+	case p.Key.Proto == flows.UDP && len(data) > 2:
+		flags = data[2]
+	case p.Key.Proto == flows.TCP && len(data) > 4:
+		flags = data[4]
+	default:
+		return
+	}
+	key, _ := p.Key.Canonical()
+	t.event = kprobes.PayloadEvent{
+		Time: p.Time, Cookie: maphash.Comparable(t.seed, key), Key: p.Key,
+		Out: flags&0x80 == 0, Turn: true, Data: data, Len: uint32(min(p.Payload, 1<<31)),
+	}
+	t.Payload(&t.event)
 }
 
 // message is what may be a DNS message: a datagram, or what follows its length at

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"testing"
 
@@ -10,7 +11,10 @@ import (
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // pack builds a message with a library of its own.
 func pack(t testing.TB, id uint16, name string, kind dnsmessage.Type, rcode int) []byte {
@@ -159,6 +163,9 @@ func BenchmarkQuery(b *testing.B) {
 
 func FuzzParser(f *testing.F) {
 	f.Add(query(f, 1, "a.example."), reply(f, 1, "a.example.", 0))
+	for _, s := range l7test.Pcap(f, "testdata/udp.pcap") {
+		f.Add(s[0].Data, s[len(s)-1].Data)
+	}
 	f.Fuzz(func(t *testing.T, q, a []byte) {
 		for _, s := range []l7.Spec{Datagram, Stream} {
 			told := 0
@@ -179,4 +186,18 @@ func FuzzParser(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What the parsers tell of real resolver and clients (testdata/record.sh).
+func TestGolden(t *testing.T) {
+	for name, spec := range map[string]l7.Spec{"udp": Datagram, "tcp": Stream} {
+		streams := l7test.Pcap(t, "testdata/"+name+".pcap")
+		l7test.Golden(t, "testdata/"+name+".golden.jsonl", l7test.All(spec, streams), update)
+		for i, s := range streams {
+			l7test.Properties(t, spec, s)
+			if v := spec.Match(s[0].Dir, s[0].Data); v != l7.Yes {
+				t.Errorf("%s: the first question of %d is %v", name, i, v)
+			}
+		}
+	}
 }
