@@ -80,7 +80,7 @@ func (d *Distribution) fields(what string) []Field {
 }
 
 func latencyFields() []Field {
-	fs := append(Resolve.fields("the wait for the DNS answer that named the server, before the connect that used it"), Connect.fields("SYN to established")...)
+	fs := append(Resolve.fields("the wait for the DNS answer that named the server, before the connection, or attempt, that used it"), Connect.fields("SYN to established")...)
 	fs = append(fs, Accept.fields("established to accepted by the server's process; where that was not seen, to its first read or write")...)
 	return append(append(fs, requestLatencyFields()...),
 		Field{Name: FieldRTTMin, Type: Float, Unit: Seconds, Semantics: Min, Meaning: "smallest RTT (the kernel's windowed minimum); a delayed acknowledgement is not in it"},
