@@ -235,5 +235,17 @@ func FuzzPayload(f *testing.F) {
 		if s := table.Stats(); s.Addresses > 8 || s.Answers > 1 {
 			t.Errorf("%+v", s)
 		}
+		key := datagram(true, sec, q).Key
+		for i, p := range []flows.Packet{{Key: key, Time: 2 * sec}, {Key: key.Reverse(), Time: 3 * sec}} {
+			for _, proto := range []flows.Proto{flows.UDP, flows.TCP} {
+				p.Key.Proto = proto
+				b := [][]byte{q, r}[i]
+				p.Payload = uint64(len(b))
+				table.Packet(&p, b)
+			}
+		}
+		if s := table.Stats(); s.Addresses > 8 || s.Answers > 3 {
+			t.Errorf("with packets: %+v", s)
+		}
 	})
 }

@@ -2,6 +2,8 @@ package dns
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -121,6 +123,62 @@ func TestNameGoesOn(t *testing.T) {
 		}
 	}
 	name(999*sec, "")
+}
+
+// Random answers and connections, of which some are told an interval late, have the waits
+// that a list of all answers gives them.
+func TestWaitsAgainstAList(t *testing.T) {
+	type listed struct {
+		addrs           []int
+		asked, answered int64
+		taken           bool
+	}
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		table := New(Config{})
+		var list []listed
+		at := 100 * sec
+		var late []int64
+		for range 8 { // intervals
+			begun := late
+			late = nil
+			for range 20 {
+				at += r.Int64N(300*ms) + 1
+				if r.IntN(2) == 0 {
+					begun = append(begun, at)
+					continue
+				}
+				l := listed{asked: at - (1+r.Int64N(50))*ms, answered: at}
+				var addrs []string
+				for range 1 + r.IntN(3) {
+					l.addrs = append(l.addrs, 1+r.IntN(4))
+					addrs = append(addrs, fmt.Sprintf("192.0.2.%d", l.addrs[len(l.addrs)-1]))
+				}
+				list = append(list, l)
+				answered(t, table, at, (at-l.asked)/ms, "a.example.", addrs...)
+			}
+			table.Tick(at, time.Hour)
+			slices.Sort(begun)
+			for _, began := range begun {
+				if r.IntN(10) == 0 {
+					late = append(late, began)
+					continue
+				}
+				to, want := 1+r.IntN(4), int64(0)
+				for i := range slices.Backward(list) {
+					l := &list[i]
+					if l.answered <= began && began-l.answered <= useWithin && !l.taken && slices.Contains(l.addrs, to) {
+						l.taken, want = true, (l.answered-l.asked)/ms
+						break
+					}
+				}
+				wait(t, table, to, began, want)
+			}
+		}
+		if s := table.Stats(); s.Evicted != 0 || t.Failed() {
+			t.Fatalf("seed %d: %+v", seed, s)
+		}
+	}
 }
 
 // Waits that nobody can ask for any more are no more than there is room for; those that
