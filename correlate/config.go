@@ -30,7 +30,8 @@ type Config struct {
 	LateNAT time.Duration `yaml:"-"`
 	// Waited says how long, in ns, a connection that began at a time (unix ns) had
 	// waited for the DNS answer that named the address it connected to; 0: it had
-	// not. Asked once per connection. nil: nobody knows.
+	// not. Asked once per connection, attempts that failed and datagram flows
+	// included; those of one Tick in the order in which they began. nil: nobody knows.
 	Waited func(a flows.Addr, netns uint32, began int64) int64 `yaml:"-"`
 	// Service says which Kubernetes service the address was that a connection began to,
 	// likewise; "": none. nil: nobody knows.

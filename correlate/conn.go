@@ -128,6 +128,7 @@ type conn struct {
 	spilled   bool        // not one connection, but all that the table had no room for
 	signature bool        // packets carried a socket's cookie: there is a local one
 	fresh     bool        // stands in Joiner.fresh
+	resolved  resolved    // what is known of resolve
 	refs      []flows.Key // tuples under which it is indexed
 }
 

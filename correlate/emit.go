@@ -25,6 +25,7 @@ const (
 func (j *Joiner) Tick(now time.Time, phase Phase, emit func(*Record)) {
 	t := now.UnixNano()
 	j.pairFresh()
+	j.askWaits()
 	for i := 0; i < len(j.conns); i++ {
 		c := j.conns[i]
 		j.expire(c, t)
@@ -183,7 +184,7 @@ func (e *end) waited() int64 {
 	return max(at-e.established, 0)
 }
 
-// fillTimes sets the connect latency and the minimal RTT.
+// fillTimes sets what the beginning of the connection took, and the minimal RTT.
 func (j *Joiner) fillTimes(c *conn, r *Record) {
 	if c.ends[client] == nil || c.answered {
 		r.SynAckTotal = c.synAck
@@ -196,10 +197,10 @@ func (j *Joiner) fillTimes(c *conn, r *Record) {
 	}
 	if r.ConnectTotal != 0 && !c.connected {
 		r.Connect, c.connected = r.ConnectTotal, true
-		if e := c.ends[client]; e != nil && j.cfg.Waited != nil {
-			c.resolve = j.cfg.Waited(e.key.Dst, e.key.NetNS, e.syn)
-			r.Resolve = c.resolve
-		}
+	}
+	j.askWait(c) // one that came while others were told
+	if c.resolved == resolveKnown {
+		r.Resolve, c.resolved = c.resolve, resolveTold
 	}
 	r.ResolveTotal = c.resolve
 	if c.accept == 0 {

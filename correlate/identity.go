@@ -103,7 +103,7 @@ func (j *Joiner) identify(c *conn, s side, ep *Endpoint, now int64) *identity {
 		return h.id
 	}
 	if e == nil {
-		now = c.start // an address may be somebody else's by now
+		now = c.began() // an address may be somebody else's by now
 	}
 	c.ids[s], a.pending = j.ask(c, s, ep, now)
 	if own {

@@ -32,6 +32,7 @@ type Joiner struct {
 	holding   []*holder // scratch of OpenSockets
 	ghosts    ghosts
 	fresh     []*conn // datagram flows whose other end has not been looked for
+	begun     []*conn // scratch of askWaits
 	asOf      int64   // when all datagram sockets told last, unix ns; 0: they do not
 	holders   map[kprobes.Owner]*holder
 	known     map[identity]*identity

@@ -144,6 +144,9 @@ func (j *Joiner) merge(a, b *conn) {
 			s.by = b.slots[i].by
 		}
 	}
+	if b.ends[client] != nil {
+		a.resolve, a.resolved = b.resolve, b.resolved
+	}
 	for s, e := range b.ends {
 		if e == nil {
 			continue

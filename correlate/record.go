@@ -272,8 +272,8 @@ type Record struct {
 	SynAck, SynAckTotal int64
 	MinRTT              int64 // ns, 0 unknown
 	// Resolve is the wait for the DNS answer that named the server's address, ns, in
-	// the record of Connect of the connection that waited for it; ResolveTotal is the
-	// same in every later record.
+	// the first record of the connection, or attempt, that waited for it; ResolveTotal
+	// is the same in every later record.
 	Resolve, ResolveTotal int64
 	// Accept is the time from established to accepted by the server's process in ns, in
 	// the interval in which that became known; AcceptTotal is the same in every later

@@ -40,6 +40,38 @@ func TestRowsOfOneEdge(t *testing.T) {
 	}
 }
 
+// What comes before the first request is timed of attempts that failed and of datagrams
+// as well.
+func TestOpeningsOfEveryConnection(t *testing.T) {
+	a := NewAggregator(testConfig())
+	accepted := record(web, db)
+	accepted.Resolve, accepted.Accept = 20e6, 100e6
+	failed := refused(web, external("api.example"), 443)
+	failed.Resolve = 30e6
+	quic := record(web, external("api.example"))
+	quic.Proto, quic.Resolve, quic.Connect = flows.UDP, 40e6, 0
+	for _, r := range []*correlate.Record{accepted, failed, quic} {
+		a.Add(r)
+	}
+	got := map[string]map[string]any{}
+	for _, p := range points(t, a.Flush(at(1))) {
+		if p.measurement == "flow_latency" {
+			got[p.tags["server"]+" "+p.tags["proto"]] = p.fields
+		}
+	}
+	for edge, want := range map[string]map[string]any{
+		"shop/db tcp":     {"resolve_count": int64(1), "resolve_sum_seconds": 0.02, "accept_count": int64(1), "accept_sum_seconds": 0.1, "connect_count": int64(1)},
+		"api.example tcp": {"resolve_count": int64(1), "resolve_sum_seconds": 0.03, "connect_count": nil, "accept_count": nil},
+		"api.example udp": {"resolve_count": int64(1), "resolve_sum_seconds": 0.04, "connect_count": nil, "accept_count": nil},
+	} {
+		for f, v := range want {
+			if got[edge][f] != v {
+				t.Errorf("%s: %s is %v, want %v", edge, f, got[edge][f], v)
+			}
+		}
+	}
+}
+
 func TestAbsent(t *testing.T) {
 	wireOnly := record(web, db)
 	wireOnly.HasPayload = false

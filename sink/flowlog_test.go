@@ -29,6 +29,7 @@ func TestFlowLogRow(t *testing.T) {
 	r.JoinedBy, r.PacketsBy, r.NATSource = correlate.JoinSequence, correlate.MethodCookie, correlate.NATConntrack
 	r.Rivals = correlate.Rivals{correlate.RivalNetNS: 2}
 	r.Redirected = true
+	r.ResolveTotal, r.AcceptTotal = 25e6, 100e6
 	r.Delta = correlate.Measures{} // the row is about the whole life
 	r.Total.Failed[correlate.FailTimeout] = 1
 	l.Add(r, at(1))
@@ -62,6 +63,7 @@ func TestFlowLogRow(t *testing.T) {
 		"active": int64(0), "retransmits_to_server": int64(0), "retransmits_to_client": int64(1),
 		"rtt_avg_seconds": 0.00015, "rtt_max_seconds": 0.0002, "rtt_min_seconds": 0.00009, "jitter_seconds": 0.00004,
 		"connect_count": int64(1), "connect_sum_seconds": 0.0015, "failed_timeout": int64(1),
+		"resolve_count": int64(1), "resolve_sum_seconds": 0.025, "accept_count": int64(1), "accept_sum_seconds": 0.1,
 	}
 	if diff := cmp.Diff(want, p.fields); diff != "" {
 		t.Error(diff)

@@ -9,7 +9,7 @@ var (
 	LogCountry = perEnd("country")
 )
 
-// Resolve is the distribution of the wait for DNS before a connect.
+// Resolve is the distribution of the wait for DNS before a connection.
 var Resolve = distribution("resolve")
 
 // StageNames names ends elsewhere: DNS answers, networks, databases.

@@ -85,7 +85,7 @@ func (d *Distribution) fields(what string) []Field {
 }
 
 func latencyFields() []Field {
-	fs := append(Resolve.fields("the wait for the DNS answer that named the server, before the connect that used it"), Connect.fields("SYN to established, at the client")...)
+	fs := append(Resolve.fields("the wait for the DNS answer that named the server, before the connection, or attempt, that used it"), Connect.fields("SYN to established, at the client")...)
 	fs = append(fs, SynAck.fields("SYN to SYN-ACK as packets on this host show it, where the client is not on it")...)
 	fs = append(fs, Accept.fields("established to accepted by the server's process; where that was not seen, to its first read or write")...)
 	return append(append(fs, requestLatencyFields()...),

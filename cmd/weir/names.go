@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/weir-probe/weir/correlate/enrich"
 	"github.com/weir-probe/weir/correlate/enrich/dns"
 	"github.com/weir-probe/weir/correlate/enrich/ranges"
 	"github.com/weir-probe/weir/flows"
@@ -44,6 +45,14 @@ func newOutside(cfg *NamesConfig) (o outside, err error) {
 		o.dns = dns.New(dns.Config{MaxNames: cfg.MaxNames, Stale: cfg.Stale})
 	}
 	return o, nil
+}
+
+// names is what DNS answers tell, nil when they are not read.
+func (o *outside) names() enrich.Names {
+	if o.dns == nil {
+		return nil
+	}
+	return o.dns
 }
 
 // waited is how long a connection had waited for DNS, in ns; see correlate.Config.

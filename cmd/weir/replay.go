@@ -49,6 +49,7 @@ func replayCommand(e env) *cobra.Command {
 type replayer struct {
 	join     *correlate.Joiner
 	requests *requests.Tracker // nil: payload is not looked at
+	outside  outside
 	out      *output
 	interval time.Duration
 	flows    uint64
@@ -60,8 +61,17 @@ type replayer struct {
 func (r *replayer) Flow(f *flows.Record) { r.flows++; r.join.Flow(f) }
 func (r *replayer) NAT(n *flows.NAT)     { r.join.NAT(n) }
 
+// packet takes a packet's payload, where that is looked at.
+func (r *replayer) packet(p *flows.Packet, data []byte) {
+	r.requests.Packet(p, data)
+	if r.outside.dns != nil {
+		r.outside.dns.Packet(p, data)
+	}
+}
+
 func (r *replayer) tick(now int64, phase correlate.Phase) {
 	t := time.Unix(0, now)
+	r.outside.tick(now)
 	r.join.Tick(t, phase, func(rec *correlate.Record) {
 		if r.requests != nil {
 			r.requests.Take(rec)
@@ -87,19 +97,20 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 	}
 	q := newQueue(256 << 20)
 	q.wait = true // a file can wait for a slow sink
-	// A file knows neither sockets nor this host's addresses: multicast, named
-	// networks, and the outside.
+	// A file knows neither sockets nor this host's addresses: multicast, what DNS
+	// answers in it name, named networks, and the outside.
 	elsewhere, err := newOutside(&cfg.Names)
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
-	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Subnets: named(cfg.Subnets), Nodes: named(cfg.Nodes), Ranges: elsewhere.ranges})
+	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Names: elsewhere.names(), Subnets: named(cfg.Subnets), Nodes: named(cfg.Nodes), Ranges: elsewhere.ranges})
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
 	r := &replayer{
 		join:     correlate.New(cfg.Join, who),
 		requests: newTracker(cfg, nil),
+		outside:  elsewhere,
 		out:      newOutput(cfg.Rows, sink.NewSelf(cfg.Rows), q),
 		interval: cfg.Interval,
 	}
@@ -147,7 +158,7 @@ func (r *replayer) file(ctx context.Context, cfg *Config, path string, last *int
 	}
 	mc := capture.MeteredConfig{Meter: flows.MeterConfig{MaxFlows: cfg.MaxFlows}}
 	if r.requests != nil {
-		mc.Payload = r.requests.Packet
+		mc.Payload = r.packet
 	}
 	m := capture.NewMetered(src, mc)
 	defer m.Close()

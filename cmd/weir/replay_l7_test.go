@@ -115,6 +115,28 @@ func replayed(t *testing.T, capture string, args ...string) []decode.Row {
 	return rows
 }
 
+// A replay calls addresses what the DNS answers in the capture say, from then on.
+func TestReplayNamesByDNS(t *testing.T) {
+	const capture = "../../flows/l7/dns/testdata/names.pcap"
+	servers := func(args ...string) map[string]string {
+		got := map[string]string{}
+		for _, r := range replayed(t, capture, args...) {
+			if r.Measurement == "flow_log" && r.Int("server_port") == 80 {
+				got[r.Text("server_address")] = r.Tags["server"] + " " + r.Text("server_dns_name")
+			}
+		}
+		return got
+	}
+	unnamed := map[string]string{"192.0.2.7": "external ", "192.0.2.8": "external "}
+	named := map[string]string{"192.0.2.7": "web.shop.test web.shop.test", "192.0.2.8": "external "}
+	if d := cmp.Diff(named, servers()); d != "" {
+		t.Errorf("servers (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(unnamed, servers("--l7", "off")); d != "" {
+		t.Errorf("without payload (-want +got):\n%s", d)
+	}
+}
+
 func TestReplayReadsAsMuchAsItShould(t *testing.T) {
 	const capture = "../../flows/l7/redis/testdata/redis_cli.pcap"
 	count := func(args ...string) (l7, timed int) {

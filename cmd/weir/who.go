@@ -56,10 +56,7 @@ func newIdentities(cfg *Config, log *slog.Logger) (*identities, error) {
 	ec := enrich.Config{
 		Processes: w.processes, Containers: w.resolver, Groups: w.resolver, Addresses: []enrich.Addresses{w.runtimes}, Host: w.addresses, Networks: w.networks,
 		Hostname: cfg.Host, HostNetNS: knownHostNetNS(), Subnets: named(cfg.Subnets), Fleet: cfg.fleet(), Nodes: named(cfg.Nodes),
-		Ranges: w.outside.ranges,
-	}
-	if w.outside.dns != nil {
-		ec.Names = w.outside.dns
+		Names: w.outside.names(), Ranges: w.outside.ranges,
 	}
 	w.chain, err = enrich.New(ec)
 	return w, err

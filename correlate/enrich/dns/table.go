@@ -3,6 +3,7 @@ package dns
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -37,8 +38,7 @@ func (c Config) withDefaults() Config {
 const (
 	maxAsked   = 8192                    // questions open at a time
 	patience   = int64(10 * time.Second) // an answer that comes later is nobody's
-	useWithin  = int64(2 * time.Second)  // a connection begun later did not wait for the answer
-	maxPerAddr = 4                       // names of one address at a time: the newest
+	maxPerAddr = 4                       // changes of what one address is called: the newest
 	headerSize = 12                      // RFC 1035 section 4.1.1
 )
 
@@ -49,7 +49,7 @@ type Stats struct {
 	Answers   uint64 // taken
 	Unasked   uint64 // datagrams that look like an answer nobody here waited for: ignored
 	Malformed uint64 // answers to a question that could not be read to their end
-	Evicted   uint64 // answers and questions that went before their time, for want of room
+	Evicted   uint64 // answers, questions and waits that went before their time, for want of room
 	Refused   uint64 // ends that keep the name `external` because MaxNames are in use
 }
 
@@ -58,10 +58,14 @@ type Table struct {
 	cfg   Config
 	asked generation[question, asked]
 	names generation[place, named]
+	waits waits
 	shown map[string]int64 // display names, and when last used
+	last  string           // the name last learnt
 	stats Stats
 
 	reader reader
+	seed   maphash.Seed
+	event  kprobes.PayloadEvent // scratch of Packet
 }
 
 // question identifies an open question: the socket and the id it gave it.
@@ -82,14 +86,28 @@ type place struct {
 }
 
 // named is what an address was called lately, newest first.
-type named [maxPerAddr]answer
+type named [maxPerAddr]called
 
-type answer struct {
-	name     string // "" none
-	asked    int64  // unix ns
-	answered int64
-	expires  int64 // end of its time to live
-	used     bool  // a connection waited for it
+// called is a name that answer after answer gave, each while the one before held.
+type called struct {
+	name    string // "" none
+	since   int64  // unix ns, of the first of them
+	expires int64  // end of their time to live
+}
+
+// learn takes an answer that came at a time. What falls out lives on in the oldest that
+// stays: an address that had a name has one, though it may be another one of its names.
+func (n *named) learn(name string, at, expires, stale int64) {
+	if n[0].name == name && at <= n[0].expires+stale {
+		n[0].expires = max(n[0].expires, expires)
+		return
+	}
+	gone := n[maxPerAddr-1]
+	copy(n[1:], n[:])
+	n[0] = called{name, at, expires}
+	if oldest := &n[maxPerAddr-1]; gone.name != "" && oldest.since <= gone.expires+stale {
+		oldest.since = gone.since
+	}
 }
 
 // New returns an empty Table.
@@ -100,6 +118,7 @@ func New(cfg Config) *Table {
 		asked: generation[question, asked]{cap: maxAsked},
 		names: generation[place, named]{cap: cfg.MaxAnswers},
 		shown: map[string]int64{},
+		seed:  maphash.MakeSeed(),
 	}
 }
 
@@ -107,7 +126,7 @@ func New(cfg Config) *Table {
 func (t *Table) Stats() Stats {
 	s := t.stats
 	s.Names, s.Addresses = len(t.shown), t.names.len()
-	s.Evicted = t.asked.evicted + t.names.evicted
+	s.Evicted = t.asked.evicted + t.names.evicted + t.waits.missed
 	return s
 }
 
@@ -142,6 +161,28 @@ func (t *Table) Payload(e *kprobes.PayloadEvent) {
 		t.asked.remove(k)
 		t.learn(e, b, q.at)
 	}
+}
+
+// Packet takes a packet of a capture; data is what was captured of its payload. No
+// socket is known: the tuple stands for it, and who asks is its own side.
+func (t *Table) Packet(p *flows.Packet, data []byte) {
+	var flags byte
+	switch {
+	case p.Fragment == flows.FragmentLater:
+		return
+	case p.Key.Proto == flows.UDP && len(data) > 2:
+		flags = data[2]
+	case p.Key.Proto == flows.TCP && len(data) > 4:
+		flags = data[4]
+	default:
+		return
+	}
+	key, _ := p.Key.Canonical()
+	t.event = kprobes.PayloadEvent{
+		Time: p.Time, Cookie: maphash.Comparable(t.seed, key), Key: p.Key,
+		Out: flags&0x80 == 0, Turn: true, Data: data, Len: uint32(min(p.Payload, 1<<31)),
+	}
+	t.Payload(&t.event)
 }
 
 // message is what may be a DNS message: a datagram, or what follows its length at
@@ -180,20 +221,19 @@ func section(b []byte) (s [32]byte) {
 
 func (t *Table) learn(e *kprobes.PayloadEvent, b []byte, askedAt int64) {
 	t.stats.Answers++
+	var first uint64
 	err := t.reader.answers(b, func(name []byte, a netip.Addr, ttl uint32) {
 		if !usable(name, a) {
 			return
 		}
+		if t.last != string(name) {
+			t.last = string(name)
+		}
 		k := place{flows.AddrFrom(a), e.Key.NetNS}
 		n, _ := t.names.get(k)
-		expires := e.Time + int64(ttl)*int64(time.Second)
-		if n[0].name == string(name) { // asked again: the same answer goes on
-			n[0].asked, n[0].answered, n[0].expires, n[0].used = askedAt, e.Time, expires, false
-		} else {
-			copy(n[1:], n[:])
-			n[0] = answer{name: string(name), asked: askedAt, answered: e.Time, expires: expires}
-		}
+		n.learn(t.last, e.Time, e.Time+int64(ttl)*int64(time.Second), int64(t.cfg.Stale))
 		t.names.put(k, n)
+		first = t.waits.add(offer{at: k, asked: askedAt, answered: e.Time, first: first})
 	})
 	if err != nil {
 		t.stats.Malformed++
@@ -222,7 +262,7 @@ func (t *Table) Name(a flows.Addr, netns uint32, began int64) string {
 		return ""
 	}
 	for i := range n {
-		if r := &n[i]; r.name != "" && r.answered <= began {
+		if r := &n[i]; r.name != "" && r.since <= began {
 			if began > r.expires+int64(t.cfg.Stale) {
 				return ""
 			}
@@ -242,34 +282,24 @@ func (t *Table) Show(name string, now int64) bool {
 	return true
 }
 
-// Tick frees the display names that no connection has had for longer than idle.
+// Tick frees the display names that no connection has had for longer than idle. It
+// is called once per interval, before connections of the interval ask.
 func (t *Table) Tick(now int64, idle time.Duration) {
 	for name, used := range t.shown {
 		if now-used > int64(idle) {
 			delete(t.shown, name)
 		}
 	}
+	t.waits.asked = now
 }
 
-// Wait returns how long a connection that began at a time (unix ns) had waited for
-// the answer that named its address: only the first one after it did.
+// Wait returns how long a connection that began at a time (unix ns) had waited for the
+// answer that named its address, which counts for one connection: the first after it
+// to any of its addresses, if those of an interval ask in the order they began.
 func (t *Table) Wait(a flows.Addr, netns uint32, began int64) (time.Duration, bool) {
-	k := place{a, netns}
-	n, ok := t.names.get(k)
-	if !ok {
+	o := t.waits.take(place{a, netns}, began)
+	if o == nil {
 		return 0, false
 	}
-	for i := range n {
-		r := &n[i]
-		if r.name == "" || r.answered > began {
-			continue
-		}
-		if r.used || began-r.answered > useWithin {
-			return 0, false
-		}
-		r.used = true
-		t.names.put(k, n)
-		return time.Duration(r.answered - r.asked), true
-	}
-	return 0, false
+	return time.Duration(o.answered - o.asked), true
 }

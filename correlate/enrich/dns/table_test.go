@@ -183,28 +183,6 @@ func TestNamesThatAreNone(t *testing.T) {
 	}
 }
 
-func TestWait(t *testing.T) {
-	table := New(Config{})
-	ask(t, table, 100*sec, "a.example.", 60, "192.0.2.1")
-	if d, ok := table.Wait(addr("192.0.2.1"), 5, 100*sec+1e6); !ok || d != 30*time.Millisecond {
-		t.Errorf("the first connection waited %v, %v", d, ok)
-	}
-	if _, ok := table.Wait(addr("192.0.2.1"), 5, 100*sec+2e6); ok {
-		t.Error("the second one waited, too")
-	}
-	ask(t, table, 110*sec, "a.example.", 60, "192.0.2.1")
-	if _, ok := table.Wait(addr("192.0.2.1"), 5, 110*sec+useWithin+1); ok {
-		t.Error("a connection much later waited")
-	}
-	// A question sent again waits since the first time.
-	table.Payload(datagram(true, 120*sec, query(t, 9, "b.example.")))
-	table.Payload(datagram(true, 125*sec, query(t, 9, "b.example.")))
-	table.Payload(datagram(false, 126*sec, reply(t, 9, "b.example.", 60, "192.0.2.2")))
-	if d, _ := table.Wait(addr("192.0.2.2"), 5, 126*sec); d != 6*time.Second {
-		t.Errorf("waited %v", d)
-	}
-}
-
 // A crawler makes neither names of ends nor memory without end (J2).
 func TestCaseJ2_Crawler(t *testing.T) {
 	table := New(Config{MaxAnswers: 1000, MaxNames: 10})
@@ -256,6 +234,18 @@ func FuzzPayload(f *testing.F) {
 		table.Payload(datagram(false, sec, r))
 		if s := table.Stats(); s.Addresses > 8 || s.Answers > 1 {
 			t.Errorf("%+v", s)
+		}
+		key := datagram(true, sec, q).Key
+		for i, p := range []flows.Packet{{Key: key, Time: 2 * sec}, {Key: key.Reverse(), Time: 3 * sec}} {
+			for _, proto := range []flows.Proto{flows.UDP, flows.TCP} {
+				p.Key.Proto = proto
+				b := [][]byte{q, r}[i]
+				p.Payload = uint64(len(b))
+				table.Packet(&p, b)
+			}
+		}
+		if s := table.Stats(); s.Addresses > 8 || s.Answers > 3 {
+			t.Errorf("with packets: %+v", s)
 		}
 	})
 }

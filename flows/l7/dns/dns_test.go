@@ -159,6 +159,9 @@ func BenchmarkQuery(b *testing.B) {
 
 func FuzzParser(f *testing.F) {
 	f.Add(query(f, 1, "a.example."), reply(f, 1, "a.example.", 0))
+	for _, s := range l7test.Capture(f, "testdata/udp.pcap") {
+		f.Add(s[0].Data, s[len(s)-1].Data)
+	}
 	f.Fuzz(func(t *testing.T, q, a []byte) {
 		for _, s := range []l7.Spec{Datagram, Stream} {
 			told := 0
@@ -179,4 +182,16 @@ func FuzzParser(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What the parsers tell of real resolver and clients (testdata/record.sh).
+func TestGolden(t *testing.T) {
+	for path, spec := range map[string]l7.Spec{"testdata/udp.pcap": Datagram, "testdata/tcp.pcap": Stream} {
+		t.Run(path, func(t *testing.T) { l7test.GoldenOf(t, path, spec, l7test.JSON) })
+		for i, s := range l7test.Capture(t, path) {
+			if v := spec.Match(s[0].Dir, s[0].Data); v != l7.Yes {
+				t.Errorf("%s: the first question of %d is %v", path, i, v)
+			}
+		}
+	}
 }

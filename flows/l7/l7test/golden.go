@@ -48,31 +48,36 @@ var (
 // Golden compares what spec tells of each capture in testdata with the golden file
 // beside it, or writes it with -update, and checks the properties of each connection.
 func Golden(t *testing.T, spec l7.Spec, form Form, traits ...Trait) {
-	for path, connections := range Captures(t) {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			var b bytes.Buffer
-			for i, chunks := range connections {
-				if err := form.write(&b, i+1, Run(spec, chunks)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			golden := strings.TrimSuffix(path, ".pcap") + form.suffix
-			if *update {
-				if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), b.String()); diff != "" {
-				t.Errorf("messages (-golden +now):\n%s", diff)
-			}
-			for i, chunks := range connections {
-				t.Run(fmt.Sprint(i+1), func(t *testing.T) { Properties(t, spec, chunks, traits...) })
-			}
-		})
+	for path := range Captures(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) { GoldenOf(t, path, spec, form, traits...) })
+	}
+}
+
+// GoldenOf is Golden of one capture.
+func GoldenOf(t *testing.T, path string, spec l7.Spec, form Form, traits ...Trait) {
+	t.Helper()
+	connections := Capture(t, path)
+	var b bytes.Buffer
+	for i, chunks := range connections {
+		if err := form.write(&b, i+1, Run(spec, chunks)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden := strings.TrimSuffix(path, ".pcap") + form.suffix
+	if *update {
+		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("messages (-golden +now):\n%s", diff)
+	}
+	for i, chunks := range connections {
+		t.Run(fmt.Sprint(i+1), func(t *testing.T) { Properties(t, spec, chunks, traits...) })
 	}
 }
 
