@@ -1,5 +1,7 @@
 package tls
 
+import "github.com/weir-probe/weir/flows/l7"
+
 // Versions.
 const (
 	TLS10 = 0x0301
@@ -107,7 +109,7 @@ func printable(b []byte) bool {
 			return false
 		}
 	}
-	return len(b) <= 32
+	return len(b) <= l7.MaxALPN
 }
 
 // ServerHello is what a server chose. ALPN points into what was parsed.

@@ -30,7 +30,7 @@ type parser struct {
 	dir            l7.Dir
 	over           bool
 	name           [route.MaxHost]byte
-	alpn           [32]byte
+	alpn           [l7.MaxALPN]byte
 	status         [l7.MaxStatus]byte
 	operation      [16]byte
 }
