@@ -44,6 +44,7 @@ func Pages() ([]Page, error) {
 		{"processes", processPage, []onward{{"Connections", connectionsUID, same(hostVariable)}}},
 		{"connections", connections, []onward{{"Errors", errorsUID, sameFilters}}},
 		{"dns", dns, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
+		{"tls", handshakes, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
 		{"capacity", capacity, []onward{{"Processes", processesUID, same(hostVariable)}, {"Overview", overviewUID, same(hostVariable)}}},
 		{"anomalies", anomalies, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
 		{"health", health, []onward{{"Capacity", capacityUID, same(hostVariable)}}},
