@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 	"github.com/weir-probe/weir/test/probe"
 )
 
@@ -199,6 +201,64 @@ func checkExpiry(t *testing.T, x row, version string, ends time.Time) {
 	if at, told := x.fields["certificate_not_after"]; version == "TLS 1.3" && told || version != "TLS 1.3" && at != ends.UnixNano() {
 		t.Errorf("the certificate expires at %v, want %d (not told in TLS 1.3) in %v", at, ends.UnixNano(), x)
 	}
+}
+
+// Of QUIC the datagrams that a real client and a real server once exchanged are sent
+// again, by real sockets: server name, ALPN and version are told, and why the server
+// closed the connection at once.
+func TestL7_QUICHandshakes(t *testing.T) {
+	_, rows := own(t)
+	for i, w := range []struct{ status, alpn string }{{"ok", "echo"}, {"no_application_protocol", "other"}} {
+		t.Run(w.status, func(t *testing.T) {
+			port := playAgain(t, l7test.Pcap(t, "../../flows/l7/quic/testdata/echo.pcap")[i])
+			for _, x := range rows.final(t, 1, serverPort(port)) {
+				want(t, x, fields{"tls_version": "QUIC v1", "server_name": "quic.example.test", "alpn": w.alpn, "l7": "quic", "requests": 1})
+				if _, told := x.fields["handshake_seconds"]; told || x.num("certificate_not_after") > 0 {
+					t.Errorf("what is encrypted is told: %v", x)
+				}
+			}
+			got := rows.all(t, "l7", func(x row) bool { return x.tag("l7") == "quic" && x.tag("status") == w.status })
+			if len(got) != 1 {
+				t.Fatalf("rows %v", got)
+			}
+			want(t, got[0], fields{"requests": 1, "operation": "QUIC v1", "alpn": "other", "server_name": "quic.example.test"}) // nobody has registered either
+		})
+	}
+}
+
+// playAgain sends the datagrams of a conversation, each when the one before has
+// arrived, and returns the server's port.
+func playAgain(t *testing.T, pieces []l7test.Piece) int {
+	t.Helper()
+	server, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	client, err := net.DialUDP("udp", nil, server.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	b := make([]byte, 2048)
+	for _, p := range pieces {
+		var err error
+		if p.Dir == l7.ToServer {
+			_, err = client.Write(p.Data)
+			if err == nil {
+				_, err = server.Read(b)
+			}
+		} else {
+			_, err = server.WriteTo(p.Data, client.LocalAddr())
+			if err == nil {
+				_, err = client.Read(b)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return server.LocalAddr().(*net.UDPAddr).Port
 }
 
 // Handshakes that fail are errors, by the name of the alert, whoever sent it.

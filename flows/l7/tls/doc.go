@@ -8,7 +8,8 @@
 // client's first offer in TLS 1.3. The response time is that of the ServerHello
 // (`response_…` of l7). The handshake's is Message.HandshakeTime (`handshake_…`), from
 // the first octet of the ClientHello to ResponseLast: both sides have changed their
-// cipher (TLS 1.2), or the client has answered the server's flight (TLS 1.3). An alert
+// cipher (TLS 1.2), or the client has answered the server's flight (TLS 1.3). Where the client
+// offers data before that (0-RTT) its end cannot be seen, and is not told. An alert
 // that is encrypted already is known by its size: the client's first encrypted
 // record of TLS 1.3 is never that short otherwise; its Status is encrypted_alert.
 //
