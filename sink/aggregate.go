@@ -29,10 +29,11 @@ type AggregatorStats struct {
 	PortsOther      uint64 // records
 	PortsScanned    uint64 // ports
 	// L7Series are held against their budget now. OperationsOther are requests past
-	// the limit of their server, ServerNamesOther those by a name past it, L7Folded
-	// those in a coarser series than their own.
-	L7Series, OperationsOther, ServerNamesOther, L7Folded uint64
-	Encoder                                               lineproto.Stats
+	// the limit of their server, ServerNamesOther those by a name past it, ALPNOther
+	// those of a protocol that is not registered, L7Folded those in a coarser series
+	// than their own.
+	L7Series, OperationsOther, ServerNamesOther, ALPNOther, L7Folded uint64
+	Encoder                                                          lineproto.Stats
 }
 
 // Aggregator merges the records of an interval per edge, under the series

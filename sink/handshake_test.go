@@ -59,7 +59,7 @@ func TestHostileALPN(t *testing.T) {
 	for _, r := range of(points(t, a.Flush(at(1))), MeasurementL7) {
 		counts[r.tags[TagALPN]] += r.int(HandshakeTime.Count)
 	}
-	if len(counts) != 2 || counts[Other] != 500 || counts["http/1.1"] != 1 {
+	if len(counts) != 2 || counts[Other] != 500 || counts["http/1.1"] != 1 || a.Stats().ALPNOther != 500 {
 		t.Errorf("handshakes by ALPN: %v", counts)
 	}
 }

@@ -146,6 +146,9 @@ func (a *Aggregator) findL7(e *edge, r *correlate.Record, tl *correlate.Tally) *
 		a.stats.ServerNamesOther += uint64(tl.Requests)
 		q.serverName = Other
 	}
+	if q.alpn == Other {
+		a.stats.ALPNOther += uint64(tl.Requests)
+	}
 	k := a.names.l7Key(e.key, &q)
 	k.edge.attribution = 0
 	if x := a.l7.series[k]; x != nil {

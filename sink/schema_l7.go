@@ -110,6 +110,7 @@ const (
 	SelfL7Series         SelfInt = "l7_series"
 	SelfOperationsOther  SelfInt = "operations_other"
 	SelfServerNamesOther SelfInt = "server_names_other"
+	SelfALPNOther        SelfInt = "alpn_other"
 	SelfL7Folded         SelfInt = "l7_folded"
 )
 
@@ -156,6 +157,7 @@ func selfL7Fields() []Field {
 		selfInt(SelfL7Series, Count, Gauge, "series of l7 held against the budget"),
 		selfInt(SelfOperationsOther, Count, Delta, "sink: requests written with operation other: past the limit of their server"),
 		selfInt(SelfServerNamesOther, Count, Delta, "sink: requests written with server_name other: past the limit of their server"),
+		selfInt(SelfALPNOther, Count, Delta, "sink: handshakes written with alpn other: of a protocol that is not registered with IANA"),
 		selfInt(SelfL7Folded, Count, Delta, "sink: requests in a coarser series of l7 than their own"),
 	}
 	for p, n := range SelfDetected {

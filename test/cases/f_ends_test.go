@@ -85,7 +85,9 @@ var resetReasons = []string{"reset_by_client_unread_data", "reset_by_client_ling
 func checkResets(t *testing.T, rows *rows, b *pairBed) {
 	t.Helper()
 	got := map[string]int64{}
-	for _, x := range rows.all(t, "flow_error", func(x row) bool { return x.time >= b.made && x.tag("reporter") == "both" && x.tag("client_process") == "cases.test" }) {
+	for _, x := range rows.all(t, "flow_error", func(x row) bool {
+		return x.time >= b.made && x.tag("reporter") == "both" && x.tag("client_process") == "cases.test"
+	}) {
 		for _, name := range append([]string{"reset_by_client", "reset_by_server"}, resetReasons...) {
 			got[name] += max(x.num(name), 0)
 		}
