@@ -27,6 +27,9 @@ var (
 	asksDNS  = ask{53, l7.DNS, []string{"A", "AAAA"}, "NOERROR", "NXDOMAIN"}
 )
 
+// certificateEnds is when all certificates expire, unix ns.
+var certificateEnds = end.AddDate(0, 2, 0).UnixNano()
+
 // services of each project, with their executables.
 var services = []struct{ name, process string }{
 	{"web", "nginx"}, {"api", "node"}, {"worker", "python3"}, {"db", "postgres"}, {"cache", "redis-server"},
@@ -141,6 +144,12 @@ func (h *Host) requests(e *edge) *correlate.Requests {
 			q.Response.Add(d, h.pool)
 			q.Request.Add(d/20, h.pool)
 			q.Sent.Add(d/10, h.pool)
+			if e.ask.protocol == l7.TLS && tl.Errors == 0 {
+				tl.Handshake.Add(2*d, h.pool)
+			}
+		}
+		if e.ask.protocol == l7.TLS {
+			tl.ServerName, tl.ALPN, tl.NotAfter = e.server.Name, "h2", certificateEnds
 		}
 		q.Life.Requests += uint64(n)
 		q.Messages = append(q.Messages, tl)
@@ -160,6 +169,7 @@ func (h *Host) giveBack(r *correlate.Record) {
 	}
 	for _, tl := range q.Messages {
 		tl.Response.Reset(h.pool)
+		tl.Handshake.Reset(h.pool)
 	}
 }
 
