@@ -27,9 +27,6 @@ var (
 	asksDNS  = ask{53, l7.DNS, []string{"A", "AAAA"}, "NOERROR", "NXDOMAIN"}
 )
 
-// certificateEnds is when all certificates expire, unix ns.
-var certificateEnds = end.AddDate(0, 2, 0).UnixNano()
-
 // services of each project, with their executables.
 var services = []struct{ name, process string }{
 	{"web", "nginx"}, {"api", "node"}, {"worker", "python3"}, {"db", "postgres"}, {"cache", "redis-server"},
@@ -124,12 +121,12 @@ func (h *Host) record(e *edge, t time.Time) *correlate.Record {
 		r.Resolve = h.around(5 * time.Millisecond)
 		r.ResolveTotal = r.Resolve
 	}
-	r.Requests = h.requests(e)
+	r.Requests = h.requests(e, t)
 	return r
 }
 
 // requests are some of each operation, one in thirty of which fails.
-func (h *Host) requests(e *edge) *correlate.Requests {
+func (h *Host) requests(e *edge, t time.Time) *correlate.Requests {
 	q := &correlate.Requests{Response: new(dist.Small), Request: new(dist.Small), Sent: new(dist.Small)}
 	for _, operation := range e.ask.operations {
 		n := 1 + h.rng.IntN(20)
@@ -149,7 +146,7 @@ func (h *Host) requests(e *edge) *correlate.Requests {
 			}
 		}
 		if e.ask.protocol == l7.TLS {
-			tl.ServerName, tl.ALPN, tl.NotAfter = e.server.Name, "h2", certificateEnds
+			tl.ServerName, tl.ALPN, tl.NotAfter = e.server.Name, "h2", t.Add(60*24*time.Hour).UnixNano()
 		}
 		q.Life.Requests += uint64(n)
 		q.Messages = append(q.Messages, tl)
