@@ -13,7 +13,7 @@ import (
 )
 
 // shake plays a recorded handshake as a server's socket sees it.
-func shake(k *Tracker, cookie uint64, pieces []l7test.Piece) {
+func shake(k *Tracker, cookie uint64, pieces []l7test.Chunk) {
 	s := tcp(k, cookie, kprobes.RoleServer)
 	for _, p := range pieces {
 		if len(p.Data) > 0 {
@@ -25,7 +25,7 @@ func shake(k *Tracker, cookie uint64, pieces []l7test.Piece) {
 // What a real handshake of TLS 1.2 shows is told with its connection: how long it
 // took as a whole, when the certificate expires, and what was agreed on.
 func TestHandshakeIsTold(t *testing.T) {
-	streams := l7test.Pcap(t, "../../flows/l7/tls/testdata/tls12.pcap")
+	streams := l7test.Capture(t, "../../flows/l7/tls/testdata/tls12.pcap")
 	want := l7test.Run(tls.Spec, streams[0])[0]
 	took := want.ResponseLast - want.RequestFirst
 	k := New(Config{}, []l7.Spec{tls.Spec}, nil)
@@ -53,7 +53,7 @@ func TestHandshakeIsTold(t *testing.T) {
 
 // A handshake that fails has no duration; what was seen of the certificate is told.
 func TestFailedHandshake(t *testing.T) {
-	streams := l7test.Pcap(t, "../../flows/l7/tls/testdata/tls12.pcap")
+	streams := l7test.Capture(t, "../../flows/l7/tls/testdata/tls12.pcap")
 	k := New(Config{}, []l7.Spec{tls.Spec}, nil)
 	shake(k, 2, streams[3])
 	r := recordOf(0, 2)

@@ -210,7 +210,7 @@ func TestL7_QUICHandshakes(t *testing.T) {
 	_, rows := own(t)
 	for i, w := range []struct{ status, alpn string }{{"ok", "echo"}, {"no_application_protocol", "other"}} {
 		t.Run(w.status, func(t *testing.T) {
-			port := playAgain(t, l7test.Pcap(t, "../../flows/l7/quic/testdata/echo.pcap")[i])
+			port := playAgain(t, l7test.Capture(t, "../../flows/l7/quic/testdata/echo.pcap")[i])
 			for _, x := range rows.final(t, 1, serverPort(port)) {
 				want(t, x, fields{"tls_version": "QUIC v1", "server_name": "quic.example.test", "alpn": w.alpn, "l7": "quic", "requests": 1})
 				if _, told := x.fields["handshake_seconds"]; told || x.num("certificate_not_after") > 0 {
@@ -228,7 +228,7 @@ func TestL7_QUICHandshakes(t *testing.T) {
 
 // playAgain sends the datagrams of a conversation, each when the one before has
 // arrived, and returns the server's port.
-func playAgain(t *testing.T, pieces []l7test.Piece) int {
+func playAgain(t *testing.T, pieces []l7test.Chunk) int {
 	t.Helper()
 	server, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

@@ -24,10 +24,10 @@ func withEarlyData(record []byte) []byte {
 // A client that sends data before the handshake is over: where that ends cannot be
 // seen among its records, and a short one is no alert.
 func TestEarlyDataHasNoEnd(t *testing.T) {
-	whole := captures(t)["testdata/tls13.pcap"][0]
+	whole := l7test.Captures(t)["testdata/tls13.pcap"][0]
 	for name, size := range map[string]int{"data": 40, "of the size of an alert": sealedAlert} {
 		t.Run(name, func(t *testing.T) {
-			var talk []l7test.Piece
+			var talk []l7test.Chunk
 			for i, p := range whole {
 				if i == 0 {
 					p.Data = withEarlyData(p.Data)
