@@ -15,9 +15,9 @@ func handshakes() *dashboard.DashboardBuilder {
 	shakes := append([]string{isHandshake}, chosen...)
 	to := "$tag_" + serverTag
 	return page(tlsUID, "Weir / TLS", "Handshakes of TLS and QUIC: how long they take, which fail and why, and certificates that expire soon.").
-		WithVariable(choice(hostVariable, "Host", tagValues(l7, sink.TagHost))).
-		WithVariable(choice(clientVariable, "Client", among(tagValues(l7, clientTag), isHandshake))).
-		WithVariable(choice(serverVariable, "Server", among(tagValues(l7, serverTag), isHandshake))).
+		WithVariable(hosts()).
+		WithVariable(clients(onHost)).
+		WithVariable(servers(onHost)).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(number("Handshakes per second", "Of TLS and QUIC.", "reqps", "mean", over(l7, shakes, perSecond(sink.FieldRequests, "handshakes")))).
 		WithPanel(number("Whole handshake", "Exact mean, of TLS: until both ends have changed their cipher.", "s", "mean", over(l7, shakes, as(mean(h), "mean")))).
@@ -31,8 +31,7 @@ func handshakes() *dashboard.DashboardBuilder {
 		WithPanel(expiring(shakes)).
 		WithRow(dashboard.NewRowBuilder("Handshakes")).
 		WithPanel(graph("Whole handshake, by server", "Exact mean, of TLS.", "s", overBy(l7, shakes, as(mean(h), "mean"), to, serverTag))).
-		WithPanel(graph("Whole handshake, worst p99 by server", "Of the intervals in a point the largest.", "s",
-			overBy(l7, shakes, as("max("+ident(h.P99)+")", "worst p99"), to, serverTag))).
+		WithPanel(graph("Longest handshake, by server", "Of the intervals in a point.", "s", overBy(l7, shakes, most(h.Max), to, serverTag))).
 		WithPanel(bars(graph("Failed, by status", "By the name of the alert, per point of the graph; encrypted_alert: one that nobody else can read.", "short",
 			overBy(l7, shakes, sum(sink.FieldErrors), "$tag_"+sink.TagStatus, sink.TagStatus)))).
 		WithPanel(bars(graph("Failed, by server", "Per point of the graph.", "short", overBy(l7, shakes, sum(sink.FieldErrors), to, serverTag)))).

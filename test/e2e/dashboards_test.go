@@ -24,6 +24,9 @@ var unmade = []struct{ text, why string }{
 	{`"server_country"`, "no names.geoip"},
 	{`"server_kind" = 'external'`, "no end outside"},
 	{`AND "client_kind" = 'external'`, "no end outside"},
+	{`"server_kind" = 'remote'`, "no other host"},
+	{`"state" = 'resolved'`, "a day is learnt from before there is an anomaly"},
+	{`"fingerprint" =~`, "the same"},
 	{`"severity" = 'error'`, "nothing that bad happens"},
 }
 
