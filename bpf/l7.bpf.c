@@ -221,7 +221,7 @@ static __always_inline void l7_datagram(struct __sk_buff *skb, struct bpf_sock *
 
 	if (p->len < sizeof(h) || bpf_skb_load_bytes(skb, p->off, h, sizeof(h)))
 		return;
-	if (!like_dns(h, p->len) && !like_quic(h, p->len))
+	if (!like_dns(h, p->len) && !like_quic(h))
 		return;
 	t.now = bpf_ktime_get_boot_ns();
 	t.n = p->len;

@@ -292,10 +292,15 @@ func (m *Measures) take(reported *Measures) Measures {
 	for i := range d.Failed {
 		takeCount(&d.Failed[i], &m.Failed[i], &reported.Failed[i])
 	}
+	for by := range d.Resets {
+		for why := range d.Resets[by] {
+			takeCount(&d.Resets[by][why], &m.Resets[by][why], &reported.Resets[by][why])
+		}
+	}
 	return d
 }
 
-// counts are the counts of m but those of Failed.
+// counts are the counts of m but those of Failed and Resets.
 func (m *Measures) counts() [11]*uint32 {
 	return [...]*uint32{&m.Opened, &m.Closed, &m.Aborted, &m.ResetByClient, &m.ResetByServer, &m.TimeoutEstablished, &m.SYNRetransmits, &m.AcceptQueueDrops, &m.HandshakesIncomplete, &m.OutOfOrder, &m.Duplicates}
 }

@@ -48,8 +48,10 @@ func (c *conn) outcome(t *Measures) {
 	switch cause {
 	case CloseResetByClient:
 		t.ResetByClient = 1
+		c.countReset(t, client, cause)
 	case CloseResetByServer:
 		t.ResetByServer = 1
+		c.countReset(t, server, cause)
 	case CloseTimeout:
 		t.TimeoutEstablished = 1
 	}

@@ -192,8 +192,10 @@ type Measures struct {
 	Failed                  [numFailCauses]uint32
 	ResetByClient           uint32
 	ResetByServer           uint32
-	TimeoutEstablished      uint32
-	SYNRetransmits          uint32
+	// Resets are those of them whose reason is known, by who did it, the client first.
+	Resets             [2][NumResetReasons]uint32
+	TimeoutEstablished uint32
+	SYNRetransmits     uint32
 	// AcceptQueueDrops counts the connections that a listener had no room for, in
 	// records of its own: of their clients nothing is known.
 	AcceptQueueDrops uint32

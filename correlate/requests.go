@@ -25,9 +25,21 @@ type RequestsLife struct {
 	Responses, Requests, Errors uint64
 	ResponseSum                 uint64      // ns
 	Protocol                    l7.Protocol // the one recognised last
+	// Handshake is what TLS or QUIC told of itself; nil: nothing. Immutable: it may be
+	// kept.
+	Handshake *Handshake
 }
 
-// Tally counts the messages of one protocol, operation, status and server name.
+// Handshake is what could be seen of the handshake of a connection.
+type Handshake struct {
+	// Version is the operation of its message (TLS 1.3, QUIC v1), ServerName whom the
+	// client asked for, ALPN as l7.Message has it; "" where that was not told.
+	Version, ServerName, ALPN string
+	Took                      int64 // whole, ns; 0: it did not succeed, or that was not seen
+	NotAfter                  int64 // of the server's certificate, unix ns; 0 not seen
+}
+
+// Tally counts the messages of one protocol, operation, status, server name and ALPN.
 type Tally struct {
 	Protocol l7.Protocol
 	// Operation and Status are what the protocol's parser told: bounded in length,
@@ -36,9 +48,17 @@ type Tally struct {
 	// ServerName is whom the client asked for (l7.Message.Host), empty where that was
 	// not told.
 	ServerName string
+	// ALPN is the application protocol of a handshake (l7.Message.ALPN), what the client
+	// or the server made of it: few octets, not of few values.
+	ALPN string
 	// Requests are all of them, of which Unanswered and Lost got no answer that was
 	// seen, Overlapped went on beside others, and Streaming ones have no response time.
 	Requests, Errors, Unanswered, Lost, Overlapped, Streaming uint32
 	RequestOctets, ResponseOctets                             uint64
 	Response                                                  dist.Small
+	// Handshake are the durations of whole handshakes (l7.Message.HandshakeTime),
+	// NotAfter is when the first of the certificates that were seen expires, unix ns; 0:
+	// none was.
+	Handshake dist.Small
+	NotAfter  int64
 }

@@ -9,9 +9,11 @@ const (
 	ResetUnknown ResetReason = iota // the peer is elsewhere, or the kernel gave another reason
 	ResetUnread                     // it closed over payload that nobody had read (F8)
 	ResetLinger                     // SO_LINGER with no time: it wanted to (F9)
+
+	NumResetReasons = iota // the length of an array that a ResetReason indexes
 )
 
-var resetNames = [...]string{"", "unread_data", "linger"}
+var resetNames = [NumResetReasons]string{"", "unread_data", "linger"}
 
 // String returns the field value, "" where it is not known.
 func (r ResetReason) String() string { return resetNames[r] }
@@ -35,4 +37,11 @@ func (c *conn) resetReason(cause CloseCause) ResetReason {
 		return ResetLinger
 	}
 	return ResetUnknown
+}
+
+// countReset tells why a connection was reset, where that is known.
+func (c *conn) countReset(t *Measures, by side, cause CloseCause) {
+	if why := c.resetReason(cause); why != ResetUnknown {
+		t.Resets[by][why] = 1
+	}
 }

@@ -181,7 +181,13 @@ func state(host string, now time.Time, bad bool) []byte {
 	if bad {
 		event = sink.EventOOM
 	}
-	return append(e.Bytes(), fmt.Sprintf("event,host=%s,server=shop/web,severity=error,type=%s seen=1,message=\"m\" %d\n", host, event, now.Add(-time.Minute).UnixNano())...)
+	left := 30 * 86400 // one certificate among others, an hour ago
+	if bad {
+		left = 6 * 86400
+	}
+	certificates := fmt.Sprintf("l7,host=%s,server=shop/web,server_name=a.test certificate_left_seconds=5e6 %d\nl7,host=%s,server=shop/web,server_name=shop.test certificate_left_seconds=%d.5 %d\n",
+		host, now.Add(-time.Minute).UnixNano(), host, left, now.Add(-59*time.Minute).UnixNano())
+	return append(append(e.Bytes(), certificates...), fmt.Sprintf("event,host=%s,server=shop/web,severity=error,type=%s seen=1,message=\"m\" %d\n", host, event, now.Add(-time.Minute).UnixNano())...)
 }
 
 // TestAlertRulesFire: on a real server each rule fires for the host that has its trouble
@@ -197,6 +203,7 @@ func TestAlertRulesFire(t *testing.T) {
 				"weir-requests-fail":    "shop/web → shop/db on bad: 20% of the requests fail",
 				"weir-oom":              "shop/web on bad: processes were killed for want of memory",
 				"weir-throttled":        "shop/web on bad: the CPU quota is used up in 60% of the periods",
+				"weir-certificate":      "shop/web on bad: its certificate for shop.test expires within a week, or has expired",
 				"weir-silent":           "bad: the probe has written nothing for a minute or more",
 				"weir-coverage":         "bad: of 90% of the payload is it known whose it is",
 				"weir-lost":             "bad: stage delivery lost {60}",

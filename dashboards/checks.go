@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weir-probe/weir/correlate/usage"
@@ -42,7 +43,7 @@ func stage(s sink.Stage) []string { return []string{equals(sink.TagStage, string
 // checks are the alert rules: what is wrong whoever runs it. `weir setup influxdb` sets
 // up the like in the database.
 func checks() []check {
-	return append(checksOfServices(), checksOfProbe()...)
+	return slices.Concat(checksOfServices(), checksOfCertificates(), checksOfProbe())
 }
 
 const edgeWords = `{{ .Labels.client }} → {{ .Labels.server }} on {{ .Labels.host }}`

@@ -48,6 +48,7 @@ func Pages() ([]Page, error) {
 		{"processes", processPage, []onward{{"Connections", connectionsUID, same(hostVariable, containerVariable, processVariable)}}},
 		{"connections", connections, []onward{{"Errors", errorsUID, sameFilters}, {"Processes", processesUID, same(hostVariable, containerVariable, processVariable)}}},
 		{"dns", dns, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
+		{"tls", handshakes, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
 		{"capacity", capacity, []onward{{"Containers", containerUID, same(hostVariable)}, {"Processes", processesUID, same(hostVariable)}, {"Overview", overviewUID, same(hostVariable)}}},
 		{"anomalies", anomalies, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}, {"Errors", errorsUID, same(hostVariable, clientVariable, serverVariable)}}},
 		{"health", health, []onward{{"Capacity", capacityUID, same(hostVariable)}}},

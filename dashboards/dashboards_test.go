@@ -240,6 +240,7 @@ var nextLevel = map[string][]string{
 	"processes":   {connectionsUID},
 	"connections": {processesUID},
 	"dns":         {connectionsUID},
+	"tls":         {connectionsUID},
 	"capacity":    {containerUID, processesUID},
 	"anomalies":   {connectionsUID},
 	"health":      {capacityUID},

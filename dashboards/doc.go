@@ -9,6 +9,7 @@
 //	processes    what processes use and move
 //	connections  single connections (flow_log), with filters
 //	dns          questions, answers, and names that connections wait for
+//	tls          handshakes, and certificates that expire soon
 //	capacity     who moves most, what leaves, and what CPU and memory it takes
 //	anomalies    what goes on now, and events by type and severity
 //	health       the probe about itself

@@ -38,7 +38,7 @@ var sampleEdges = []map[string]string{
 		"l7": "dns", "operation": "A", "status": "NOERROR", "name": "shop/worker", "kind": "container", "container": "shop-worker-1", "process": "ruby", "type": "new_edge", "severity": "info"},
 	{"client": "office", "client_kind": "external", "server": "shop/db",
 		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "server", "attribution": "exact",
-		"l7": "postgresql", "operation": "SELECT", "status": "ok", "name": "shop/db", "kind": "container", "container": "shop-db-2", "process": "postgres", "type": "port_scan", "severity": "warning", "end_reason": "active"},
+		"l7": "tls", "operation": "TLS 1.2", "status": "ok", "alpn": "h2", "server_name": "shop.example.org", "name": "shop/db", "kind": "container", "container": "shop-db-2", "process": "postgres", "type": "port_scan", "severity": "warning", "end_reason": "active"},
 }
 
 // sampleLines is one row per edge (or stage) and interval with every field of
@@ -208,6 +208,14 @@ func checkAnswers(t *testing.T, s *server) {
 		{"errors", "Failing edges by cause", "failed_refused", 100 * sampleIntervals},
 		{"errors", "Failing requests", "errors", 100 * sampleIntervals},
 		{"errors", "Events by type", "events", 1},
+		// one edge is TLS: 400 handshakes in 10 s, 0.25 s for all of them
+		{"tls", "Handshakes per second", "handshakes", 40},
+		{"tls", "Whole handshake", "mean", 0.25 / 400},
+		{"tls", "Next to expire", "left", 0.25},
+		{"tls", "Certificates that expire soon", "expires", 400. / 1e6},
+		{"tls", "Certificates that expire soon", "left", 0.25},
+		{"tls", "Slowest handshakes", "handshake_count", 400 * sampleIntervals},
+		{"tls", "Failing requests", "errors", 400 * sampleIntervals},
 		// two edges leave the site, one the host only
 		{"capacity", "External", "external", 140},
 		{"capacity", "To other hosts", "across", 40}, // of the fleet

@@ -29,7 +29,7 @@ var Downsampled = []string{
 }
 
 // longPages are those that are about little else.
-var longPages = []string{overviewUID, topologyUID, errorsUID, edgeUID, serviceUID, containerUID, dnsUID, capacityUID}
+var longPages = []string{overviewUID, topologyUID, errorsUID, edgeUID, serviceUID, containerUID, dnsUID, tlsUID, capacityUID}
 
 // sources offers the data sources by the names they are provisioned under.
 func sources() *dashboard.DatasourceVariableBuilder {

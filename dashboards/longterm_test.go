@@ -48,7 +48,7 @@ func TestLongTerm(t *testing.T) {
 						t.Errorf("%s: %s, %s: nothing\n%s", q.Database, q.Dashboard, q.Panel, q.Text)
 					}
 				}
-				for _, page := range []string{"overview", "topology", "errors", "edge", "service", "container", "dns", "capacity"} {
+				for _, page := range []string{"overview", "topology", "errors", "edge", "service", "container", "dns", "tls", "capacity"} {
 					if asked[page] < 5 {
 						t.Errorf("%s: only %d queries of %s", c.db, asked[page], page)
 					}

@@ -34,6 +34,7 @@ func checkChoices(t *testing.T, s *server) {
 		{"connections", "Ended connections by end reason", "connections", map[string]string{causeVariable: "refused"}, none},
 		{"connections", "Connections that live", "duration_seconds", map[string]string{reasonVariable: "end"}, none},
 		{"dns", "Questions per second", "questions", map[string]string{serverVariable: `shop\/db`}, 20},
+		{"tls", "Handshakes per second", "handshakes", map[string]string{serverVariable: `shop\/web`}, none},
 		{"capacity", "External", "external", map[string]string{hostVariable: "two"}, none},
 		{"processes", "Processes", "cpu", map[string]string{processVariable: "ruby"}, 0.5 * sampleIntervals},
 		{"processes", "Processes", "cpu", map[string]string{processVariable: "ruby", containerVariable: "shop-db-1"}, none},

@@ -21,6 +21,7 @@ const (
 	edgeUID        = "weir-edge"
 	connectionsUID = "weir-connections"
 	dnsUID         = "weir-dns"
+	tlsUID         = "weir-tls"
 	errorsUID      = "weir-errors"
 	topologyUID    = "weir-topology"
 	capacityUID    = "weir-capacity"

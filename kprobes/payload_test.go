@@ -181,13 +181,17 @@ func TestKernelPayloadDatagrams(t *testing.T) {
 	f.need(payloadHooks...)
 	query := []byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x07example\x00\x00\x01\x00\x01")
 	initial := append([]byte{0xc3, 0, 0, 0, 1}, make([]byte, 1195)...)
+	refusal := initial[:48]                                       // closes the connection: no padding
+	handshake := append([]byte{0xe3, 0, 0, 0, 1}, initial[5:]...) // of keys that nobody has
+	other := append([]byte{0xc3, 0, 0, 0, 5}, initial[5:]...)     // version
+	told := [][]byte{query, append([]byte{}, initial...), refusal}
 	server := listenUDP(t, "udp4", "127.0.0.1:0")
 	client, err := net.Dial("udp4", server.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	for _, b := range [][]byte{[]byte("no DNS at all, only text"), query[:12], initial[:1199], query, append([]byte{}, initial...)} {
+	for _, b := range [][]byte{[]byte("no DNS at all, only text"), query[:12], handshake, other, told[0], told[1], told[2]} {
 		if _, err := client.Write(b); err != nil {
 			t.Fatal(err)
 		}
@@ -195,9 +199,9 @@ func TestKernelPayloadDatagrams(t *testing.T) {
 	}
 	cp, sp := ports(client)
 	for _, end := range []uint16{cp, sp} {
-		f.until("datagrams", f.drain, func() bool { return len(f.payload(end, cp+sp-end)) >= 2 })
+		f.until("datagrams", f.drain, func() bool { return len(f.payload(end, cp+sp-end)) >= len(told) })
 		got := f.payload(end, cp+sp-end)
-		if len(got) != 2 || !bytes.Equal(got[0].Data, query) || !bytes.Equal(got[1].Data, initial) {
+		if len(got) != len(told) || !bytes.Equal(got[0].Data, query) || !bytes.Equal(got[1].Data, initial) || !bytes.Equal(got[2].Data, refusal) {
 			t.Fatalf("%d datagrams at port %d: %+v", len(got), end, got)
 		}
 		if e := &got[0]; !e.Turn || e.Out != (end == cp) || e.Cookie == 0 || e.Len != uint32(len(query)) {

@@ -30,10 +30,11 @@ type AggregatorStats struct {
 	PortsScanned    uint64 // ports
 	ScoresLost      uint64 // of edges, that no row has because there are too many
 	// L7Series are held against their budget now. OperationsOther are requests past
-	// the limit of their server, ServerNamesOther those by a name past it, L7Folded
-	// those in a coarser series than their own.
-	L7Series, OperationsOther, ServerNamesOther, L7Folded uint64
-	Encoder                                               lineproto.Stats
+	// the limit of their server, ServerNamesOther those by a name past it, ALPNOther
+	// those of a protocol that is not registered, L7Folded those in a coarser series
+	// than their own.
+	L7Series, OperationsOther, ServerNamesOther, ALPNOther, L7Folded uint64
+	Encoder                                                          lineproto.Stats
 }
 
 // Aggregator merges the records of an interval per edge, under the series

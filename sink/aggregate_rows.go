@@ -78,6 +78,7 @@ type sums struct {
 	failed                  [len(FieldFailedBy)]uint64
 	resetByClient           uint64
 	resetByServer           uint64
+	resets                  resetSums
 	timeoutEstablished      uint64
 	synRetransmits          uint64
 	acceptQueueDrops        uint64
@@ -115,6 +116,7 @@ func (s *sums) add(r *correlate.Record) {
 	}
 	s.resetByClient += uint64(d.ResetByClient)
 	s.resetByServer += uint64(d.ResetByServer)
+	s.resets.add(&d.Resets)
 	s.timeoutEstablished += uint64(d.TimeoutEstablished)
 	s.synRetransmits += uint64(d.SYNRetransmits)
 	s.acceptQueueDrops += uint64(d.AcceptQueueDrops)
@@ -159,6 +161,7 @@ func (s *sums) merge(o *sums) {
 	}
 	s.resetByClient += o.resetByClient
 	s.resetByServer += o.resetByServer
+	s.resets.merge(&o.resets)
 	s.timeoutEstablished += o.timeoutEstablished
 	s.synRetransmits += o.synRetransmits
 	s.acceptQueueDrops += o.acceptQueueDrops
@@ -269,6 +272,7 @@ func writeErrors(enc *lineproto.Encoder, s *sums) {
 	nonZero(enc, FieldAborted, s.aborted)
 	nonZero(enc, FieldResetByClient, s.resetByClient)
 	nonZero(enc, FieldResetByServer, s.resetByServer)
+	s.resets.write(enc)
 	nonZero(enc, FieldTimeoutEstablished, s.timeoutEstablished)
 	nonZero(enc, FieldSYNRetransmits, s.synRetransmits)
 	nonZero(enc, FieldAcceptQueueDrops, s.acceptQueueDrops)

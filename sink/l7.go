@@ -23,7 +23,7 @@ func (s *requestSums) timed() bool { return s.response != nil || s.request != ni
 type l7Key struct {
 	edge              edgeKey
 	operation, status uint32
-	serverName        uint32
+	serverName, alpn  uint32
 	protocol          l7.Protocol
 }
 
@@ -40,6 +40,7 @@ type l7Sums struct {
 	requests, errors, unanswered, lost, overlapped, streaming uint64
 	requestOctets, responseOctets                             uint64
 	response                                                  *dist.Histogram // nil when nothing was timed
+	handshakes                                                handshakeSums
 }
 
 // l7Table holds the series of l7: the part of an Aggregator that has a budget and
@@ -81,6 +82,7 @@ func (a *Aggregator) addRequests(e *edge, r *correlate.Record) {
 		t.requestOctets += tl.RequestOctets
 		t.responseOctets += tl.ResponseOctets
 		a.merge(&t.response, &tl.Response)
+		a.addHandshakes(&t.handshakes, tl)
 	}
 }
 
@@ -128,14 +130,14 @@ func (a *Aggregator) mergeRequests(to, from *requestSums) {
 
 // question is what was asked, of whom and with what result, as tags of l7.
 type question struct {
-	operation, status, serverName string
-	protocol                      l7.Protocol
+	operation, status, serverName, alpn string
+	protocol                            l7.Protocol
 }
 
 // findL7 returns the finest series that the budget has for what one protocol told
 // of a record. It begins where the row of flow stands.
 func (a *Aggregator) findL7(e *edge, r *correlate.Record, tl *correlate.Tally) *l7Series {
-	q := question{tl.Operation, tl.Status, tl.ServerName, tl.Protocol}
+	q := question{tl.Operation, tl.Status, tl.ServerName, alpnTag(tl.ALPN), tl.Protocol}
 	if !a.l7.operations.admit(&r.Server, tl.Protocol, q.operation, a.now) {
 		a.stats.OperationsOther += uint64(tl.Requests)
 		q.operation = Other
@@ -143,6 +145,9 @@ func (a *Aggregator) findL7(e *edge, r *correlate.Record, tl *correlate.Tally) *
 	if q.serverName != "" && !a.l7.serverNames.admit(&r.Server, tl.Protocol, q.serverName, a.now) {
 		a.stats.ServerNamesOther += uint64(tl.Requests)
 		q.serverName = Other
+	}
+	if q.alpn == Other {
+		a.stats.ALPNOther += uint64(tl.Requests)
 	}
 	k := a.names.l7Key(e.key, &q)
 	k.edge.attribution = 0
@@ -179,7 +184,7 @@ func (n *edgeNames) coarsenL7(to level, r *correlate.Record, q *question) {
 			}
 		}
 	case levelOneEnd:
-		q.operation, q.serverName = Other, ""
+		q.operation, q.serverName, q.alpn = Other, "", ""
 	case levelOther:
 		n.coarsen(to, r)
 		if n.port != 0 {
@@ -196,11 +201,14 @@ func (q *question) hash() uint64 {
 	if q.serverName != "" {
 		h ^= xxhash.Sum64String(q.serverName) * 0xff51afd7ed558ccd
 	}
+	if q.alpn != "" {
+		h ^= xxhash.Sum64String(q.alpn) * 0xc4ceb9fe1a85ec53
+	}
 	return h
 }
 
 func (in *interner) l7Key(edge edgeKey, q *question) l7Key {
-	return l7Key{edge: edge, operation: in.lookup(q.operation), status: in.lookup(q.status), serverName: in.lookup(q.serverName), protocol: q.protocol}
+	return l7Key{edge: edge, operation: in.lookup(q.operation), status: in.lookup(q.status), serverName: in.lookup(q.serverName), alpn: in.lookup(q.alpn), protocol: q.protocol}
 }
 
 // namesAt is the inverse of key.
@@ -214,12 +222,13 @@ func (in *interner) namesAt(k *edgeKey) edgeNames {
 }
 
 func (a *Aggregator) createL7(n *edgeNames, q *question) *l7Series {
-	k := l7Key{a.names.acquireKey(n), a.names.acquire(q.operation), a.names.acquire(q.status), a.names.acquire(q.serverName), q.protocol}
+	k := l7Key{a.names.acquireKey(n), a.names.acquire(q.operation), a.names.acquire(q.status), a.names.acquire(q.serverName), a.names.acquire(q.alpn), q.protocol}
 	x := &l7Series{key: k}
 	x.tags = a.rows.enc.AppendTags(nil, append(a.edgeTags(&k.edge),
 		lineproto.Tag{Key: TagL7, Value: q.protocol.String()},
 		lineproto.Tag{Key: TagOperation, Value: a.names.names[k.operation]},
 		lineproto.Tag{Key: TagServerName, Value: a.names.names[k.serverName]},
+		lineproto.Tag{Key: TagALPN, Value: a.names.names[k.alpn]},
 		lineproto.Tag{Key: TagStatus, Value: a.names.names[k.status]}))
 	a.l7.series[k] = x
 	return x
@@ -228,6 +237,7 @@ func (a *Aggregator) createL7(n *edgeNames, q *question) *l7Series {
 func (a *Aggregator) clearL7() {
 	for _, x := range a.l7.used {
 		a.giveBack(&x.sum.response)
+		a.giveBack(&x.sum.handshakes.took)
 		x.sum, x.inUse = l7Sums{}, false
 	}
 	a.l7.used = a.l7.used[:0]
@@ -251,6 +261,7 @@ func (a *Aggregator) writeL7(now int64) {
 		if s.response != nil {
 			writeDistribution(enc, &Response, s.response, a.cfg.Histograms)
 		}
+		s.handshakes.write(enc, now, a.cfg.Histograms)
 		a.rows.end(now)
 	}
 	a.l7.operations.interval++
@@ -267,6 +278,7 @@ func (a *Aggregator) sweepL7(now int64) {
 			a.names.release(x.key.operation)
 			a.names.release(x.key.status)
 			a.names.release(x.key.serverName)
+			a.names.release(x.key.alpn)
 			a.l7.budget.used--
 		}
 	}
@@ -297,5 +309,8 @@ func writeRequestsLife(enc *lineproto.Encoder, l *correlate.RequestsLife) {
 	nonZero(enc, FieldRequests, l.Requests)
 	if l.Protocol != l7.Unknown {
 		enc.String(LogL7, l.Protocol.String())
+	}
+	if l.Handshake != nil {
+		writeHandshake(enc, l.Handshake)
 	}
 }

@@ -90,6 +90,13 @@ var (
 // Fields of flow_error. FieldFailedBy is indexed by correlate.FailCause.
 var FieldFailedBy = [4]string{"failed_refused", "failed_timeout", "failed_unreachable", "failed_local"}
 
+// FieldResetFor, of flow_error, is indexed by who reset a connection (ClientEnd, ServerEnd)
+// and by correlate.ResetReason, of which the first has no field.
+var FieldResetFor = [2][3]string{
+	{"", "reset_by_client_unread_data", "reset_by_client_linger"},
+	{"", "reset_by_server_unread_data", "reset_by_server_linger"},
+}
+
 // More fields of flow_error.
 const (
 	FieldAborted            = "aborted"

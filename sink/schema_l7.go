@@ -20,8 +20,8 @@ var (
 	Sent     = distribution("sent")
 )
 
-// Fields of l7, beside the distribution Response. Requests is a field of flow_log,
-// too.
+// Fields of l7, beside the distribution Response and what handshakes tell. Requests is
+// a field of flow_log, too.
 const (
 	FieldRequests      = "requests"
 	FieldErrors        = "errors"
@@ -46,11 +46,12 @@ func l7Tags() []Tag {
 		Tag{TagL7, "the protocol, recognised by content: http, http2, grpc, dns, postgresql, mysql, redis, mongodb, kafka, amqp, nats, memcached, tls, quic"},
 		Tag{TagOperation, "what was asked: method and templated route, command, statement kind, query type; other: past the limit of operations of a server"},
 		Tag{TagServerName, "whom the client asked for: Host of HTTP/1, :authority of HTTP/2 and gRPC, SNI of TLS and QUIC; without the port, in lower case; other: past the limit of names of a server (rows.operations); absent: none was told, or too many series"},
+		Tag{TagALPN, "application protocol of a handshake of TLS or QUIC: the server's choice (up to TLS 1.2), else the first that the client offered (TLS 1.3, QUIC); other: not registered with IANA (flow_log has it as it is); absent: none was seen, or too many series"},
 		Tag{TagStatus, "the protocol's own word for the result; absent: none was seen"})
 }
 
 func l7Fields() []Field {
-	return append([]Field{
+	fs := append([]Field{
 		delta(FieldRequests, Count, "requests, answered or not"),
 		delta(FieldErrors, Count, "requests that failed, by the protocol's own rules"),
 		delta(FieldUnanswered, Count, "requests whose answer never came"),
@@ -59,7 +60,8 @@ func l7Fields() []Field {
 		delta(FieldStreaming, Count, "requests or answers that went on after the other had begun (streams, upgrades, subscriptions): not timed"),
 		delta(FieldRequestBytes, Bytes, "payload of the requests, headers included"),
 		delta(FieldResponseBytes, Bytes, "payload of the responses, headers included"),
-	}, Response.fields("last octet of the request to first of the response, at the server where that lives here")...)
+	}, Response.fields("last octet of the request to first of the response, at the server where that lives here; of TLS and QUIC to the ServerHello")...)
+	return append(fs, handshakeFields()...)
 }
 
 // requestLatencyFields are those of flow_latency that turns of TCP tell, whatever
@@ -73,7 +75,7 @@ func requestLatencyFields() []Field {
 func logRequestFields() []Field {
 	requests := delta(FieldRequests, Count, "requests told by the application protocol")
 	requests.Semantics = Total
-	return []Field{requests, label(LogL7, "application protocol, the one recognised last; absent: none")}
+	return append([]Field{requests, label(LogL7, "application protocol, the one recognised last; absent: none")}, logHandshakeFields()...)
 }
 
 // Fields of weir_self of the stage l7.
@@ -108,6 +110,7 @@ const (
 	SelfL7Series         SelfInt = "l7_series"
 	SelfOperationsOther  SelfInt = "operations_other"
 	SelfServerNamesOther SelfInt = "server_names_other"
+	SelfALPNOther        SelfInt = "alpn_other"
 	SelfL7Folded         SelfInt = "l7_folded"
 )
 
@@ -154,6 +157,7 @@ func selfL7Fields() []Field {
 		selfInt(SelfL7Series, Count, Gauge, "series of l7 held against the budget"),
 		selfInt(SelfOperationsOther, Count, Delta, "sink: requests written with operation other: past the limit of their server"),
 		selfInt(SelfServerNamesOther, Count, Delta, "sink: requests written with server_name other: past the limit of their server"),
+		selfInt(SelfALPNOther, Count, Delta, "sink: handshakes written with alpn other: of a protocol that is not registered with IANA"),
 		selfInt(SelfL7Folded, Count, Delta, "sink: requests in a coarser series of l7 than their own"),
 	}
 	for p, n := range SelfDetected {

@@ -111,7 +111,7 @@ func (s *Self) SinkStage(t time.Time, a AggregatorStats, l FlowLogStats) {
 		m(SelfRecords, a.Records), m(SelfRows, a.Rows), m(SelfOwnRecords, a.OwnRecords),
 		m(SelfWireBytes, a.WireOctets), m(SelfOwnBytes, a.OwnOctets),
 		SelfSeries.Is(a.Series), SelfLogSeries.Is(l.Series), SelfL7Series.Is(a.L7Series),
-		m(SelfOperationsOther, a.OperationsOther), m(SelfServerNamesOther, a.ServerNamesOther), m(SelfL7Folded, a.L7Folded),
+		m(SelfOperationsOther, a.OperationsOther), m(SelfServerNamesOther, a.ServerNamesOther), m(SelfALPNOther, a.ALPNOther), m(SelfL7Folded, a.L7Folded),
 		m(SelfSeriesAdmitted, a.Admitted), m(SelfSeriesRefused, a.Refused), m(SelfSeriesExpired, a.Expired),
 		m(SelfFoldedProcess, a.FoldedProcess), m(SelfFoldedContainer, a.FoldedContainer),
 		m(SelfFoldedOneEnd, a.FoldedOneEnd), m(SelfFoldedOther, a.FoldedOther),

@@ -6,7 +6,6 @@
 #include "kernel.h"
 
 #define IPPROTO_HOPOPTS 0
-#define QUIC_MIN 1200 /* RFC 9000 section 14.1 */
 
 struct l7_packet {
 	__u32 off, len; /* payload, from the IP header on */
@@ -100,14 +99,17 @@ static __always_inline bool like_dns(const __u8 *h, __u32 len)
 	return answers <= 64 && others <= 64 && h[12] <= 63;
 }
 
-/* RFC 9000 section 17.2.2, RFC 9369: an Initial packet of version 1 or 2. */
-static __always_inline bool like_quic(const __u8 *h, __u32 len)
+/* RFC 9000 sections 17.2.2 and 17.2.5, RFC 9369: an Initial or a Retry packet of version 1
+ * or 2. Of any size: a server that closes the connection at once needs few octets. */
+static __always_inline bool like_quic(const __u8 *h)
 {
 	__u32 version = (__u32)h[1] << 24 | (__u32)h[2] << 16 | (__u32)h[3] << 8 | h[4];
 
-	if (len < QUIC_MIN || (h[0] & 0xc0) != 0xc0)
+	__u8 kind = h[0] & 0x30;
+
+	if ((h[0] & 0xc0) != 0xc0)
 		return false;
-	return (version == 1 && (h[0] & 0x30) == 0) || (version == 0x6b3343cf && (h[0] & 0x30) == 0x10);
+	return (version == 1 && (kind == 0 || kind == 0x30)) || (version == 0x6b3343cf && (kind == 0x10 || kind == 0));
 }
 
 #endif

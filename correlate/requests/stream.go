@@ -186,12 +186,14 @@ func (t *Tracker) clear(s *stream) {
 	}
 	for i, tl := range s.tallies {
 		tl.Response.Reset(t.pool)
+		tl.Handshake.Reset(t.pool)
 		*tl = correlate.Tally{}
 		t.tallies = append(t.tallies, tl)
 		s.tallies[i] = nil
 	}
 	s.tallies = s.tallies[:0]
 	s.rest.Response.Reset(t.pool)
+	s.rest.Handshake.Reset(t.pool)
 	s.rest = correlate.Tally{}
 	s.errors = 0
 }

@@ -82,6 +82,9 @@ func (t *Tracker) tell(s *stream) {
 	if s.life.Protocol != l7.Unknown {
 		l.Protocol = s.life.Protocol
 	}
+	if s.life.Handshake != nil {
+		l.Handshake = s.life.Handshake
+	}
 }
 
 // spareClient lets the kernel be silent about the client's socket of a connection

@@ -31,6 +31,7 @@ func (t *Tracker) told(s *stream, m *l7.Message) {
 		t.stats.Lost++
 		tl.Lost++
 	}
+	t.secured(s, tl, m)
 	t.steady(s, m)
 	if m.Overlapped {
 		tl.Overlapped++
@@ -54,17 +55,17 @@ func (t *Tracker) told(s *stream, m *l7.Message) {
 // tally finds or makes the counts of a message's operation and status.
 func (t *Tracker) tally(s *stream, m *l7.Message) *correlate.Tally {
 	op, status := m.Operation[:min(len(m.Operation), l7.MaxOperation)], m.Status[:min(len(m.Status), l7.MaxStatus)]
-	host := m.Host[:min(len(m.Host), l7.MaxHost)]
-	if tl := s.find(m.Protocol, op, status, host); tl != nil {
+	host, alpn := m.Host[:min(len(m.Host), l7.MaxHost)], m.ALPN[:min(len(m.ALPN), l7.MaxALPN)]
+	if tl := s.find(m.Protocol, op, status, host, alpn); tl != nil {
 		return tl
 	}
 	n := len(s.tallies)
 	if n >= maxOperations {
-		if op, host = other, nil; n >= maxStatuses {
+		if op, host, alpn = other, nil, nil; n >= maxStatuses {
 			status = other
 		}
 		t.stats.Folded++
-		if tl := s.find(m.Protocol, op, status, host); tl != nil {
+		if tl := s.find(m.Protocol, op, status, host, alpn); tl != nil {
 			return tl
 		}
 	}
@@ -81,16 +82,16 @@ func (t *Tracker) tally(s *stream, m *l7.Message) *correlate.Tally {
 		return &s.rest
 	}
 	tl := t.newTally()
-	tl.Protocol, tl.Operation, tl.Status, tl.ServerName = m.Protocol, t.name(op), t.name(status), t.name(host)
+	tl.Protocol, tl.Operation, tl.Status, tl.ServerName, tl.ALPN = m.Protocol, t.name(op), t.name(status), t.name(host), t.name(alpn)
 	s.tallies = append(s.tallies, tl)
 	return tl
 }
 
 var other = []byte(Other)
 
-func (s *stream) find(p l7.Protocol, op, status, host []byte) *correlate.Tally {
+func (s *stream) find(p l7.Protocol, op, status, host, alpn []byte) *correlate.Tally {
 	for _, tl := range s.tallies {
-		if tl.Protocol == p && tl.Operation == string(op) && tl.Status == string(status) && tl.ServerName == string(host) {
+		if tl.Protocol == p && tl.Operation == string(op) && tl.Status == string(status) && tl.ServerName == string(host) && tl.ALPN == string(alpn) {
 			return tl
 		}
 	}

@@ -57,11 +57,13 @@ const (
 	Lost                      // its answer, or its beginning, was not copied or not understood: counted, not timed
 )
 
-// MaxOperation, MaxStatus and MaxHost bound the octets of the names in a Message.
+// MaxOperation, MaxStatus, MaxHost and MaxALPN bound the octets of the names in a
+// Message.
 const (
 	MaxOperation = 128
 	MaxStatus    = 32
 	MaxHost      = 253
+	MaxALPN      = 32
 )
 
 // Message is one request with its answer. It and the octets it points to are valid
@@ -82,13 +84,15 @@ type Message struct {
 	Host []byte
 	// ALPN is the application protocol of a TLS or QUIC handshake: the server's choice
 	// where that is visible (up to TLS 1.2), else what the client offered first.
+	// Printable, at most MaxALPN.
 	ALPN []byte
 	// NotAfter is when the server's certificate expires, unix ns; 0 where that is not
 	// visible (TLS 1.3, a resumed session).
 	NotAfter int64
 	// RequestFirst to ResponseLast are when the first and last octets of request and
 	// response passed, unix ns; 0 where that was not seen. The response time is
-	// ResponseFirst - RequestLast.
+	// ResponseFirst - RequestLast. Of TLS, ResponseLast is the end of the handshake,
+	// whoever's octets end it; that of QUIC is encrypted, and not seen.
 	RequestFirst, RequestLast, ResponseFirst, ResponseLast int64
 	// RequestOctets and ResponseOctets are payload of the transport, headers
 	// included.
@@ -108,4 +112,13 @@ func (m *Message) ResponseTime() (int64, bool) {
 		return 0, false
 	}
 	return m.ResponseFirst - m.RequestLast, true
+}
+
+// HandshakeTime returns how long a handshake of TLS took that succeeded, from the first
+// octet of the ClientHello to its end, in ns, and whether that was seen.
+func (m *Message) HandshakeTime() (int64, bool) {
+	if m.Protocol != TLS || m.Outcome != Answered || m.Failed || m.RequestFirst == 0 || m.ResponseLast < m.RequestFirst {
+		return 0, false
+	}
+	return m.ResponseLast - m.RequestFirst, true
 }

@@ -79,7 +79,7 @@ events { worker_connections 64; }
 http {
   access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
   server {
-    listen 127.0.0.1:%[2]d ssl http2; ssl_certificate %[3]s; ssl_certificate_key %[4]s;
+    listen 127.0.0.1:%[2]d ssl http2; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate %[3]s; ssl_certificate_key %[4]s;
     location /ok { return 200 "fine\n"; }
     location /gone { return 410; }
   }

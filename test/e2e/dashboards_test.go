@@ -12,6 +12,7 @@ import (
 // have to find something here, since absent means zero in the sparse rows.
 var unmade = []struct{ text, why string }{
 	{`"l7" = 'dns'`, "nobody asks DNS"},
+	{`"l7" = 'tls'`, "nobody speaks TLS"},
 	{`sum("resolve_`, "nobody waits for DNS"},
 	{`sum("reset_by_`, "no connection is reset"},
 	{`sum("request_errors")`, "no request fails: the workload's protocol is its own"},

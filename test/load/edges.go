@@ -121,12 +121,12 @@ func (h *Host) record(e *edge, t time.Time) *correlate.Record {
 		r.Resolve = h.around(5 * time.Millisecond)
 		r.ResolveTotal = r.Resolve
 	}
-	r.Requests = h.requests(e)
+	r.Requests = h.requests(e, t)
 	return r
 }
 
 // requests are some of each operation, one in thirty of which fails.
-func (h *Host) requests(e *edge) *correlate.Requests {
+func (h *Host) requests(e *edge, t time.Time) *correlate.Requests {
 	q := &correlate.Requests{Response: new(dist.Small), Request: new(dist.Small), Sent: new(dist.Small)}
 	for _, operation := range e.ask.operations {
 		n := 1 + h.rng.IntN(20)
@@ -141,6 +141,12 @@ func (h *Host) requests(e *edge) *correlate.Requests {
 			q.Response.Add(d, h.pool)
 			q.Request.Add(d/20, h.pool)
 			q.Sent.Add(d/10, h.pool)
+			if e.ask.protocol == l7.TLS && tl.Errors == 0 {
+				tl.Handshake.Add(2*d, h.pool)
+			}
+		}
+		if e.ask.protocol == l7.TLS {
+			tl.ServerName, tl.ALPN, tl.NotAfter = e.server.Name, "h2", t.Add(60*24*time.Hour).UnixNano()
 		}
 		q.Life.Requests += uint64(n)
 		q.Messages = append(q.Messages, tl)
@@ -160,6 +166,7 @@ func (h *Host) giveBack(r *correlate.Record) {
 	}
 	for _, tl := range q.Messages {
 		tl.Response.Reset(h.pool)
+		tl.Handshake.Reset(h.pool)
 	}
 }
 

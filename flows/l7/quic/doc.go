@@ -6,7 +6,8 @@
 // A connection is one Message: Operation is the version (QUIC v1, QUIC v2), Status
 // ok, or why the server closed the connection at once (the name of the TLS alert or
 // of the transport error; then it is Failed). The response time is from the
-// client's first Initial to the server's. A handshake of which the server's
+// client's first Initial to the server's; when the handshake ends is not told, nor is
+// the certificate: both are encrypted. A handshake of which the server's
 // ServerHello could not be read is Lost.
 //
 // Then the parser is Opaque. What it spends is bounded: 24 Initial packets are

@@ -125,7 +125,10 @@ func match(d l7.Dir, b []byte) l7.Verdict {
 	if _, _, ok = id(b, at); !ok {
 		return l7.No
 	}
-	if d == l7.ToServer && len(dst) < 8 { // section 7.2: the first one is 8 and more
+	if d == l7.ToClient { // the same look, but no connection begins with it
+		return l7.Maybe
+	}
+	if len(dst) < 8 { // section 7.2: the first one is 8 and more
 		return l7.Maybe
 	}
 	return l7.Yes

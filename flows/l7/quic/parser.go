@@ -33,7 +33,7 @@ type parser struct {
 	asked   bool // the ClientHello was read
 	msg     l7.Message
 	name    [route.MaxHost]byte
-	alpn    [32]byte
+	alpn    [l7.MaxALPN]byte
 	word    [l7.MaxStatus]byte
 }
 

@@ -4,9 +4,12 @@
 // A connection is one Message, told when the handshake is over: Operation is the
 // negotiated version (TLS 1.3), Status ok or the name of the fatal alert (then it
 // is Failed), Host the server name the client asked for, ALPN and NotAfter as far
-// as they are visible. The response time is that of the ServerHello;
-// ResponseLast is the end of the handshake: both sides have changed their cipher
-// (TLS 1.2), or the client has answered the server's flight (TLS 1.3). An alert
+// as they are visible: the server's choice and its certificate up to TLS 1.2, the
+// client's first offer in TLS 1.3. The response time is that of the ServerHello
+// (`response_…` of l7). The handshake's is Message.HandshakeTime (`handshake_…`), from
+// the first octet of the ClientHello to ResponseLast: both sides have changed their
+// cipher (TLS 1.2), or the client has answered the server's flight (TLS 1.3). Where the client
+// offers data before that (0-RTT) its end cannot be seen, and is not told. An alert
 // that is encrypted already is known by its size: the client's first encrypted
 // record of TLS 1.3 is never that short otherwise; its Status is encrypted_alert.
 //

@@ -1,5 +1,7 @@
 package tls
 
+import "github.com/weir-probe/weir/flows/l7"
+
 // Versions.
 const (
 	TLS10 = 0x0301
@@ -18,6 +20,7 @@ const (
 const (
 	extServerName        = 0
 	extALPN              = 16
+	extEarlyData         = 42
 	extSupportedVersions = 43
 )
 
@@ -26,6 +29,7 @@ type ClientHello struct {
 	ServerName []byte
 	ALPN       []byte // the first protocol offered
 	Version    uint16 // the highest offered that is not GREASE (RFC 8701)
+	EarlyData  bool   // it goes on with data before the server has answered (RFC 8446 section 4.2.10)
 }
 
 // Parse reads the body of a ClientHello, or the beginning of one; false: it is
@@ -47,6 +51,8 @@ func (h *ClientHello) Parse(b []byte) bool {
 			h.ServerName = serverName(e)
 		case extALPN:
 			h.ALPN = firstALPN(e)
+		case extEarlyData:
+			h.EarlyData = true
 		case extSupportedVersions:
 			h.supported(reader{b: e.vector8()})
 		}
@@ -107,7 +113,7 @@ func printable(b []byte) bool {
 			return false
 		}
 	}
-	return len(b) <= 32
+	return len(b) <= l7.MaxALPN
 }
 
 // ServerHello is what a server chose. ALPN points into what was parsed.

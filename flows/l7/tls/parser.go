@@ -26,11 +26,12 @@ type parser struct {
 	msg    l7.Message
 	// asked and greeted: the hello of client and server was seen.
 	asked, greeted bool
+	early          bool // the client sends data before the handshake is over
 	spoken         bool
 	dir            l7.Dir
 	over           bool
 	name           [route.MaxHost]byte
-	alpn           [32]byte
+	alpn           [l7.MaxALPN]byte
 	status         [l7.MaxStatus]byte
 	operation      [16]byte
 }
@@ -129,7 +130,7 @@ func (p *parser) message(d l7.Dir, t int64) {
 		if !h.Parse(b) {
 			return
 		}
-		p.asked = true
+		p.asked, p.early = true, h.EarlyData
 		p.msg.RequestLast = t
 		p.msg.Host = route.AppendHost(p.name[:0], h.ServerName)
 		p.msg.ALPN = append(p.alpn[:0], h.ALPN...)

@@ -127,6 +127,8 @@ func (p *parser) record(d l7.Dir, t int64) {
 	case recordData:
 		if d == l7.ToServer && (p.greeted || p.sides[l7.ToClient].lost) {
 			switch {
+			case p.server.Version == TLS13 && p.early: // where the handshake ends in its records cannot be seen
+				p.done(0)
 			case p.server.Version != TLS13 || s.left != sealedAlert:
 				p.done(t)
 			case s.missed: // the first one, or the farewell of a connection that went well
