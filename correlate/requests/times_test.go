@@ -194,6 +194,66 @@ func TestRoleKnownAfterTheMessages(t *testing.T) {
 	}
 }
 
+// end plays the end of a connection whose last turn was of more octets than were told.
+func (s *socket) end(at int64, untold uint32) {
+	i := 0
+	if !s.out {
+		i = 1
+	}
+	s.seq[i] += untold
+	e := &s.ev
+	e.Out, e.Time, e.Seq, e.Len, e.Data, e.Turn, e.Ends = !s.out, at, s.seq[1-i], 0, nil, true, true
+	e.PrevFirst, e.PrevLast, e.PrevOctets, e.PrevNextSeq = s.first, at-ms, s.octets+uint64(untold), s.seq[i]
+	s.t.Payload(e)
+	e.Ends = false
+}
+
+// The last answer of a connection is known to be one whatever of it was not copied, and
+// the last question of one is no answer.
+func TestLastTurnIsLong(t *testing.T) {
+	const body = 1 << 20
+	for _, c := range []struct {
+		name   string
+		said   []line
+		untold uint32
+		count  uint64
+		status string
+	}{
+		{"answer", []line{{false, 1, get}, {true, 5, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", body)}}, body, 1, "200"},
+		{"cut answer", []line{{false, 1, get}, {true, 5, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", body)}}, body / 2, 0, ""},
+		{"question", []line{{false, 1, fmt.Sprintf("PUT / HTTP/1.1\r\nContent-Length: %d\r\n\r\n", body)}}, body, 0, ""},
+	} {
+		for _, role := range []kprobes.Role{kprobes.RoleServer, kprobes.RoleClient} {
+			k := New(Config{}, protocols.All(), nil)
+			s, r := tcp(k, 5, role), recordOf(0, 5)
+			if role == kprobes.RoleClient {
+				r = recordOf(5, 0)
+			}
+			for _, l := range c.said {
+				s.say(l.server == (role == kprobes.RoleServer), l.after*ms, l.data)
+			}
+			s.end(90*ms, c.untold)
+			r.Final = true
+			var got times
+			got.take(k, r)
+			m := r.Requests.Messages
+			if got.Count != c.count || got.Max > uint64(4*ms) || len(m) != 1 || m[0].Requests != 1 || m[0].Status != c.status {
+				t.Errorf("%s, role %v: %d answers, at most %d ms; %d messages, the first %+v", c.name, role, got.Count, got.Max/uint64(ms), len(m), m[0])
+			}
+		}
+	}
+	for _, out := range []bool{false, true} { // where no protocol is known
+		k := New(Config{}, nil, nil)
+		s, r := tcp(k, 5, kprobes.RoleServer), recordOf(0, 5)
+		s.say(out, 1*ms, "x")
+		s.end(90*ms, body)
+		var got times
+		if got.take(k, r); got.Count != 0 {
+			t.Errorf("an end is taken for an answer")
+		}
+	}
+}
+
 // A parser that lost its place, or had to end for others, leaves nothing to turns.
 func TestNoTurnsAfterMessages(t *testing.T) {
 	for name, end := range map[string]func(k *Tracker, s *stream){
