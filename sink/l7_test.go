@@ -89,8 +89,14 @@ func TestRequestsAloneAreARow(t *testing.T) {
 	r := record(web, db)
 	r.Delta, r.Connect = correlate.Measures{}, 0 // its octets were in the interval before
 	a.Add(asked(r, small(1e6)))
-	if ps := points(t, a.Flush(at(1))); len(of(ps, MeasurementFlowLatency)) != 1 || sum(ps, "streaming") != 0 {
+	if ps := points(t, a.Flush(at(1))); len(of(ps, MeasurementFlowLatency)) != 1 {
 		t.Errorf("rows %v", ps)
+	}
+	asked(r, small())
+	r.Requests.Request, r.Requests.Streaming = small(), 2
+	a.Add(r)
+	if ps := of(points(t, a.Flush(at(2))), MeasurementFlowLatency); len(ps) != 1 || ps[0].int("streaming") != 2 || ps[0].fields["response_count"] != nil {
+		t.Errorf("of what streams there is %v", ps)
 	}
 }
 
