@@ -153,17 +153,41 @@ static __always_inline void l7_untold(struct l7_sock *s, __u32 skipped)
 	bpf_spin_unlock(&s->lock);
 }
 
-/* What was skipped before the end of a connection. */
+/* At the end of a connection: whether its last turn was longer than what was copied of
+ * it, so that user space does not know where it ended. Runs under the lock. */
+static __always_inline bool l7_ends(struct l7_sock *s, struct l7_told *t)
+{
+	const __u32 out = s->dir ? 0 : 1;
+
+	if (s->octets <= s->copied || s->skipping || s->want == L7_TURNS || !s->started[out])
+		return false;
+	s->copied = s->octets > ~0u ? ~0u : s->octets;
+	t->out = out;
+	t->turn = true;
+	t->flags |= L7_END;
+	t->seq = s->next[out];
+	t->prev_first = s->first;
+	t->prev_last = s->last;
+	t->prev_octets = s->octets;
+	t->prev_next = s->next[out ^ 1];
+	return true;
+}
+
+/* What was skipped before the end of a connection, and how long its last turn was. */
 static __always_inline void l7_tail(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_sock *s,
 				    const struct l7_packet *p, __u64 now)
 {
-	struct l7_told t = {.now = now, .flags = L7_RESUME, .prev_octets = 1};
+	struct l7_told t = {.now = now, .prev_octets = 1};
+	bool ends;
 
 	bpf_spin_lock(&s->lock);
 	t.skipped = s->skipped;
 	s->skipped = 0;
+	if (t.skipped)
+		t.flags = L7_RESUME;
+	ends = l7_ends(s, &t);
 	bpf_spin_unlock(&s->lock);
-	if (t.skipped && !l7_emit(skb, sk, p, &t))
+	if ((t.skipped || ends) && !l7_emit(skb, sk, p, &t))
 		l7_untold(s, t.skipped);
 }
 
@@ -210,7 +234,7 @@ static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *s
 		if (tell && !l7_emit(skb, sk, p, &t))
 			l7_untold(s, t.skipped);
 	}
-	if (p->ends && s->skipped)
+	if (p->ends && (s->skipped || s->octets > s->copied))
 		l7_tail(skb, sk, s, p, t.now);
 }
 

@@ -9,10 +9,14 @@ import (
 // end of it where that lives here, else the client's. It and all it points to
 // belong to requests.Tracker and are valid until its next call.
 type Requests struct {
-	// Response is from the last octet of a turn that asks to the first octet of the
-	// turn that answers, whatever the protocol; of datagrams, from the messages.
-	// Request and Sent are how long these two turns took, first to last octet.
+	// Response is from the last octet of a request to the first octet of its answer, as
+	// the application protocol tells them. Where that is not known, and inside TLS, from
+	// the last octet of a turn that asks to the first of the turn that answers. Request
+	// and Sent are how long these two took, first to last octet.
 	Response, Request, Sent *dist.Small
+	// Overlapped and Estimated are of those in Response (see Tally), Streaming ones are
+	// not in it, but for what began as an answer: an upgrade.
+	Overlapped, Streaming, Estimated uint64
 	// Messages are what the application protocol told, none where it is not known.
 	Messages []*Tally
 	// Errors are the messages among them that failed.
@@ -52,10 +56,12 @@ type Tally struct {
 	// or the server made of it: few octets, not of few values.
 	ALPN string
 	// Requests are all of them, of which Unanswered and Lost got no answer that was
-	// seen, Overlapped went on beside others, and Streaming ones have no response time.
-	Requests, Errors, Unanswered, Lost, Overlapped, Streaming uint32
-	RequestOctets, ResponseOctets                             uint64
-	Response                                                  dist.Small
+	// seen, Overlapped went on beside others, and Streaming ones have no response time
+	// (l7.Message.ResponseTime). Estimated ones were only counted: what they were,
+	// their result, octets and time are those of one before them.
+	Requests, Errors, Unanswered, Lost, Overlapped, Streaming, Estimated uint32
+	RequestOctets, ResponseOctets                                        uint64
+	Response                                                             dist.Small
 	// Handshake are the durations of whole handshakes (l7.Message.HandshakeTime),
 	// NotAfter is when the first of the certificates that were seen expires, unix ns; 0:
 	// none was.

@@ -46,7 +46,7 @@ func service() *dashboard.DashboardBuilder {
 func signals(d *dashboard.DashboardBuilder) {
 	r, l := sink.Response, sink.MeasurementL7
 	d.WithRow(dashboard.NewRowBuilder("Golden signals of $" + serviceVariable)).
-		WithPanel(number("Requests per second", "Of every protocol: changes of a connection's direction, or the protocol's messages.", "reqps", "mean",
+		WithPanel(number("Requests per second", "Answered ones: as the protocol tells, or, where it is not known, each change of a connection's direction to the client.", "reqps", "mean",
 			over(sink.MeasurementFlowLatency, served, perSecond(r.Count, "requests")))).
 		WithPanel(alarming(number("Failed requests", "By the protocol's own rules, in the time range.", "short", "sum",
 			over(l, served, sum(sink.FieldErrors))))).

@@ -36,6 +36,9 @@ type PayloadEvent struct {
 	// them; Pauses that the turn that begins here is the first of them: Len is 0.
 	Skipped         uint32
 	Resumes, Pauses bool
+	// Ends says that the connection ends, and with it a turn of which more passed than was
+	// copied: the one that Prev… tells of. None begins; Len is 0.
+	Ends bool
 }
 
 // PayloadHandler is a Handler that wants payload, too.

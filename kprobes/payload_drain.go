@@ -114,6 +114,7 @@ func (d *decoder) payload(b []byte, h Handler) bool {
 		e.PrevOctets, e.PrevNextSeq = w.PrevOctets, w.PrevNext
 	}
 	e.Skipped, e.Pauses, e.Resumes = w.Skipped, w.Flags&payloadPause != 0, w.Flags&payloadResume != 0
+	e.Ends = w.Flags&payloadEnd != 0
 	p.Payload(e)
 	return true
 }
@@ -123,6 +124,7 @@ const (
 	payloadTurn   = 2
 	payloadPause  = 4
 	payloadResume = 8
+	payloadEnd    = 32
 	payloadPlain  = 16
 )
 

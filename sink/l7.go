@@ -11,12 +11,15 @@ import (
 
 // requestSums is what payload told of an edge in one interval.
 type requestSums struct {
-	response, request, sent *dist.Histogram // nil when nothing was timed
-	errors                  uint64
+	response, request, sent          *dist.Histogram // nil when nothing was timed
+	overlapped, streaming, estimated uint64
+	errors                           uint64
 }
 
 // timed says whether flow_latency has something to say.
-func (s *requestSums) timed() bool { return s.response != nil || s.request != nil || s.sent != nil }
+func (s *requestSums) timed() bool {
+	return s.response != nil || s.request != nil || s.sent != nil || s.streaming > 0
+}
 
 // l7Key is the tag set of a row of l7; equal keys are equal tag sets. The edge's
 // attribution is not part of it.
@@ -37,10 +40,10 @@ type l7Series struct {
 }
 
 type l7Sums struct {
-	requests, errors, unanswered, lost, overlapped, streaming uint64
-	requestOctets, responseOctets                             uint64
-	response                                                  *dist.Histogram // nil when nothing was timed
-	handshakes                                                handshakeSums
+	requests, errors, unanswered, lost, overlapped, streaming, estimated uint64
+	requestOctets, responseOctets                                        uint64
+	response                                                             *dist.Histogram // nil when nothing was timed
+	handshakes                                                           handshakeSums
 }
 
 // l7Table holds the series of l7: the part of an Aggregator that has a budget and
@@ -65,6 +68,9 @@ func (a *Aggregator) addRequests(e *edge, r *correlate.Record) {
 	a.merge(&s.response, q.Response)
 	a.merge(&s.request, q.Request)
 	a.merge(&s.sent, q.Sent)
+	s.overlapped += q.Overlapped
+	s.streaming += q.Streaming
+	s.estimated += q.Estimated
 	s.errors += q.Errors
 	for _, tl := range q.Messages {
 		x := a.findL7(e, r, tl)
@@ -79,6 +85,7 @@ func (a *Aggregator) addRequests(e *edge, r *correlate.Record) {
 		t.lost += uint64(tl.Lost)
 		t.overlapped += uint64(tl.Overlapped)
 		t.streaming += uint64(tl.Streaming)
+		t.estimated += uint64(tl.Estimated)
 		t.requestOctets += tl.RequestOctets
 		t.responseOctets += tl.ResponseOctets
 		a.merge(&t.response, &tl.Response)
@@ -125,6 +132,9 @@ func (a *Aggregator) mergeRequests(to, from *requestSums) {
 			a.borrow(p[0]).Merge(*p[1])
 		}
 	}
+	to.overlapped += from.overlapped
+	to.streaming += from.streaming
+	to.estimated += from.estimated
 	to.errors += from.errors
 }
 
@@ -258,6 +268,7 @@ func (a *Aggregator) writeL7(now int64) {
 		nonZero(enc, FieldLost, s.lost)
 		nonZero(enc, FieldOverlapped, s.overlapped)
 		nonZero(enc, FieldStreaming, s.streaming)
+		nonZero(enc, FieldEstimated, s.estimated)
 		if s.response != nil {
 			writeDistribution(enc, &Response, s.response, a.cfg.Histograms)
 		}
@@ -298,6 +309,9 @@ func writeTimes(enc *lineproto.Encoder, s *requestSums, buckets bool) {
 	if s.sent != nil {
 		writeDistribution(enc, &Sent, s.sent, buckets)
 	}
+	nonZero(enc, FieldOverlapped, s.overlapped)
+	nonZero(enc, FieldStreaming, s.streaming)
+	nonZero(enc, FieldEstimated, s.estimated)
 }
 
 // writeRequestsLife writes what flow_log has to say of a connection's requests.

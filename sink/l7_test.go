@@ -45,8 +45,10 @@ func TestRowsOfRequests(t *testing.T) {
 	r := record(web, db)
 	r.Attribution = correlate.AttributionInferred // another edge in flow, one in l7
 	lost := tally("GET /a", "200", 1, 0, 8e6)
-	lost.Overlapped, lost.Lost, lost.Streaming = 1, 1, 1
-	a.Add(asked(r, small(8e6), lost))
+	lost.Overlapped, lost.Lost, lost.Streaming, lost.Estimated = 1, 1, 1, 1
+	asked(r, small(8e6), lost)
+	r.Requests.Overlapped, r.Requests.Streaming, r.Requests.Estimated = 4, 5, 6
+	a.Add(r)
 	bs := a.Flush(at(1))
 	ps := points(t, bs)
 	rows := of(ps, MeasurementL7)
@@ -55,12 +57,13 @@ func TestRowsOfRequests(t *testing.T) {
 	}
 	want := "l7,client=shop/web,client_container=shop-web-1,client_kind=container,client_process=nginx,host=h1,l7=http,operation=GET\\ /a,proto=tcp,reporter=both," +
 		"server=shop/db,server_container=shop-db-1,server_kind=container,server_port=5432,server_process=postgres,status=200 " +
-		"requests=3i,errors=0i,request_bytes=20i,response_bytes=40i,lost=1i,overlapped=1i,streaming=1i,response_count=3i,response_sum_seconds=0.014,response_min_seconds=0.002"
+		"requests=3i,errors=0i,request_bytes=20i,response_bytes=40i,lost=1i,overlapped=1i,streaming=1i,estimated=1i,response_count=3i,response_sum_seconds=0.014,response_min_seconds=0.002"
 	if !strings.Contains(string(bs[0].Lines), want) {
 		t.Errorf("\n got %s\nwant %s", bs[0].Lines, want)
 	}
 	latency, errors := of(ps, MeasurementFlowLatency), of(ps, MeasurementFlowError)
-	if len(latency) != 2 || sum(latency, "response_count") != 3 || sum(latency, "request_count") != 2 || latency[0].fields["sent_count"] != nil {
+	if len(latency) != 2 || sum(latency, "response_count") != 3 || sum(latency, "request_count") != 2 || latency[0].fields["sent_count"] != nil ||
+		sum(latency, "overlapped") != 4 || sum(latency, "streaming") != 5 || sum(latency, "estimated") != 6 {
 		t.Errorf("flow_latency %v", latency)
 	}
 	if len(errors) != 1 || errors[0].int("request_errors") != 1 {
@@ -88,6 +91,12 @@ func TestRequestsAloneAreARow(t *testing.T) {
 	a.Add(asked(r, small(1e6)))
 	if ps := points(t, a.Flush(at(1))); len(of(ps, MeasurementFlowLatency)) != 1 {
 		t.Errorf("rows %v", ps)
+	}
+	asked(r, small())
+	r.Requests.Request, r.Requests.Streaming = small(), 2
+	a.Add(r)
+	if ps := of(points(t, a.Flush(at(2))), MeasurementFlowLatency); len(ps) != 1 || ps[0].int("streaming") != 2 || ps[0].fields["response_count"] != nil {
+		t.Errorf("of what streams there is %v", ps)
 	}
 }
 

@@ -29,6 +29,7 @@ const (
 	FieldLost          = "lost"
 	FieldOverlapped    = "overlapped"
 	FieldStreaming     = "streaming"
+	FieldEstimated     = "estimated"
 	FieldRequestBytes  = "request_bytes"
 	FieldResponseBytes = "response_bytes"
 )
@@ -57,19 +58,24 @@ func l7Fields() []Field {
 		delta(FieldUnanswered, Count, "requests whose answer never came"),
 		delta(FieldLost, Count, "requests of which a part was not seen or not understood: counted, not timed"),
 		delta(FieldOverlapped, Count, "requests while others of the connection were open (pipelining, multiplexing): their time holds waiting"),
-		delta(FieldStreaming, Count, "requests or answers that went on after the other had begun (streams, upgrades, subscriptions): not timed"),
+		delta(FieldStreaming, Count, "requests or answers that went on after the other had begun (streams, upgrades, subscriptions): not timed, but for the answer to an upgrade"),
+		delta(FieldEstimated, Count, "of requests: only counted, above l7_rate; their operation, status, time and octets are taken from one before them. requests is exact all the same, errors, response_… and octets are estimates to this extent"),
 		delta(FieldRequestBytes, Bytes, "payload of the requests, headers included"),
 		delta(FieldResponseBytes, Bytes, "payload of the responses, headers included"),
 	}, Response.fields("last octet of the request to first of the response, at the server where that lives here; of TLS and QUIC to the ServerHello")...)
 	return append(fs, handshakeFields()...)
 }
 
-// requestLatencyFields are those of flow_latency that turns of TCP tell, whatever
-// the protocol.
+// requestLatencyFields are those of flow_latency that the application protocol
+// tells, else turns of TCP.
 func requestLatencyFields() []Field {
-	fs := Response.fields("last octet asked to first octet answered: in and out at the server where that lives here, else out and in at the client; of datagrams by their protocol")
+	fs := Response.fields("last octet asked to first octet answered, at the server where that lives here, else at the client: of requests, as their protocol tells; of TCP's turns where none is known or it is TLS")
 	fs = append(fs, Request.fields("first to last octet of what was asked")...)
-	return append(fs, Sent.fields("first to last octet of what was answered, known when the next is asked")...)
+	fs = append(fs, Sent.fields("first to last octet of what was answered, known when the next is asked")...)
+	return append(fs,
+		delta(FieldOverlapped, Count, "of response_count: requests while others of the connection were open (pipelining, multiplexing): their time holds waiting"),
+		delta(FieldStreaming, Count, "requests, answers and pushes that went on after the other had begun (streams, upgrades, subscriptions): not in response_count, but for the answer to an upgrade"),
+		delta(FieldEstimated, Count, "of response_count: only counted, above l7_rate; each is taken to have been as long as the one before it"))
 }
 
 func logRequestFields() []Field {
@@ -138,7 +144,7 @@ func selfL7Fields() []Field {
 		selfInt(SelfDropped, Count, Delta, "l7: messages and turns that are in no row: their conversation was evicted, or no record of the connection came"),
 		selfInt(SelfFolded, Count, Delta, "l7: messages counted under operation other: too many operations at once"),
 		selfInt(SelfUntimed, Count, Delta, "l7: durations in no distribution: too many of those at once"),
-		selfInt(SelfResponses, Count, Delta, "l7: turns of TCP that answer another, at both ends where both live here"),
+		selfInt(SelfResponses, Count, Delta, "l7: answers of TCP that were timed, at both ends where both live here"),
 		selfInt(SelfOwnEvents, Count, Delta, "l7: of seen: of the probe's own sockets, left out"),
 		selfInt(SelfSampled, Count, Delta, "l7: requests that were only counted (l7_rate): each is in the rows as one like the last before it"),
 		selfInt(SelfSkipped, Count, Delta, "l7: requests that the kernel only counted"),

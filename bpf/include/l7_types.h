@@ -24,6 +24,7 @@ enum l7_flag {
 	L7_TURN = 2,
 	L7_PAUSE = 4,  /* ends a turn; what begins here is skipped */
 	L7_RESUME = 8, /* skipped exchanges came before, which the turn it ends is part of */
+	L7_END = 32,   /* ends a turn with the connection: none begins */
 	L7_PLAIN = 16, /* of a TLS library: seq counts octets of that direction, prev_* are 0 */
 };
 

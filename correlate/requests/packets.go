@@ -56,7 +56,7 @@ func (t *Tracker) syn(s *stream, p *flows.Packet, d l7.Dir) {
 	if p.Flags&flows.ACK == 0 {
 		if k.syn && k.isn != p.Seq || !k.syn && s.open { // the ports are used again
 			t.end(s, p.Time)
-			s.open, s.spoken, s.known, s.role = false, false, false, kprobes.RoleUnknown
+			s.open, s.spoken, s.known, s.messages, s.role = false, false, false, false, kprobes.RoleUnknown
 			*k = packets{}
 		}
 		k.isn, k.syn = p.Seq, true

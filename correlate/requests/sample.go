@@ -64,6 +64,7 @@ func (t *Tracker) skipped(s *stream, ev *kprobes.PayloadEvent) {
 		}
 		tl := t.tally(s, &t.like)
 		t.count(s, tl, n, r.failed)
+		tl.Estimated += ev.Skipped
 		tl.RequestOctets += n * r.request
 		tl.ResponseOctets += n * r.response
 		if r.timed && !tl.Response.AddN(r.took, ev.Skipped, t.pool) {
@@ -71,12 +72,8 @@ func (t *Tracker) skipped(s *stream, ev *kprobes.PayloadEvent) {
 		}
 	}
 	if f := s.answer(); n > 0 {
-		t.stats.Responses += n
-		f.responses += n
-		f.responseSum += n * uint64(s.waited)
-		if !f.response.AddN(s.waited, ev.Skipped, t.pool) {
-			t.stats.Untimed += n
-		}
+		t.answered(s, f, s.waited, ev.Skipped)
+		f.estimated += n
 	}
 	if ev.Resumes && ev.Len > 0 {
 		if s.open {

@@ -53,15 +53,20 @@ func TestSkippedExchangesCount(t *testing.T) {
 	s.exchange(at+300*ms, "!OK\n")
 	k.Take(r)
 	q := r.Requests
-	got := map[string]uint32{}
+	got, estimated := map[string]uint32{}, map[string]uint32{}
 	for _, m := range q.Messages {
 		got[m.Status] += m.Requests
+		estimated[m.Status] += m.Estimated
 		if m.Lost != 0 || m.Response.Count() != uint64(m.Requests) {
 			t.Errorf("%+v", m)
 		}
 	}
 	if got["OK"] != 10 || got["E1"] != 6 || q.Errors != 6 {
 		t.Errorf("told %v, %d errors", got, q.Errors)
+	}
+	// Only one of them is known to have failed: how many were taken for such is told.
+	if estimated["OK"] != 9 || estimated["E1"] != 5 || q.Estimated != 14 {
+		t.Errorf("estimated %v, %d in all", estimated, q.Estimated)
 	}
 	if q.Life.Requests != steadyFor+16 || q.Life.Responses != steadyFor+16 || q.Response.Count() != 16 {
 		t.Errorf("%+v, %d answers", q.Life, q.Response.Count())

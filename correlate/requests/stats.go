@@ -20,7 +20,7 @@ type Stats struct {
 	// Requests are all messages told; Errors failed, Unanswered and Lost ones have no
 	// answer that was seen.
 	Requests, Errors, Unanswered, Lost uint64
-	Responses                          uint64 // turns of TCP that answer another one
+	Responses                          uint64 // answers of TCP that were timed
 	// Folded messages are counted under `other`: too many operations at once.
 	Folded uint64
 	// Untimed durations are not in a distribution: there were too many of those.

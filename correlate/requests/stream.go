@@ -30,11 +30,24 @@ func peerOf(k flows.Key) flows.Key {
 	return k
 }
 
-// flip is what the turns of one direction that follow the other's told: the
-// answers, if it is the server's.
+// flip is what the turns of one direction that follow the other's told in this
+// interval: the answers, if it is the server's. Where messages tell, theirs stand in
+// that of the answers (see stream.answer).
 type flip struct {
 	response, request, sent dist.Small
-	responses, responseSum  uint64 // of the stream's life
+	// responses are those timed, in response or not (Stats.Untimed), responseSum is
+	// theirs in ns; of them estimated ones were only counted, and overlapped ones are of
+	// requests that were not alone. streaming ones are not among them.
+	responses, responseSum           uint64
+	overlapped, streaming, estimated uint64
+}
+
+// reset empties it.
+func (f *flip) reset(p *dist.Pool) {
+	f.response.Reset(p)
+	f.request.Reset(p)
+	f.sent.Reset(p)
+	*f = flip{}
 }
 
 // stream is one conversation and what it told in this interval.
@@ -49,11 +62,13 @@ type stream struct {
 	idled    bool // conv was ended by silence
 	known    bool // the protocol was recognised
 	spoken   bool // the turn that goes on answers another one
+	messages bool // tell the times: turns do no more, see times.go
 	asked    Want
 	steady   uint8  // messages in a row, each of which was alone and answered
 	recent   recent // the last message
 	waited   int64  // for the last answer, ns
 	last     int64  // activity, unix ns
+	since    int64  // what was answered until then has been told as turns, unix ns
 	claimed  uint32 // the last tick before which a record asked for it
 	flips    [2]flip
 	tallies  []*correlate.Tally
@@ -79,6 +94,9 @@ func (s *stream) learn(r kprobes.Role) {
 	}
 	s.role = r
 	s.conv.Orient(s.orientation())
+	if r == kprobes.RoleServer && s.messages && s.proto == flows.TCP { // they stood where a client's answers do
+		s.flips[In], s.flips[Out] = s.flips[Out], s.flips[In]
+	}
 }
 
 func (s *stream) orientation() l7.Orientation {
@@ -103,7 +121,7 @@ func (s *stream) answers(d l7.Dir) bool {
 }
 
 // answer is the direction of the responses, of an unknown role as of a client's.
-// What a datagram's conversation told stands there, too.
+// What messages told stands there, too.
 func (s *stream) answer() *flip {
 	if s.role == kprobes.RoleServer && s.proto == flows.TCP {
 		return &s.flips[Out]
@@ -117,7 +135,7 @@ func (s *stream) untold() uint64 {
 	for _, tl := range s.tallies {
 		n += uint64(tl.Requests)
 	}
-	if s.proto == flows.TCP {
+	if !s.messages {
 		n += s.answer().response.Count()
 	}
 	return n
@@ -132,7 +150,7 @@ func (t *Tracker) stream(id streamKey, proto flows.Proto, now int64) *stream {
 			t.remove(t.all.oldest)
 		}
 		s = t.fresh()
-		s.id, s.proto, s.claimed = id, proto, t.ticks
+		s.id, s.proto, s.claimed, s.messages = id, proto, t.ticks, proto != flows.TCP
 		t.streams[id] = s
 	}
 	s.last = max(s.last, now)
@@ -179,10 +197,10 @@ func (t *Tracker) remove(s *stream) {
 // clear empties the figures of the interval.
 func (t *Tracker) clear(s *stream) {
 	for i := range s.flips {
-		f := &s.flips[i]
-		f.response.Reset(t.pool)
-		f.request.Reset(t.pool)
-		f.sent.Reset(t.pool)
+		s.flips[i].reset(t.pool)
+	}
+	if !s.messages {
+		s.since = s.last
 	}
 	for i, tl := range s.tallies {
 		tl.Response.Reset(t.pool)

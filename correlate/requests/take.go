@@ -47,14 +47,16 @@ func (t *Tracker) Take(r *correlate.Record) {
 		return
 	}
 	t.out = correlate.Requests{Messages: t.out.Messages[:0], Response: &nothing.response, Request: &nothing.request, Sent: &nothing.sent}
-	turns := wire.server
-	if turns == nil || r.Proto == flows.UDP {
-		turns = wire.teller()
-	}
-	if turns != nil {
-		f := turns.answer()
+	if s := timer(r, wire, plain); s != nil {
+		f := s.answer()
 		t.out.Response, t.out.Request, t.out.Sent = &f.response, &f.request, &f.sent
-		t.out.Life.Responses, t.out.Life.ResponseSum = f.responses, f.responseSum
+		t.out.Overlapped, t.out.Streaming, t.out.Estimated = f.overlapped, f.streaming, f.estimated
+		s.life.Responses += f.responses
+		s.life.ResponseSum += f.responseSum
+	}
+	for _, s := range t.taken {
+		t.out.Life.Responses += s.life.Responses
+		t.out.Life.ResponseSum += s.life.ResponseSum
 	}
 	t.tell(wire.teller())
 	t.tell(plain.teller())
@@ -62,6 +64,21 @@ func (t *Tracker) Take(r *correlate.Record) {
 		t.spareClient(wire)
 	}
 	r.Requests = &t.out
+}
+
+// timer is the stream that tells the times of a record: messages before turns, the
+// plain ones of a TLS library before those on the wire, the server's end before the
+// client's. Never two of them: each request is timed once.
+func timer(r *correlate.Record, wire, plain ends) *stream {
+	for _, e := range [...]ends{plain, wire} {
+		if s := e.teller(); s != nil && s.messages {
+			return s
+		}
+	}
+	if wire.server != nil {
+		return wire.server
+	}
+	return wire.client
 }
 
 var nothing flip

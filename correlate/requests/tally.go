@@ -2,7 +2,6 @@ package requests
 
 import (
 	"github.com/weir-probe/weir/correlate"
-	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/flows/l7"
 )
 
@@ -43,13 +42,8 @@ func (t *Tracker) told(s *stream, m *l7.Message) {
 	s.recent = recent{m.Protocol, tl.Operation, tl.Status, tl.ServerName, m.Failed, ok, ns, m.RequestOctets, m.ResponseOctets}
 	if ok {
 		t.time(&tl.Response, ns)
-		if s.proto != flows.TCP {
-			f := s.answer()
-			f.responses++
-			f.responseSum += uint64(ns)
-			t.time(&f.response, ns)
-		}
 	}
+	t.message(s, m, ns, ok)
 }
 
 // tally finds or makes the counts of a message's operation and status.

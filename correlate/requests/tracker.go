@@ -104,14 +104,14 @@ func (t *Tracker) Payload(ev *kprobes.PayloadEvent) {
 	if ev.Skipped > 0 || ev.Resumes {
 		t.skipped(s, ev)
 	}
-	if ev.Len > 0 || ev.Pauses {
+	if ev.Len > 0 || ev.Pauses || ev.Ends {
 		t.hear(s, ev.PrevFirst)
 	}
 }
 
 // hear passes t.seg on to a stream; prevFirst is when the turn began that it ends.
 func (t *Tracker) hear(s *stream, prevFirst int64) {
-	if s.proto == flows.TCP && t.seg.Turn && !s.id.plain {
+	if t.seg.Turn && !s.messages && !s.id.plain {
 		t.turn(s, prevFirst)
 	}
 	if len(t.seg.Data) == 0 && (s.asked == WantTurns || s.asked == WantNothing || !s.open) {
@@ -130,6 +130,7 @@ func (t *Tracker) hear(s *stream, prevFirst int64) {
 	if s.conv.Protocol() != l7.Unknown && !s.known {
 		s.known, s.life.Protocol = true, s.conv.Protocol()
 	}
+	t.choose(s)
 	if wanted && !s.conv.Wants() {
 		t.followed.remove(s)
 	}
@@ -211,44 +212,6 @@ func (t *Tracker) Settle() {
 	}
 	n := copy(t.closed, t.closed[t.settled:])
 	t.closed, t.settled = t.closed[:n], n
-}
-
-// turn times the turn that t.seg ends and the answer that it begins.
-func (t *Tracker) turn(s *stream, prevFirst int64) {
-	g := &t.seg
-	if g.PrevOctets == 0 || g.PrevLast == 0 {
-		s.spoken = false // the first payload: it answers nothing
-		return
-	}
-	took, waited := g.PrevLast-prevFirst, g.Time-g.PrevLast
-	if prevFirst == 0 || took < 0 {
-		took = 0
-	}
-	if asked := &s.flips[g.Dir]; s.answers(g.Dir) && waited >= 0 && !s.handshake(g.Data) {
-		t.stats.Responses++
-		asked.responses++
-		asked.responseSum += uint64(waited)
-		s.waited = waited
-		t.time(&asked.response, waited)
-		t.time(&asked.request, took)
-	}
-	if d := g.Dir.Opposite(); s.spoken && s.answers(d) {
-		t.time(&s.flips[d].sent, took)
-	}
-	s.spoken = true
-}
-
-// handshake says whether what is answered is TLS setting itself up (RFC 8446,
-// section 5.1: change_cipher_spec, alert or handshake): no request of the
-// application. Without copied payload it can't be told.
-func (s *stream) handshake(data []byte) bool {
-	return len(data) > 0 && data[0] >= 20 && data[0] <= 22 && s.known && s.conv.Protocol() == l7.TLS
-}
-
-func (t *Tracker) time(to *dist.Small, ns int64) {
-	if !to.Add(ns, t.pool) {
-		t.stats.Untimed++
-	}
 }
 
 // narrow asks the kernel for less of a connection that will tell no more.

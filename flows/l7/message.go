@@ -103,12 +103,15 @@ type Message struct {
 	// Streaming says that request or response went on after the other had begun:
 	// a stream, an upgrade, a subscription; ResponseFirst - RequestLast means nothing.
 	Streaming bool
+	// Upgrade says of a Streaming one that its answer is where the connection goes on as
+	// something else (HTTP's 101, CONNECT): the time is that of this answer.
+	Upgrade bool
 }
 
 // ResponseTime returns ResponseFirst - RequestLast in ns, and whether that means
 // something.
 func (m *Message) ResponseTime() (int64, bool) {
-	if m.Outcome != Answered || m.Streaming || m.RequestLast == 0 || m.ResponseFirst < m.RequestLast {
+	if m.Outcome != Answered || m.Streaming && !m.Upgrade || m.RequestLast == 0 || m.ResponseFirst < m.RequestLast {
 		return 0, false
 	}
 	return m.ResponseFirst - m.RequestLast, true

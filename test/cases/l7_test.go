@@ -21,7 +21,7 @@ import (
 var l7Children = map[string]func(args []string) error{"web": beWeb, "browse": browse, "resolver": beResolver, "resolve": resolve}
 
 // beWeb serves on an address: /wait/MS answers after MS milliseconds, /fail/MS with
-// status 500.
+// status 500; with ?SIZE that many octets.
 func beWeb(args []string) error {
 	l, err := net.Listen("tcp", args[0])
 	if err != nil {
@@ -36,11 +36,12 @@ func beWeb(args []string) error {
 		if what == "fail" {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
-		io.WriteString(w, "done")
+		size, _ := strconv.Atoi(r.URL.RawQuery)
+		w.Write(make([]byte, max(size, 1)))
 	}))
 }
 
-// browse asks ADDRESS keep|close MS COUNT: each fifth request fails. It prints how
+// browse asks ADDRESS keep|close MS COUNT SIZE: each fifth request fails. It prints how
 // many there were, how many connections, and the sum and the smallest of the
 // response times in ns: request written to first octet of the answer.
 func browse(args []string) error {
@@ -68,7 +69,7 @@ func browse(args []string) error {
 			WroteRequest:         func(httptrace.WroteRequestInfo) { wrote = time.Now() },
 			GotFirstResponseByte: func() { took = time.Since(wrote) },
 		})
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/%s/%d", args[0], what, ms), nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/%s/%d?%s", args[0], what, ms, args[4]), nil)
 		if err != nil {
 			return err
 		}
@@ -114,6 +115,7 @@ func TestL7_HTTP(t *testing.T) {
 		mode   string
 		ms     int
 		count  int
+		size   int
 		port   int
 		client *process
 		said   clientSays
@@ -122,13 +124,16 @@ func TestL7_HTTP(t *testing.T) {
 	for _, mode := range []string{"keep", "close"} {
 		for _, ms := range []int{2, 10, 50} {
 			r := &run{mode: mode, ms: ms, count: 40}
+			if ms == 10 {
+				r.size = 100_000 // of which the kernel copies the beginning
+			}
 			web := spawn(t, b.far, "web", b.there+":0")
 			r.port = web.number()
 			runs = append(runs, r)
 		}
 	}
 	for _, r := range runs { // one after the other: they would disturb each other's times
-		r.client = spawn(t, b.near, "browse", net.JoinHostPort(b.there, strconv.Itoa(r.port)), r.mode, strconv.Itoa(r.ms), strconv.Itoa(r.count))
+		r.client = spawn(t, b.near, "browse", net.JoinHostPort(b.there, strconv.Itoa(r.port)), r.mode, strconv.Itoa(r.ms), strconv.Itoa(r.count), strconv.Itoa(r.size))
 		r.said = r.client.asked()
 		r.client.ended()
 	}
@@ -144,11 +149,11 @@ func TestL7_HTTP(t *testing.T) {
 			if got.statuses["200"] != r.said.count-r.said.count/5 || got.statuses["500"] != r.said.count/5 {
 				t.Errorf("by status: %v", got.statuses)
 			}
-			if got.turns != r.said.count {
-				t.Errorf("%d turns timed, want %d", got.turns, r.said.count)
+			if got.timed != r.said.count {
+				t.Errorf("%d answers timed, want %d", got.timed, r.said.count)
 			}
 			least := float64(r.ms) / 1000
-			for what, d := range map[string]times{"by turns": got.byTurns, "by messages": got.byMessages} {
+			for what, d := range map[string]times{"flow_latency": got.byLatency, "l7": got.byMessages} {
 				if d.sum < least*float64(r.said.count) || d.sum > r.said.sum {
 					t.Errorf("%s: %v s in all, the server slept %v s and the client waited %v s", what, d.sum, least*float64(r.said.count), r.said.sum)
 				}
@@ -181,9 +186,9 @@ func (d *times) add(x row) {
 }
 
 type l7Sum struct {
-	requests, errors, requestErrors, turns int64
+	requests, errors, requestErrors, timed int64
 	statuses                               map[string]int64
-	byTurns, byMessages                    times
+	byLatency, byMessages                  times
 }
 
 // l7Sums waits for the rows of that many requests, gives more of them two intervals
@@ -215,8 +220,8 @@ func l7Sums(t *testing.T, rows *rows, mine func(row) bool, count int64) l7Sum {
 		s.requestErrors += max(x.num("request_errors"), 0)
 	}
 	for _, x := range rows.all(t, "flow_latency", mine) {
-		s.turns += max(x.num("response_count"), 0)
-		s.byTurns.add(x)
+		s.timed += max(x.num("response_count"), 0)
+		s.byLatency.add(x)
 	}
 	return s
 }

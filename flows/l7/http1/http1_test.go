@@ -58,12 +58,12 @@ var rules = []l7test.Rule{
 		< HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n
 		> \x81\x05hello
 		< GET / HTTP/1.1\r\n\r\n
-	`, []string{`answered "GET /ws" "101" streaming 61/56`}},
+	`, []string{`answered "GET /ws" "101" streaming 61/56 1000us`}},
 	{"tunnel", `
 		> CONNECT db.example:443 HTTP/1.1\r\n\r\n
 		< HTTP/1.1 200 OK\r\n\r\n
 		> GET / HTTP/1.1\r\n\r\n
-	`, []string{`answered "CONNECT {authority}" "200" streaming 35/19`}},
+	`, []string{`answered "CONNECT {authority}" "200" streaming 35/19 1000us`}},
 	{"answered before the body has ended", `
 		> POST /up HTTP/1.1\r\nContent-Length: 100\r\n\r\n0123
 		< HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n

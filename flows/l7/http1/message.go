@@ -48,6 +48,8 @@ func (p *parser) answered(s *stream, last int64) {
 	if p.sent && q.ID == p.id && !p.full { // answered before its body had ended
 		q.Streaming = true
 		q.Octets = p.stream[l7.ToServer].octets
+	} else {
+		a.Upgrade = q.Streaming
 	}
 	q.Unknown = q.Unknown || p.place.Doubt()
 	p.tell.Tell(q, l7.Answered, a)

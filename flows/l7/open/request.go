@@ -32,6 +32,7 @@ type Request struct {
 type Answer struct {
 	Status      string
 	Failed      bool
+	Upgrade     bool  // see l7.Message
 	First, Last int64 // unix ns
 	Octets      uint64
 }
@@ -73,6 +74,7 @@ func (t *Teller) Tell(r *Request, o l7.Outcome, a Answer) {
 	m.ResponseFirst, m.ResponseLast = a.First, a.Last
 	m.RequestOctets, m.ResponseOctets = r.Octets, a.Octets
 	m.Overlapped, m.Streaming = r.Overlapped, r.Streaming
+	m.Upgrade = a.Upgrade && r.Streaming
 	t.emit(m)
 }
 
