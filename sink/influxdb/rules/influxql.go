@@ -26,26 +26,32 @@ func (r *Rule) Condition() string {
 }
 
 // InfluxQL asks for the figure, one number for each value of By, of the times that a
-// condition says. Each field is asked for by itself: in one SELECT a sum with a field that
-// is in no row would be nothing.
+// condition says. Fields that are added up are of a subquery each: in one SELECT a sum with
+// a field that is in no row would be nothing. The first subquery has the column of the
+// bottom, too, because it is the one by which the server knows what there is.
 func (r *Rule) InfluxQL(times string) string {
 	where := times
 	if c := r.Condition(); c != "" {
 		where += " AND " + c
 	}
 	by := " GROUP BY " + idents(r.By)
-	of := func(field, as string) string {
-		return fmt.Sprintf("SELECT %s(%s) AS %s FROM %s WHERE %s%s", r.Of, ident(field), ident(as), ident(r.From), where, by)
+	from := func(columns ...string) string {
+		return fmt.Sprintf("SELECT %s FROM %s WHERE %s%s", strings.Join(columns, ", "), ident(r.From), where, by)
 	}
-	if !r.Share() && len(r.Top) == 1 {
-		return of(r.Top[0], r.Field)
+	of := func(field, as string) string { return fmt.Sprintf("%s(%s) AS %s", r.Of, ident(field), ident(as)) }
+	if !r.Share() {
+		return from(of(r.Top[0], r.Field))
 	}
 	var parts []string
-	for _, f := range r.Top {
-		parts = append(parts, "("+of(f, "top")+")")
-	}
-	for _, f := range r.Bottom {
-		parts = append(parts, "("+of(f, "bottom")+")")
+	for i := range max(len(r.Top), len(r.Bottom)) {
+		var columns []string
+		if i < len(r.Top) {
+			columns = append(columns, of(r.Top[i], "top"))
+		}
+		if i < len(r.Bottom) {
+			columns = append(columns, of(r.Bottom[i], "bottom"))
+		}
+		parts = append(parts, "("+from(columns...)+")")
 	}
 	sums := fmt.Sprintf(`SELECT sum("top") AS "top", sum("bottom") AS "bottom" FROM %s WHERE %s%s`, strings.Join(parts, ", "), times, by)
 	return fmt.Sprintf(`SELECT "top" / "bottom" AS %s FROM (%s) WHERE %s AND "bottom" >= %.0f%s`, ident(r.Field), sums, times, r.AtLeast, by)

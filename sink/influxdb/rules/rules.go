@@ -161,8 +161,8 @@ func ofAnomalies() []Rule {
 		}
 	}
 	unusual, suspicious := rule(sink.SeverityWarning), rule(sink.SeverityError)
-	unusual.UID, unusual.Name, unusual.Meaning, unusual.Warn = "weir-unusual", "unusual traffic", "something is not as it was learnt: new_edge, new_destination, volume, …", 0.5
-	suspicious.UID, suspicious.Name, suspicious.Meaning, suspicious.Crit = "weir-suspicious", "suspicious traffic", "what somebody does who should not be there: port_scan, host_scan, exfiltration, beacon, dns_tunnel", 0.5
+	unusual.UID, unusual.Name, unusual.Meaning, unusual.Warn = "weir-unusual", "unusual traffic", "something is not as it was learnt (new_edge, new_destination, volume and others)", 0.5
+	suspicious.UID, suspicious.Name, suspicious.Meaning, suspicious.Crit = "weir-suspicious", "suspicious traffic", "what somebody does who should not be there (port_scan, host_scan, exfiltration, beacon, dns_tunnel)", 0.5
 	return []Rule{unusual, suspicious}
 }
 

@@ -57,7 +57,8 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: its figure: %+v", r.Name, r)
 		}
 	}
-	if f, ok := measurement(t, s.Measurement).Field(s.Field); !ok || f.Name == "" {
+	m := measurement(t, s.Measurement)
+	if f, ok := m.Field(s.Field); !ok || f.Name == "" {
 		t.Errorf("no field %s", s.Field)
 	}
 }
