@@ -38,6 +38,7 @@ volatile __u8 have_domains;
 
 #include "flow_parse.h"
 #include "flow_nat.h"
+#include "flow_ledger.h"
 
 #define LOOPBACK_IFINDEX 1
 #define FAMILY_V4 2 /* AF_INET, AF_INET6 */
@@ -47,12 +48,9 @@ volatile __u8 have_domains;
  * counted together from then on until the entry is idle. */
 #define QUICK_NS 1000000ULL
 #define QUICK_MAX 255
-
-static __always_inline void add(struct dev_sum *s, __u64 packets, __u64 octets)
-{
-	s->packets += packets;
-	s->octets += octets;
-}
+/* The clock costs as much as a lookup: a direction that has had this many packets is
+ * stamped once a tick, and at its end. */
+#define BUSY_PACKETS 16
 
 static __always_inline __u64 segments(struct __sk_buff *skb, __u32 hdr)
 {
@@ -93,6 +91,11 @@ static __always_inline bool syn_only(const struct packet *p)
 	return (p->tcp_flags & 0x17) == 0x02; /* SYN without ACK, RST, FIN */
 }
 
+static __always_inline bool syn_ack(const struct packet *p)
+{
+	return (p->tcp_flags & 0x17) == 0x12;
+}
+
 static __always_inline void set_flags(struct flow_dir *d, const struct packet *p)
 {
 	__u8 f = p->tcp_flags;
@@ -105,7 +108,7 @@ static __always_inline void set_flags(struct flow_dir *d, const struct packet *p
 			d->flags[i] = 1;
 	if (syn_only(p))
 		d->flags[FLOW_SYNONLY] = 1;
-	if ((f & 0x17) == 0x12)
+	if (syn_ack(p))
 		d->flags[FLOW_SYNACK] = 1;
 }
 
@@ -122,10 +125,10 @@ static __always_inline __u64 cookie(struct __sk_buff *skb, const struct packet *
 }
 
 struct what {
-	__u64 now;
 	__u64 packets;
 	__u64 octets;
 	__u32 place; /* ifindex << 1 | hook */
+	__u32 tick;  /* jiffies, low half */
 	__u8 quick;  /* of the instance that this packet may begin */
 };
 
@@ -172,8 +175,16 @@ static __always_inline bool reused(struct __sk_buff *skb, const struct flow_val 
 		st->reuse_merged++;
 		return false;
 	}
-	w->quick = (__s64)(w->now - v->start_ns) < (__s64)QUICK_NS ? v->quick + 1 : v->quick / 2;
+	w->quick = (__s64)(bpf_ktime_get_boot_ns() - v->start_ns) < (__s64)QUICK_NS ? v->quick + 1 : v->quick / 2;
 	return true;
+}
+
+/* Whether the owner of a direction has counted within takeover_ns. The clock is read
+ * only when it has not within this tick. */
+static __always_inline bool fresh(const struct flow_dir *d, const struct what *w)
+{
+	/* Signed: another CPU may have stamped after we read the clock. */
+	return d->tick == w->tick || (__s64)(bpf_ktime_get_boot_ns() - d->last_ns) < (__s64)takeover_ns;
 }
 
 /* Adds to an existing entry; 0 when another place counts this direction. */
@@ -184,8 +195,7 @@ static __always_inline int account(struct __sk_buff *skb, struct flow_val *v, co
 	__u32 owner = d->owner;
 
 	if (owner != w->place) {
-		/* Signed: another CPU may have stamped after we read the clock. */
-		if (owner && (__s64)(w->now - d->last_ns) < (__s64)takeover_ns)
+		if (owner && fresh(d, w))
 			return 0;
 		d->owner = w->place;
 		if (owner)
@@ -195,10 +205,15 @@ static __always_inline int account(struct __sk_buff *skb, struct flow_val *v, co
 	__sync_fetch_and_add(&d->octets, w->octets);
 	__sync_fetch_and_add(&d->payload, (__u64)p->payload);
 	if (p->zero_window)
-		__sync_fetch_and_add(&d->zero_windows, w->packets);
-	d->last_ns = w->now;
+		__sync_fetch_and_add(&d->zero_windows, (__u32)w->packets);
+	if (d->tick != w->tick || d->packets < BUSY_PACKETS || p->tcp_flags & (1 << FLOW_FIN | 1 << FLOW_RST)) {
+		d->last_ns = bpf_ktime_get_boot_ns();
+		d->tick = w->tick;
+	}
 	if (!d->cookie)
 		d->cookie = cookie(skb, p);
+	if (syn_ack(p) && !v->synack_ns)
+		v->synack_ns = d->last_ns;
 	set_flags(d, p);
 	return 1;
 }
@@ -211,7 +226,7 @@ static __always_inline int account(struct __sk_buff *skb, struct flow_val *v, co
  * closed connection at the very moment of its reuse.
  * Returns true when the entry is gone.
  */
-static __always_inline bool retire(const struct flow_key *k, const struct flow_val *v, __u64 now, struct flow_stat *st)
+static __always_inline bool retire(const struct flow_key *k, const struct flow_val *v, struct flow_stat *st)
 {
 	struct flow_ended *ev = bpf_ringbuf_reserve(&flow_events, sizeof(*ev), 0);
 
@@ -219,7 +234,7 @@ static __always_inline bool retire(const struct flow_key *k, const struct flow_v
 		st->reuse_merged++;
 		return false;
 	}
-	ev->head.ns = now;
+	ev->head.ns = bpf_ktime_get_boot_ns();
 	ev->head.type = FLOW_EVENT_ENDED;
 	ev->head._pad = 0;
 	__builtin_memcpy(&ev->key, k, sizeof(*k));
@@ -238,8 +253,9 @@ static __always_inline long create(struct __sk_buff *skb, const struct packet *p
 
 	if (p->dir)
 		d = &v.dir[1];
-	v.start_ns = w->now;
+	v.start_ns = bpf_ktime_get_boot_ns();
 	v.first = p->dir;
+	v.syn = syn_only(p);
 	v.loopback = w->place >> 1 == LOOPBACK_IFINDEX;
 	v.nat_done = nat;
 	v.quick = w->quick;
@@ -247,7 +263,8 @@ static __always_inline long create(struct __sk_buff *skb, const struct packet *p
 	d->octets = w->octets;
 	d->payload = p->payload;
 	d->zero_windows = p->zero_window ? w->packets : 0;
-	d->last_ns = w->now;
+	d->last_ns = v.start_ns;
+	d->tick = w->tick;
 	d->owner = w->place;
 	d->cookie = cookie(skb, p);
 	set_flags(d, p);
@@ -264,13 +281,13 @@ static __always_inline struct dev_sum *meter(struct __sk_buff *skb, const struct
 	long err;
 
 	v = bpf_map_lookup_elem(&flow_table, &p->key);
-	if (v && reused(skb, v, p, w, st) && retire(&p->key, v, w->now, st))
+	if (v && reused(skb, v, p, w, st) && retire(&p->key, v, st))
 		v = 0;
 	if (!v) {
 		err = create(skb, p, w, ct != 0);
 		if (!err) {
 			if (ct)
-				nat_emit(ct, w->now);
+				nat_emit(ct);
 			return &dev->flow;
 		}
 		if (err != -EEXIST)
@@ -283,7 +300,7 @@ static __always_inline struct dev_sum *meter(struct __sk_buff *skb, const struct
 	 * whose first packet came in, that is not the packet that made it. */
 	if (ct && !v->nat_done) {
 		v->nat_done = 1;
-		nat_emit(ct, w->now);
+		nat_emit(ct);
 	}
 	return account(skb, v, p, w, st) ? &dev->flow : &dev->dup;
 }
@@ -297,7 +314,6 @@ static __always_inline __u16 domain_of(__u32 ifindex)
 
 static __always_inline int handle(struct __sk_buff *skb, const __u32 hook, const bool l2)
 {
-	struct dev_key dk = {.ifindex = skb->ifindex, .hook = hook};
 	struct packet p = {};
 	struct what w = {};
 	struct dev_sum *line;
@@ -309,16 +325,16 @@ static __always_inline int handle(struct __sk_buff *skb, const __u32 hook, const
 	st = bpf_map_lookup_elem(&flow_stats, &zero);
 	if (!st)
 		return TCX_NEXT;
-	dev = bpf_map_lookup_elem(&flow_devices, &dk);
+	dev = ledger(skb->ifindex, hook);
 	if (!dev) {
 		/* Detached in this moment, or moved to another namespace where
 		 * the number means another device. */
 		st->stray++;
 		return TCX_NEXT;
 	}
-	w.now = bpf_ktime_get_boot_ns();
+	w.tick = bpf_jiffies64();
 	w.place = skb->ifindex << 1 | hook;
-	verdict = parse(skb, l2, &p, w.now);
+	verdict = parse(skb, l2, &p);
 	w.packets = segments(skb, p.hdr);
 	/* A tag that the device inserts or has stripped is not in len, but was or
 	 * will be in every frame. */

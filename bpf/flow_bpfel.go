@@ -21,6 +21,7 @@ type FlowDevKey struct {
 
 type FlowDevVal struct {
 	_         structs.HostLayout
+	Ifindex   uint64
 	Skbs      uint64
 	SkbOctets uint64
 	Seen      struct {
@@ -85,11 +86,13 @@ type FlowFlowStat struct {
 type FlowFlowVal struct {
 	_        structs.HostLayout
 	StartNs  uint64
+	SynackNs uint64
 	First    uint8
 	Loopback uint8
 	NatDone  uint8
 	Quick    uint8
-	Pad      [4]uint8
+	Syn      uint8
+	Pad      [3]uint8
 	Dir      [2]struct {
 		_           structs.HostLayout
 		Packets     uint64
@@ -97,7 +100,8 @@ type FlowFlowVal struct {
 		Payload     uint64
 		LastNs      uint64
 		Cookie      uint64
-		ZeroWindows uint64
+		ZeroWindows uint32
+		Tick        uint32
 		Owner       uint32
 		Flags       [12]uint8
 	}
@@ -129,6 +133,7 @@ const (
 	FlowMapFlowDomains    = "flow_domains"
 	FlowMapFlowEvents     = "flow_events"
 	FlowMapFlowFrags      = "flow_frags"
+	FlowMapFlowNear       = "flow_near"
 	FlowMapFlowStats      = "flow_stats"
 	FlowMapFlowTable      = "flow_table"
 	FlowProgFlowEgress    = "flow_egress"
@@ -198,6 +203,7 @@ type FlowMapSpecs struct {
 	FlowDomains *ebpf.MapSpec `ebpf:"flow_domains"`
 	FlowEvents  *ebpf.MapSpec `ebpf:"flow_events"`
 	FlowFrags   *ebpf.MapSpec `ebpf:"flow_frags"`
+	FlowNear    *ebpf.MapSpec `ebpf:"flow_near"`
 	FlowStats   *ebpf.MapSpec `ebpf:"flow_stats"`
 	FlowTable   *ebpf.MapSpec `ebpf:"flow_table"`
 }
@@ -237,6 +243,7 @@ type FlowMaps struct {
 	FlowDomains *ebpf.Map `ebpf:"flow_domains"`
 	FlowEvents  *ebpf.Map `ebpf:"flow_events"`
 	FlowFrags   *ebpf.Map `ebpf:"flow_frags"`
+	FlowNear    *ebpf.Map `ebpf:"flow_near"`
 	FlowStats   *ebpf.Map `ebpf:"flow_stats"`
 	FlowTable   *ebpf.Map `ebpf:"flow_table"`
 }
@@ -247,6 +254,7 @@ func (m *FlowMaps) Close() error {
 		m.FlowDomains,
 		m.FlowEvents,
 		m.FlowFrags,
+		m.FlowNear,
 		m.FlowStats,
 		m.FlowTable,
 	)

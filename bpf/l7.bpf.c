@@ -58,17 +58,23 @@ static __always_inline __u32 l7_fresh(struct l7_sock *s, __u32 out, struct l7_to
 	return 0;
 }
 
-/* Whether there is time to tell of one more exchange in full. */
-static __always_inline bool l7_room(__u64 now)
+/* Whether there is time to tell of one more exchange in full. The clock is read once
+ * a tick: it costs as much as all the rest of a skipped turn. */
+static __always_inline bool l7_room(void)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, tick = bpf_jiffies64();
 	struct l7_window *w = bpf_map_lookup_elem(&l7_windows, &zero);
+	__u64 number;
 
 	if (!w)
 		return true;
-	if (w->number != now >> L7_WINDOW_SHIFT) {
-		w->number = now >> L7_WINDOW_SHIFT;
-		w->told = 0;
+	if (w->tick != tick) {
+		w->tick = tick;
+		number = bpf_ktime_get_boot_ns() >> L7_WINDOW_SHIFT;
+		if (w->number != number) {
+			w->number = number;
+			w->told = 0;
+		}
 	}
 	if (w->told >= window_exchanges)
 		return false;
@@ -165,7 +171,7 @@ static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *s
 				       const struct l7_packet *p, bool out)
 {
 	struct l7_told t = {.seq = p->seq, .off = p->off, .len = p->len, .out = out};
-	bool tell, turn, room = true;
+	bool tell, turn, asks = false, room = true;
 	__u64 cookie;
 	__u8 *want;
 
@@ -178,11 +184,6 @@ static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *s
 			return;
 		}
 	}
-	/* an answer that is skipped is not timed, and the clock is not cheap */
-	if (!s->skipping || s->want == L7_SAMPLE_IN + (out ? 1 : 0) || p->ends)
-		t.now = bpf_ktime_get_boot_ns();
-	else
-		t.now = s->last;
 	turn = p->len && s->octets && s->dir != out;
 	/* a look at the map costs as much as all the rest of a skipped turn */
 	if (turn && (!s->skipping || s->skipped % L7_SKIPS_PER_LOOK == 0)) {
@@ -193,8 +194,15 @@ static __always_inline void l7_segment(struct __sk_buff *skb, struct bpf_sock *s
 		if (s->want == L7_OFF)
 			return;
 	}
-	if (turn && s->want == L7_SAMPLE_IN + (out ? 1 : 0))
-		room = l7_room(t.now);
+	if (turn && s->want == L7_SAMPLE_IN + (out ? 1 : 0)) {
+		asks = true;
+		room = l7_room();
+	}
+	/* what is skipped is not timed */
+	if (s->skipping && s->want >= L7_SAMPLE_IN && !(asks && room) && !p->ends)
+		t.now = s->last;
+	else
+		t.now = bpf_ktime_get_boot_ns();
 	if (p->len) {
 		bpf_spin_lock(&s->lock);
 		tell = l7_step(s, &t, room);
@@ -226,18 +234,19 @@ static __always_inline int l7_packet(struct __sk_buff *skb, bool out)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct l7_packet p = {};
-	struct l7_sock *s = 0;
+	struct l7_sock *s;
 	int rc;
 
 	if (!sk)
 		return 1;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->state == TCP_LISTEN)
-		return 1;
-	if (sk->protocol == IPPROTO_TCP) {
-		s = bpf_sk_storage_get(&l7_sock, sk, 0, 0);
-		if (s && s->want == L7_OFF)
+	s = bpf_sk_storage_get(&l7_sock, sk, 0, 0);
+	if (s) { /* a connection, so nothing need be asked of the socket */
+		if (s->want == L7_OFF)
 			return 1; /* for good: nothing costs less */
+	} else {
+		sk = bpf_sk_fullsock(sk);
+		if (!sk || sk->state == TCP_LISTEN)
+			return 1;
 	}
 	rc = l7_parse(skb, &p);
 	if (rc) {

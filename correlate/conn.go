@@ -106,7 +106,7 @@ type conn struct {
 	reported  Measures
 	repeated  uint64 // octets on the wire of the other tuples: the same packets again
 	rtt       RTT    // over the connection's life
-	connect   int64  // SYN to SYN-ACK seen on packets
+	synAck    int64  // SYN to SYN-ACK as packets show it
 	resolve   int64  // wait for the DNS answer before it
 	accept    int64  // established to accepted
 	flags     flows.TCPFlags
@@ -117,6 +117,7 @@ type conn struct {
 	done      bool // final record emitted
 	doneAt    int64
 	connected bool // Connect was reported
+	answered  bool // SynAck was reported
 	ambiguous bool
 	halfOpen  bool // its listener has told that the handshake was not completed
 	joined    JoinedBy

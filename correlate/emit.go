@@ -185,7 +185,12 @@ func (e *end) waited() int64 {
 
 // fillTimes sets the connect latency and the minimal RTT.
 func (j *Joiner) fillTimes(c *conn, r *Record) {
-	r.ConnectTotal = c.connect
+	if c.ends[client] == nil || c.answered {
+		r.SynAckTotal = c.synAck
+	}
+	if r.SynAckTotal != 0 && !c.answered {
+		r.SynAck, c.answered = r.SynAckTotal, true
+	}
 	if e := c.ends[client]; e != nil && e.syn != 0 && e.established >= e.syn {
 		r.ConnectTotal = e.established - e.syn
 	}

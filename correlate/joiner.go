@@ -274,8 +274,8 @@ func (j *Joiner) Flow(rec *flows.Record) {
 	}
 	c.touch(rec.Start)
 	c.touch(rec.End)
-	if rec.Connect != 0 && c.connect == 0 {
-		c.connect = rec.Connect
+	if rec.SynAck != 0 && c.synAck == 0 {
+		c.synAck = rec.SynAck
 	}
 	if rec.EndReason != flows.EndNone && rec.EndReason != flows.EndActive {
 		c.flowEnded, c.reason = true, rec.EndReason

@@ -258,9 +258,14 @@ type Record struct {
 	// Active is 1 for a connection that is open at the end of the interval.
 	Active uint32
 	// Connect is the time from SYN to established in ns, in the interval in which
-	// it was established; 0 otherwise. ConnectTotal is the same in every record.
+	// it was established, where the client's socket is known; 0 otherwise. ConnectTotal
+	// is the same in every record.
 	Connect, ConnectTotal int64
-	MinRTT                int64 // ns, 0 unknown
+	// SynAck is the time from SYN to SYN-ACK in ns as this host's packets show it, where
+	// the client's socket is not known: in one record; SynAckTotal is the same in every
+	// later record.
+	SynAck, SynAckTotal int64
+	MinRTT              int64 // ns, 0 unknown
 	// Resolve is the wait for the DNS answer that named the server's address, ns, in
 	// the record of Connect of the connection that waited for it; ResolveTotal is the
 	// same in every later record.

@@ -28,8 +28,8 @@ func startServer(t *testing.T, version string) *server {
 	return s
 }
 
-// likeCompose leaves the server as deploy/compose/influxdb-init.sh does: no DBRP
-// mapping but the virtual one, a token that may only write and one that may only
+// likeCompose leaves the server as one that nobody has run `weir setup influxdb` on: no
+// DBRP mapping but the virtual one; a token that may only write and one that may only
 // read.
 func (s *server) likeCompose(t *testing.T) {
 	t.Helper()

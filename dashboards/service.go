@@ -76,16 +76,18 @@ func timeSplit(d *dashboard.DashboardBuilder) {
 		WithPanel(stacked("Per request, at the server", "Mean times, one after the other: the request arrives (network and client), the application works, the answer leaves (network and client).", "s",
 			over(sink.MeasurementFlowLatency, served,
 				part(sink.Request, "request received"), part(sink.Response, "application"), part(sink.Sent, "answer sent")))).
-		WithPanel(stacked("Per connection", "Mean times: the client waits for the name, the handshake (network), the accept queue (the application is too slow to accept).", "s",
+		WithPanel(stacked("Per connection", "Mean times: clients on hosts with a probe wait for the name and for the handshake (network); the accept queue (the application is too slow to accept).", "s",
 			over(sink.MeasurementFlowLatency, served,
 				part(sink.Resolve, "name"), part(sink.Connect, "handshake"), part(sink.Accept, "accept queue")))).
+		WithPanel(graph("Handshake of clients elsewhere", "SYN to SYN-ACK as packets show it on the server's host: this host's network and kernel. Much of it is SYNs that were dropped.", "s",
+			over(sink.MeasurementFlowLatency, served, part(sink.SynAck, "mean"), as("max("+ident(sink.SynAck.P99)+")", "worst p99")))).
 		WithPanel(roundTrip(query{}, served)).
 		WithPanel(graph("Trouble on the way", "Segments sent again, out of order, double; segments that say that an end takes no more; connections that the accept queue had no room for, or that clients did not complete. Per point of the graph.", "short",
 			over(sink.MeasurementFlow, served, as(total(sink.FieldRetransmitsToServer, sink.FieldRetransmitsToClient), "retransmits")),
 			over(sink.MeasurementFlowError, served, sum(sink.FieldOutOfOrder), sum(sink.FieldDuplicates), sum(sink.FieldZeroWindowsClient), sum(sink.FieldZeroWindowsServer),
 				sum(sink.FieldAcceptQueueDrops), sum(sink.FieldHandshakes)))).
 		WithPanel(stacked("What it waits for: answers of others", "Mean response time of the servers that this service asks, as it sees them.", "s",
-			overBy(sink.MeasurementFlowLatency, asked, as(mean(sink.Response), "response"), "$tag_"+serverTag, serverTag)).Span(24))
+			overBy(sink.MeasurementFlowLatency, asked, as(mean(sink.Response), "response"), "$tag_"+serverTag, serverTag)))
 }
 
 // routes are operations, the slowest first.

@@ -63,7 +63,7 @@ func TestContainerPrivileges(t *testing.T) {
 	e := dockerd.Start(t)
 	name := image(t, e, "weir-standin", "./testdata/standin")
 	secrets := t.TempDir()
-	// as the init script leaves it: another user's, for nobody else to read
+	// as some volume may have it: another user's, for nobody else to read
 	token := filepath.Join(secrets, "token")
 	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func runArguments(t *testing.T, e *dockerd.Engine, image, secrets string, more .
 			v = abs + ":" + rest
 		}
 		switch source {
-		case "weir-secrets":
+		case "weir-token":
 			v = secrets + ":" + rest
 		case "/var/run/docker.sock":
 			v = strings.TrimPrefix(e.Host, "unix://") + ":" + rest

@@ -39,9 +39,8 @@ func startTick(t *testing.T) *tick {
 			t.Fatal(err)
 		}
 	}
-	for _, db := range []string{influxd.Bucket, influxd.LogBucket} { // the script makes them
-		s.QueryInfluxQL(t, "", `DROP DATABASE "`+db+`"`)
-	}
+	s.DeleteBucket(t, influxd.Bucket) // the script makes them
+	s.DeleteBucket(t, influxd.LogBucket)
 	// influx -host H -port P -username U -password W -execute QUERY
 	influx := "#!/bin/bash\nexec curl -sSf -u \"$6:$8\" --data-urlencode \"q=${10}\" \"http://$2:$4/query\"\n"
 	// The image's entrypoint makes the administrator, and sources the init script.
@@ -55,10 +54,13 @@ func startTick(t *testing.T) *tick {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, password, _ := strings.Cut(s.Token, ":")
+	admin, _, _ := strings.Cut(s.Token, ":")
 	k.env = []string{"PATH=" + filepath.Join(k.dir, "bin") + ":" + os.Getenv("PATH"), "SECRETS=" + k.dir, "ENTRYPOINT=" + filepath.Join(k.dir, "bin", "entrypoint"),
 		"INFLUXDB_ADMIN_USER=" + admin, "INFLUXDB_INIT_HOST=" + u.Hostname(), "INFLUXDB_INIT_PORT=" + u.Port()}
 	k.run(t, "bash compose/tick-entrypoint.sh influxd")
+	password := k.read(t, "given")
+	s.QueryInfluxQL(t, "", fmt.Sprintf("SET PASSWORD FOR %q = '%s'", admin, password)) // the image's entrypoint makes the user
+	s.Token = admin + ":" + password
 	k.run(t, "set -e; . compose/tick-init.sh", "INFLUXDB_ADMIN_PASSWORD="+password)
 	return k
 }
@@ -107,6 +109,7 @@ func (k *tick) call(t *testing.T, user, secret, path, body string) int {
 // different and stay on a restart.
 func TestTickScripts(t *testing.T) {
 	k := startTick(t)
+	runSetup(t, "weir-tick-setup", k.Server, k.dir)
 	secrets := []string{k.read(t, "admin/password"), strings.TrimPrefix(k.read(t, "weir/token"), "weir:"), k.read(t, "kapacitor/password"), k.read(t, "chronograf/password")}
 	seen := map[string]bool{}
 	for _, p := range secrets {
@@ -119,10 +122,11 @@ func TestTickScripts(t *testing.T) {
 		t.Errorf("the administrator's password is not the one of the file")
 	}
 	k.run(t, "bash compose/tick-entrypoint.sh influxd")
-	if k.read(t, "kapacitor/password") != secrets[2] {
+	runSetup(t, "weir-tick-setup", k.Server, k.dir)
+	if k.read(t, "kapacitor/password") != secrets[2] || k.read(t, "weir/token") != "weir:"+secrets[1] {
 		t.Error("a restart makes new passwords")
 	}
-	for file, want := range map[string]os.FileMode{"admin/password": 0o600, "weir/token": 0o600, "kapacitor/password": 0o644} {
+	for file, want := range map[string]os.FileMode{"admin/password": 0o600, "admin/token": 0o600, "weir/token": 0o600, "kapacitor/password": 0o644} {
 		if st, err := os.Stat(filepath.Join(k.dir, file)); err != nil || st.Mode().Perm() != want {
 			t.Errorf("%s: %v, %v", file, st.Mode(), err)
 		}
@@ -139,7 +143,10 @@ func TestTickScripts(t *testing.T) {
 		{"weir", "wrong", "/api/v2/write?bucket=weir/autogen", "m v=1", 401},
 		{"kapacitor", secrets[2], "/query?db=weir", ask, 200},
 		{"kapacitor", secrets[2], "/write?db=weir", "m v=1", 403},
+		{"weir", secrets[1], "/api/v2/write?bucket=weir_1m/autogen", "m v=1", 403},
+		{"kapacitor", secrets[2], "/query?db=weir_1h", ask, 200},
 		{"chronograf", secrets[3], "/query?db=weir_log", ask, 200},
+		{"chronograf", secrets[3], "/query?db=weir_1m", ask, 200},
 		{"chronograf", secrets[3], "/write?db=weir_log", "m v=1", 403},
 	} {
 		if got := k.call(t, c.user, c.secret, c.path, c.body); got != c.want {
@@ -153,6 +160,7 @@ func TestTickScripts(t *testing.T) {
 func TestKapacitorOfCompose(t *testing.T) {
 	bin := kapacitor.Binary(t)
 	k := startTick(t)
+	runSetup(t, "weir-tick-setup", k.Server, k.dir)
 	_, password, _ := strings.Cut(k.read(t, "weir/token"), ":")
 	if status := k.call(t, "weir", password, "/api/v2/write?bucket=weir/autogen", "m v=1"); status != http.StatusNoContent {
 		t.Fatalf("write: %d", status)

@@ -40,7 +40,7 @@ type flow struct {
 	point       [2]uint64 // observation point that counts the direction, 0 = none yet
 	pointSeen   [2]int64
 	syn         int64 // time of the first SYN, 0 = not seen
-	connect     int64 // SYN to SYN-ACK, reported once
+	synAck      int64 // SYN to SYN-ACK, reported once
 	next, prev  int32
 	list        listID
 	initiator   Initiator
@@ -48,7 +48,7 @@ type flow struct {
 	dirty       bool
 	queued      bool // the slot stands in Meter.dirty; outlives the flow
 	closed      bool // RST, or FIN in both directions
-	connected   bool // connect was measured
+	connected   bool // the SYN-ACK was timed
 }
 
 // NewMeter returns an empty meter; the configuration must be valid.
@@ -187,12 +187,12 @@ func (f *flow) fill(r *Record, reason EndReason) {
 		Start:     f.start,
 		End:       f.last,
 		Dir:       f.counters,
-		Connect:   f.connect,
+		SynAck:    f.synAck,
 		Initiator: f.initiator,
 		EndReason: reason,
 		Guessed:   f.guessed,
 	}
 	f.counters = [2]Counters{}
-	f.connect = 0
+	f.synAck = 0
 	f.dirty = false
 }

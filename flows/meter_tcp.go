@@ -129,7 +129,7 @@ func (f *flow) countTCP(p *Packet, dir Direction) {
 		if f.syn == 0 {
 			f.opened(dir.Opposite())
 		} else if !f.connected && p.Time > f.syn {
-			f.connect, f.connected = p.Time-f.syn, true
+			f.synAck, f.connected = p.Time-f.syn, true
 		}
 	case ACK, ACK | FIN:
 		mine.state |= sideAccepted

@@ -70,7 +70,7 @@ func TestMeterReportsDeltas(t *testing.T) {
 	observe(m, handshake(100)...)
 	first := collect(m, second)
 	want := []Record{{
-		Key: testKey(TCP, 40000, 80), Start: epoch, End: epoch + 6*milli, Connect: 5 * milli, Initiator: InitiatorSrc,
+		Key: testKey(TCP, 40000, 80), Start: epoch, End: epoch + 6*milli, SynAck: 5 * milli, Initiator: InitiatorSrc,
 		Dir: [2]Counters{{Packets: 2, Octets: 108, Flags: SYN | ACK | SYNOnly}, {Packets: 1, Octets: 54, Flags: SYN | ACK | SYNACK}},
 	}}
 	if diff := cmp.Diff(want, first); diff != "" {
@@ -81,7 +81,7 @@ func TestMeterReportsDeltas(t *testing.T) {
 	}
 	observe(m, tcp(3*second, Forward, ACK|PSH, 101, 7001, 10))
 	delta := collect(m, 4*second)
-	if len(delta) != 1 || delta[0].Connect != 0 || delta[0].Dir[Forward].Payload != 10 || delta[0].Dir[Reverse].Packets != 0 ||
+	if len(delta) != 1 || delta[0].SynAck != 0 || delta[0].Dir[Forward].Payload != 10 || delta[0].Dir[Reverse].Packets != 0 ||
 		delta[0].Start != epoch || delta[0].End != epoch+3*second {
 		t.Errorf("second record = %+v", delta)
 	}

@@ -91,9 +91,9 @@ type Record struct {
 	// Cookie is the socket cookie of the sender of each direction where the
 	// observation point could see it, else 0.
 	Cookie [2]uint64
-	// Connect is the time from SYN to SYN-ACK in ns as seen at the observation
-	// point, 0 when not seen (user-space meter only).
-	Connect   int64
+	// SynAck is the time from SYN to SYN-ACK in ns as seen at the observation
+	// point, 0 when not seen, or told already.
+	SynAck    int64
 	Initiator Initiator
 	EndReason EndReason
 	// Guessed is true when Initiator was taken from port numbers, not from a SYN

@@ -57,7 +57,7 @@ func loadSet(cfg Config) (*Set, error) {
 		switch {
 		case p.standsIn != "": // Attach will know whether it is needed
 		case p.hot && s.cfg.NoIOHooks, p.payload && !s.cfg.Payload, p.tls && !s.cfg.TLS:
-			s.status[i].State, s.status[i].Reason = StateOff, "left out by configuration"
+			s.status[i].State, s.status[i].Reason = StateOff, leftOut
 		default:
 			s.loadProbe(i)
 		}
@@ -66,36 +66,16 @@ func loadSet(cfg Config) (*Set, error) {
 	return s, s.missingRequired()
 }
 
+// leftOut is why a probe is off that could be there.
+const leftOut = "left out by configuration"
+
 func (s *Set) loadMaps() error {
-	for o, get := range [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess, objPayload: bpf.LoadL7, objDrop: bpf.LoadDrop, objTLS: bpf.LoadTls} {
-		if object(o) == objPayload && !s.cfg.Payload || object(o) == objTLS && !s.cfg.TLS {
+	for o := range object(objects) {
+		if o == objPayload && !s.cfg.Payload || o == objTLS && !s.cfg.TLS {
 			continue
 		}
-		spec, err := get()
-		if err != nil {
-			return fmt.Errorf("read embedded BPF object: %w", err)
-		}
-		s.specs[o] = spec
-		s.maps[o] = make(map[string]*ebpf.Map)
-		if v := spec.Variables["turn_octets"]; v != nil {
-			if err := v.Set(uint32(max(s.cfg.PayloadOctets, 0))); err != nil {
-				return fmt.Errorf("set how much payload is copied: %w", err)
-			}
-		}
-		if v := spec.Variables["window_exchanges"]; v != nil {
-			if err := v.Set(uint32(max(float64(s.cfg.PayloadRate)/payloadWindows, 1))); err != nil {
-				return fmt.Errorf("set how many exchanges are told: %w", err)
-			}
-		}
-		for name, ms := range spec.Maps {
-			if s.borrows(object(o), name) {
-				continue
-			}
-			m, err := ebpf.NewMap(ms)
-			if err != nil {
-				return fmt.Errorf("create BPF map %s: %w (%s)", name, err, remedy(err))
-			}
-			s.maps[o][name] = m
+		if err := s.loadObject(o); err != nil {
+			return err
 		}
 	}
 	var err error
@@ -109,6 +89,39 @@ func (s *Set) loadMaps() error {
 		return err
 	}
 	return s.openPayload()
+}
+
+// loadObject reads the programs of an object, sets what they are told by constants, and
+// creates its maps.
+func (s *Set) loadObject(o object) error {
+	get := [objects]func() (*ebpf.CollectionSpec, error){objSocket: bpf.LoadSocket, objProcess: bpf.LoadProcess, objPayload: bpf.LoadL7, objDrop: bpf.LoadDrop, objTLS: bpf.LoadTls}
+	spec, err := get[o]()
+	if err != nil {
+		return fmt.Errorf("read embedded BPF object: %w", err)
+	}
+	s.specs[o] = spec
+	s.maps[o] = make(map[string]*ebpf.Map)
+	if v := spec.Variables["turn_octets"]; v != nil {
+		if err := v.Set(uint32(max(s.cfg.PayloadOctets, 0))); err != nil {
+			return fmt.Errorf("set how much payload is copied: %w", err)
+		}
+	}
+	if v := spec.Variables["window_exchanges"]; v != nil {
+		if err := v.Set(uint32(max(float64(s.cfg.PayloadRate)/payloadWindows, 1))); err != nil {
+			return fmt.Errorf("set how many exchanges are told: %w", err)
+		}
+	}
+	for name, ms := range spec.Maps {
+		if s.borrows(o, name) {
+			continue
+		}
+		m, err := ebpf.NewMap(ms)
+		if err != nil {
+			return fmt.Errorf("create BPF map %s: %w (%s)", name, err, remedy(err))
+		}
+		s.maps[o][name] = m
+	}
+	return nil
 }
 
 // loadProbe loads the program of probes[i] and notes a failure in its status.
@@ -188,27 +201,10 @@ func (s *Set) Attach() error {
 		defer root.dir.Close()
 	}
 	for i := range probes {
-		p, st := &probes[i], &s.status[i]
-		if p.standsIn != "" && !s.neededInstead(i) {
+		if probes[i].standsIn != "" && !s.neededInstead(i) {
 			continue
 		}
-		prog := s.programs[p.program]
-		if prog == nil {
-			continue // its status says why
-		}
-		err := rootErr
-		if p.kind != kindCgroup || rootErr == nil {
-			err = s.attachProbe(p, prog, root)
-		}
-		if err != nil {
-			st.State, st.Reason = explain(p, err)
-			s.errs[i] = err
-			continue
-		}
-		st.State, st.Reason = StateAttached, ""
-		if p.kind == kindCgroup {
-			st.Reason = root.note
-		}
+		s.attach(i, root, rootErr)
 	}
 	s.markFallbacks()
 	if !s.AllSockets() {
@@ -227,11 +223,33 @@ func (s *Set) neededInstead(i int) bool {
 	case first.State == StateAttached:
 		st.State, st.Reason = StateOff, "not needed: "+first.Probe+" is attached"
 	case first.State == StateOff:
-		st.State, st.Reason = StateOff, "left out by configuration"
+		st.State, st.Reason = StateOff, leftOut
 	default:
 		return s.programs[probes[i].program] != nil || s.loadProbe(i)
 	}
 	return false
+}
+
+// attach attaches probes[i], if it is loaded, and notes in its status how that ended.
+func (s *Set) attach(i int, root *cgroupRoot, rootErr error) {
+	p, st := &probes[i], &s.status[i]
+	prog := s.programs[p.program]
+	if prog == nil {
+		return // its status says why
+	}
+	err := rootErr
+	if p.kind != kindCgroup || rootErr == nil {
+		err = s.attachProbe(p, prog, root)
+	}
+	if err != nil {
+		st.State, st.Reason = explain(p, err)
+		s.errs[i] = err
+		return
+	}
+	st.State, st.Reason = StateAttached, ""
+	if p.kind == kindCgroup {
+		st.Reason = root.note
+	}
 }
 
 func (s *Set) attachProbe(p *probe, prog *ebpf.Program, root *cgroupRoot) error {
@@ -241,14 +259,14 @@ func (s *Set) attachProbe(p *probe, prog *ebpf.Program, root *cgroupRoot) error 
 		if err != nil {
 			return err
 		}
-		s.links = append(s.links, l)
+		s.links[p.program] = l
 	case kindCgroup:
 		at := s.specs[p.object].Programs[p.program].AttachType
 		l, err := link.AttachCgroup(link.CgroupOptions{Path: root.path(), Attach: at, Program: prog})
 		if err != nil {
 			return err
 		}
-		s.links = append(s.links, l)
+		s.links[p.program] = l
 	case kindIter, kindStorageIter:
 		opts := link.IterOptions{Program: prog}
 		if p.kind == kindStorageIter {

@@ -33,7 +33,7 @@ type Set struct {
 	specs    [objects]*ebpf.CollectionSpec
 	maps     [objects]map[string]*ebpf.Map
 	programs map[string]*ebpf.Program
-	links    []link.Link
+	links    map[string]link.Link // by program, as the iterators are
 	iters    map[string]*link.Iter
 	status   []Status
 	errs     []error            // by probe, nil where there was none
@@ -61,6 +61,7 @@ func newSet(cfg Config) *Set {
 		log:       cfg.Log,
 		btf:       btf.NewCache(),
 		programs:  make(map[string]*ebpf.Program),
+		links:     make(map[string]link.Link),
 		iters:     make(map[string]*link.Iter),
 		status:    make([]Status, len(probes)),
 		errs:      make([]error, len(probes)),

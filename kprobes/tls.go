@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 )
 
 // userPrograms are the programs for functions of TLS libraries; package tls
@@ -52,10 +53,67 @@ func (s *Set) loadUser() {
 	}
 }
 
+// SetTLS loads and attaches what looks inside TLS libraries, or takes it down, after
+// Attach, for a configuration that has changed; the rest goes on. What the kernel refuses
+// TLSReady tells. Whoever attaches user programs must have ended before.
+func (s *Set) SetTLS(on bool) error {
+	if on == s.cfg.TLS {
+		return nil
+	}
+	if !on {
+		return s.unloadTLS()
+	}
+	cfg := s.cfg
+	cfg.TLS = true
+	if err := cfg.validateTLS(); err != nil {
+		return err
+	}
+	s.cfg, s.btf = cfg, btf.NewCache()
+	defer func() { s.btf, s.specs = nil, [objects]*ebpf.CollectionSpec{} }()
+	if err := s.loadObject(objTLS); err != nil {
+		return errors.Join(err, s.unloadTLS())
+	}
+	for i := range probes {
+		if probes[i].tls && s.loadProbe(i) {
+			s.attach(i, nil, nil)
+		}
+	}
+	s.markFallbacks()
+	s.loadUser()
+	return nil
+}
+
+// unloadTLS leaves nothing of it in the kernel.
+func (s *Set) unloadTLS() error {
+	var errs []error
+	names := slices.Clone(userPrograms)
+	for i := range probes {
+		if probes[i].tls {
+			names = append(names, probes[i].program)
+			s.errs[i], s.status[i].State, s.status[i].Reason = nil, StateOff, leftOut
+		}
+	}
+	for _, name := range names {
+		if l := s.links[name]; l != nil {
+			errs = append(errs, l.Close())
+		}
+		if p := s.programs[name]; p != nil {
+			errs = append(errs, p.Close())
+		}
+		delete(s.links, name)
+		delete(s.programs, name)
+	}
+	for _, m := range s.maps[objTLS] {
+		errs = append(errs, m.Close())
+	}
+	s.maps[objTLS], s.userErrs, s.cfg.TLS = nil, nil, false
+	return errors.Join(errs...)
+}
+
 // TLSReady says why TLS libraries can't be looked into, nil if they can.
 func (s *Set) TLSReady() error {
 	if !s.cfg.TLS {
-		return errors.New("left out by configuration")
+		return errors.New(leftOut)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.userErrs)) {
 		return fmt.Errorf("load %s: %w", name, s.userErrs[name])

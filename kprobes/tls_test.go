@@ -100,3 +100,52 @@ func TestKernelTLSLoads(t *testing.T) {
 		}
 	}
 }
+
+// TestKernelTLSSwitched: what looks inside TLS comes and goes while the rest goes on, as
+// often as a configuration changes, and leaves nothing behind.
+func TestKernelTLSSwitched(t *testing.T) {
+	f := attach(t, Config{Payload: true})
+	links, programs := len(f.set.links), len(f.set.programs)
+	for range 2 {
+		if err := f.set.SetTLS(true); err != nil {
+			t.Fatal(err)
+		}
+		f.need("tls_received")
+		if err := f.set.TLSReady(); err != nil {
+			t.Fatalf("%+v", err)
+		}
+		for _, name := range userPrograms {
+			if f.set.UserProgram(name) == nil {
+				t.Errorf("%s is not loaded", name)
+			}
+		}
+		if err := f.set.SelectTLS(TLSGroup{ID: 1}, true); err != nil {
+			t.Error(err)
+		}
+		if err := f.set.SetTLS(false); err != nil {
+			t.Error(err)
+		}
+		if st := f.set.status[probeIndex("tls_received")]; st.State != StateOff || f.set.TLSReady() == nil || f.set.maps[objTLS] != nil {
+			t.Errorf("switched off: %+v", st)
+		}
+		if len(f.set.links) != links || len(f.set.programs) != programs {
+			t.Errorf("%d links and %d programs are left, %d and %d were there", len(f.set.links), len(f.set.programs), links, programs)
+		}
+	}
+	for i := range probes {
+		if st := f.set.status[i]; !probes[i].tls && st.State == StateFailed {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// TestKernelTLSNotWithoutPayload: what payload there is was decided at the start.
+func TestKernelTLSNotWithoutPayload(t *testing.T) {
+	f := attach(t, Config{})
+	if err := f.set.SetTLS(true); err == nil || !strings.Contains(err.Error(), "payload must be copied") {
+		t.Errorf("%v", err)
+	}
+	if err := f.set.SetTLS(false); err != nil {
+		t.Error(err)
+	}
+}

@@ -109,7 +109,7 @@ func (a *Aggregator) Add(r *correlate.Record) {
 		a.used = append(a.used, e)
 	}
 	e.sum.add(r)
-	for i, ns := range [...]int64{r.Resolve, r.Connect, r.Accept} {
+	for i, ns := range [...]int64{r.Resolve, r.Connect, r.Accept, r.SynAck} {
 		if ns > 0 {
 			a.borrow(&e.sum.opening[i]).Add(ns)
 		}

@@ -69,7 +69,7 @@ func (w *rows) finish() []*Batch {
 
 // openings are the distributions of what comes before the first request, in the
 // order of sums.opening.
-var openings = [...]*Distribution{&Resolve, &Connect, &Accept}
+var openings = [...]*Distribution{&Resolve, &Connect, &Accept, &SynAck}
 
 // sums is what was gathered of an edge in one interval.
 type sums struct {

@@ -66,7 +66,7 @@ func writeLife(enc *lineproto.Encoder, r *correlate.Record) {
 	var s sums
 	s.add(&life)
 	writeFlow(enc, &s, r.Proto)
-	for i, ns := range [...]int64{r.ResolveTotal, r.ConnectTotal, r.AcceptTotal} {
+	for i, ns := range [...]int64{r.ResolveTotal, r.ConnectTotal, r.AcceptTotal, r.SynAckTotal} {
 		if ns > 0 {
 			enc.Int(openings[i].Count, 1)
 			enc.Float(openings[i].Sum, float64(ns)/1e9)

@@ -79,10 +79,11 @@ const (
 	FieldJitter = "jitter_seconds"
 )
 
-// Connect is the distribution of the time from SYN to established, Accept of that from
-// established to accepted by the process.
+// Connect is the distribution of the time from SYN to established, SynAck of that from
+// SYN to SYN-ACK, Accept of that from established to accepted by the process.
 var (
 	Connect = distribution("connect")
+	SynAck  = distribution("syn_ack")
 	Accept  = distribution("accept")
 )
 
@@ -170,6 +171,7 @@ const (
 	InfoHooksFallback = "hooks_fallback"
 	InfoHooksMissing  = "hooks_missing"
 	InfoOutOfSight    = "out_of_sight"
+	InfoRestartNeeded = "restart_needed"
 )
 
 // Stage is a value of the tag `stage` of weir_self.

@@ -80,7 +80,8 @@ func (d *Distribution) fields(what string) []Field {
 }
 
 func latencyFields() []Field {
-	fs := append(Resolve.fields("the wait for the DNS answer that named the server, before the connect that used it"), Connect.fields("SYN to established")...)
+	fs := append(Resolve.fields("the wait for the DNS answer that named the server, before the connect that used it"), Connect.fields("SYN to established, at the client")...)
+	fs = append(fs, SynAck.fields("SYN to SYN-ACK as packets on this host show it, where the client is not on it")...)
 	fs = append(fs, Accept.fields("established to accepted by the server's process; where that was not seen, to its first read or write")...)
 	return append(append(fs, requestLatencyFields()...),
 		Field{Name: FieldRTTMin, Type: Float, Unit: Seconds, Semantics: Min, Meaning: "smallest RTT (the kernel's windowed minimum); a delayed acknowledgement is not in it"},
@@ -208,7 +209,7 @@ func logLatencyFields() []Field {
 	var fs []Field
 	for _, f := range latencyFields() {
 		switch f.Name {
-		case Resolve.Count, Resolve.Sum, Connect.Count, Connect.Sum, Accept.Count, Accept.Sum, FieldRTTMin, FieldJitter, Response.Count, Response.Sum:
+		case Resolve.Count, Resolve.Sum, Connect.Count, Connect.Sum, SynAck.Count, SynAck.Sum, Accept.Count, Accept.Sum, FieldRTTMin, FieldJitter, Response.Count, Response.Sum:
 			fs = append(fs, f)
 		}
 	}
@@ -224,5 +225,6 @@ func infoFields() []Field {
 		{Name: InfoHooksFallback, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks replaced by a weaker one"},
 		{Name: InfoHooksMissing, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks this host does not have"},
 		label(InfoOutOfSight, "what of the host the probe's own namespaces hide; none: nothing"),
+		label(InfoRestartNeeded, "settings that a reload has read and that take effect when weir starts again; none: nothing"),
 	}
 }

@@ -30,6 +30,9 @@ type Info struct {
 	// OutOfSight names what of the host the probe's own namespaces hide, "" for
 	// nothing.
 	OutOfSight string
+	// RestartNeeded names settings that a reload has read and only a restart brings into
+	// force, "" for none.
+	RestartNeeded string
 }
 
 // Self writes what the probe says about itself. Not safe for concurrent use.
@@ -97,6 +100,7 @@ func (s *Self) Info(t time.Time, i Info) {
 	enc.Int(InfoHooksFallback, int64(i.HooksFallback))
 	enc.Int(InfoHooksMissing, int64(i.HooksMissing))
 	enc.String(InfoOutOfSight, cmp.Or(i.OutOfSight, "none"))
+	enc.String(InfoRestartNeeded, cmp.Or(i.RestartNeeded, "none"))
 	s.rows.end(t.UnixNano())
 }
 

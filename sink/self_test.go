@@ -11,7 +11,7 @@ func TestSelf(t *testing.T) {
 	s.Stage(at(1), StageFlows, Coverage(0, 0)) // nothing measured, no row
 	ps := points(t, s.Flush())
 	if len(ps) != 2 || ps[0].tags["host"] != "h1" || ps[0].int(InfoSchema) != SchemaVersion || ps[0].int(InfoHooksAttached) != 9 ||
-		ps[0].fields[InfoOutOfSight] != "none" {
+		ps[0].fields[InfoOutOfSight] != "none" || ps[0].fields[InfoRestartNeeded] != "none" {
 		t.Fatalf("rows %v", ps)
 	}
 	if p := ps[1]; p.tags[TagStage] != "join" || p.int("unmatched") != 5 || p.fields["coverage"] != 0.5 || p.fields["cpu_seconds"] != 0.25 {

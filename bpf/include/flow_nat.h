@@ -12,7 +12,7 @@ static __always_inline unsigned long nat_entry(struct __sk_buff *skb)
 	return nat_enabled ? nat_word(skb) & NFCT_PTRMASK : 0;
 }
 
-static __noinline int nat_emit(unsigned long addr, __u64 now)
+static __noinline int nat_emit(unsigned long addr)
 {
 	struct nf_conn *ct = (struct nf_conn *)addr;
 	unsigned long status = 0;
@@ -35,7 +35,7 @@ static __noinline int nat_emit(unsigned long addr, __u64 now)
 		return 0;
 	}
 	__builtin_memset(ev, 0, sizeof(*ev));
-	ev->head.ns = now;
+	ev->head.ns = bpf_ktime_get_boot_ns();
 	ev->head.type = FLOW_EVENT_NAT;
 	if (nat_read(&ct->tuplehash[0].tuple, &ev->orig) || nat_read(&ct->tuplehash[1].tuple, &ev->reply)) {
 		st->nat_errors++;

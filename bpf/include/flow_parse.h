@@ -236,8 +236,9 @@ static __always_inline int parse_l4(struct __sk_buff *skb, const bool l2, struct
 }
 
 /* A later fragment takes the ports of the first one, if that came by lately. */
-static __always_inline int fragment(struct packet *p, __u64 now)
+static __always_inline int fragment(struct packet *p)
 {
+	__u64 now = bpf_ktime_get_boot_ns();
 	struct frag_key k = {};
 	struct frag_val *v;
 
@@ -280,7 +281,7 @@ static __always_inline void canonical(struct packet *p)
 	p->dir = swap;
 }
 
-static __always_inline int parse(struct __sk_buff *skb, const bool l2, struct packet *p, __u64 now)
+static __always_inline int parse(struct __sk_buff *skb, const bool l2, struct packet *p)
 {
 	__be16 proto = skb->protocol;
 	__u32 l4 = 0, room;
@@ -313,7 +314,7 @@ static __always_inline int parse(struct __sk_buff *skb, const bool l2, struct pa
 	room = skb->len > p->hdr ? skb->len - p->hdr : 0;
 	p->payload = p->iplen == 0xffffffff || p->iplen - l4 > room ? room : p->iplen - l4;
 	if (p->first_frag || p->later_frag)
-		r = fragment(p, now);
+		r = fragment(p);
 	if (r == IS_FLOW)
 		canonical(p);
 	return r;

@@ -53,20 +53,23 @@ struct flow_dir {
 	__u64 packets; /* wire packets: a GSO packet counts as its segments */
 	__u64 octets;  /* frames, headers of every segment included, no FCS */
 	__u64 payload; /* above the transport header */
-	__u64 last_ns; /* CLOCK_BOOTTIME */
+	__u64 last_ns; /* CLOCK_BOOTTIME; of a busy flow up to a tick early (account) */
 	__u64 cookie;  /* of the sending socket, the first one seen; 0 unknown */
-	__u64 zero_windows; /* TCP segments that close the sender's window, but SYN and RST */
+	__u32 zero_windows; /* TCP segments that close the sender's window, but SYN and RST */
+	__u32 tick;    /* low half of jiffies when last_ns was read */
 	__u32 owner;   /* ifindex << 1 | hook of the one place that counts; 0 none */
 	__u8 flags[FLOW_FLAGS];
 };
 
 struct flow_val {
 	__u64 start_ns; /* CLOCK_BOOTTIME of the first packet: names the instance */
+	__u64 synack_ns; /* of the first SYN-ACK after it, 0 none */
 	__u8 first;     /* direction of the first packet */
 	__u8 loopback;  /* the first packet was on lo */
 	__u8 nat_done;  /* the conntrack entry was looked at */
 	__u8 quick;     /* how often another socket came within QUICK_NS, halved when it took longer */
-	__u8 _pad[4];
+	__u8 syn;       /* the first packet was a SYN */
+	__u8 _pad[3];
 	struct flow_dir dir[2];
 };
 
@@ -87,7 +90,10 @@ struct frag_val {
 	__u8 _pad[3];
 };
 
-/* The ledger of a device: one entry per (ifindex, hook), made by user space. */
+/* The ledger of a device: one entry per (ifindex, hook), made by user space in
+ * flow_near where its place there is free, else in flow_devices. */
+#define NEAR_DEVICES 256 /* of which ifindex modulo this is the place */
+
 struct dev_key {
 	__u32 ifindex;
 	__u32 hook;
@@ -104,6 +110,7 @@ struct dev_sum {
  * one per super-packet.
  */
 struct dev_val {
+	__u64 ifindex; /* whose it is */
 	__u64 skbs;
 	__u64 skb_octets;
 	struct dev_sum seen;
@@ -151,9 +158,9 @@ struct flow_nat {
 
 _Static_assert(sizeof(struct flow_key) == 40, "flow_key");
 _Static_assert(sizeof(struct flow_dir) == 64, "flow_dir");
-_Static_assert(sizeof(struct flow_val) == 144, "flow_val");
-_Static_assert(sizeof(struct dev_val) == 128, "dev_val");
-_Static_assert(sizeof(struct flow_ended) == 200, "flow_ended");
+_Static_assert(sizeof(struct flow_val) == 152, "flow_val");
+_Static_assert(sizeof(struct dev_val) == 136, "dev_val");
+_Static_assert(sizeof(struct flow_ended) == 208, "flow_ended");
 _Static_assert(sizeof(struct flow_nat) == 96, "flow_nat");
 
 #endif

@@ -30,6 +30,7 @@ struct {
 /* Exchanges that were told in full lately, on this CPU. */
 struct l7_window {
 	__u64 number; /* of the window, see L7_WINDOW_SHIFT */
+	__u32 tick;   /* low half of jiffies when that was looked at */
 	__u32 told;
 };
 

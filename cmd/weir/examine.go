@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 	"github.com/weir-probe/weir/correlate/enrich/container/cgroup"
 	"github.com/weir-probe/weir/flows/capture/tcx"
 	"github.com/weir-probe/weir/kprobes"
-	"github.com/weir-probe/weir/sink/influxdb"
+	"github.com/weir-probe/weir/sink"
 )
 
 // examine looks at everything weir run needs, in the order of the data path.
@@ -28,7 +29,7 @@ func examine(ctx context.Context, cfg *Config, e env) []check {
 	checks = append(append(checks, examineCgroups()...), examineResources(cfg))
 	checks = append(checks, examineRuntimes(ctx, cfg)...)
 	checks = append(checks, examineJournal(cfg), examineAnomaly(cfg))
-	checks = append(checks, examineSinks(ctx, cfg)...)
+	checks = append(checks, examineSinks(ctx, cfg, e)...)
 	checks = append(checks, examineAlerts(ctx, cfg)...)
 	return append(checks, examineLimits(cfg)...)
 }
@@ -208,34 +209,45 @@ func examineJournal(cfg *Config) check {
 	return c
 }
 
-func examineSinks(ctx context.Context, cfg *Config) []check {
+func examineSinks(ctx context.Context, cfg *Config, e env) []check {
 	if len(cfg.Sinks) == 0 {
 		return []check{{Area: "sinks", Name: "none", State: plain, Detail: "rows stay in the journal; give --influxdb-url or --sink"}}
 	}
 	var out []check
 	for _, spec := range cfg.Sinks {
-		if spec != "influxdb" {
+		kind, _, _ := strings.Cut(spec, ":")
+		if kind != "influxdb" && kind != "kafka" {
 			out = append(out, check{Area: "sinks", Name: spec, State: good})
 			continue
 		}
-		s, err := influxdb.New(cfg.InfluxDB.sink())
+		s, err := openSink(cfg, spec, e, slog.New(slog.DiscardHandler))
 		if err != nil {
 			out = append(out, check{Area: "sinks", Name: spec, State: bad, Detail: err.Error()})
 			continue
 		}
-		ask, cancel := context.WithTimeout(ctx, 10*time.Second)
-		for _, f := range s.Check(ask) {
-			c := check{Area: "sinks", Name: "influxdb " + f.Subject, State: good, Detail: f.Detail, Remedy: f.Remedy}
-			switch {
-			case f.Away: // the probe does its job: it keeps the rows
-				c.State = limited
-			case f.Problem:
-				c.State = bad
-			}
-			out = append(out, c)
+		out = append(out, examineServer(ctx, kind, s)...)
+	}
+	return out
+}
+
+// examineServer asks where rows go to whether they would arrive.
+func examineServer(ctx context.Context, kind string, s sink.Sink) (out []check) {
+	defer s.Close(ctx)
+	server, ok := s.(sink.Checker)
+	if !ok {
+		return []check{{Area: "sinks", Name: kind, State: good}}
+	}
+	ask, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, f := range server.Check(ask) {
+		c := check{Area: "sinks", Name: kind + " " + f.Subject, State: good, Detail: f.Detail, Remedy: f.Remedy}
+		switch {
+		case f.Away: // the probe does its job: it keeps the rows
+			c.State = limited
+		case f.Problem:
+			c.State = bad
 		}
-		cancel()
-		s.Close(ctx)
+		out = append(out, c)
 	}
 	return out
 }

@@ -37,11 +37,13 @@ type kernelSide struct {
 	full    *conntrack.Full
 	self    *sink.Self // remembers what was told of the counters above
 	known   bool       // what existed before the probe has been told
+	loaded  kprobes.Config
+	waits   []string // settings that were read and take effect when weir starts again
 }
 
 // openKernelSide loads and attaches everything.
 func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kernelSide, err error) {
-	k = &kernelSide{cfg: cfg, self: sink.NewSelf(cfg.Rows), happen: newHappenings()}
+	k = &kernelSide{cfg: cfg, self: sink.NewSelf(cfg.Rows), happen: newHappenings(), loaded: payloadConfig(kprobes.Config{}, cfg)}
 	defer func() {
 		if err != nil {
 			k.close()
@@ -127,10 +129,14 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 	}
 	if cfg.L7 != old.L7 {
 		k.asked = newTracker(cfg, payloadSelector{k.sockets})
-		log.Warn("l7: what the kernel copies stays as it was until weir starts again", "was", old.L7, "is", cfg.L7)
 	}
-	if !slices.Equal(cfg.TLS, old.TLS) {
-		k.inside = newInsideTLS(cfg, k.sockets, log) // its programs are there if they were at the start
+	tlsWaits := slices.Contains(k.waits, "tls")
+	k.waits = k.payloadWaits(cfg)
+	if tlsWaits || !slices.Equal(cfg.TLS, old.TLS) {
+		k.adaptTLS(cfg, log)
+	}
+	if len(k.waits) > 0 {
+		log.Warn("some settings take effect when weir starts again", "settings", k.waits)
 	}
 	if cfg.Resources != old.Resources {
 		k.used = newResources(cfg, log)
@@ -143,6 +149,35 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 	k.cfg, k.packets, k.who = cfg, packets, who
 	k.join.Reconfigure(joinConfig(cfg, k.nats, k.who), who.chain)
 	return nil
+}
+
+// payloadWaits names the settings of payload that differ from what the kernel was loaded
+// with: programs that copy less or more are other programs.
+func (k *kernelSide) payloadWaits(cfg *Config) (names []string) {
+	is := payloadConfig(kprobes.Config{}, cfg)
+	if is.Payload != k.loaded.Payload || (is.PayloadOctets == kprobes.PayloadNone) != (k.loaded.PayloadOctets == kprobes.PayloadNone) {
+		names = append(names, "l7")
+	} else if is.PayloadOctets != k.loaded.PayloadOctets {
+		names = append(names, "l7_octets")
+	}
+	if is.PayloadRate != k.loaded.PayloadRate {
+		names = append(names, "l7_rate")
+	}
+	return names
+}
+
+// adaptTLS loads what looks inside TLS, or takes it down. The pipeline before has left
+// nothing attached to it.
+func (k *kernelSide) adaptTLS(cfg *Config, log *slog.Logger) {
+	k.inside = nil
+	if set, ok := k.sockets.(*kprobes.Set); ok {
+		if err := set.SetTLS(len(cfg.TLS) > 0); err != nil {
+			log.Error("tls: not switched", "err", err)
+			k.waits = append(k.waits, "tls")
+			return
+		}
+	}
+	k.inside = newInsideTLS(cfg, k.sockets, log)
 }
 
 // learn tells h what existed before the probe, once.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,7 +111,7 @@ func (p *pipeline) openAPI() (*api.Server, error) {
 }
 
 func (p *pipeline) info() sink.Info {
-	i := sink.Info{Version: version, Kernel: kernelRelease(), OutOfSight: vantageNames()}
+	i := sink.Info{Version: version, Kernel: kernelRelease(), OutOfSight: vantageNames(), RestartNeeded: strings.Join(p.kernel.waits, ",")}
 	for _, s := range p.kernel.sockets.Status() {
 		switch s.State {
 		case kprobes.StateAttached:
@@ -139,7 +140,7 @@ func (p *pipeline) status() any {
 	}
 	return map[string]any{
 		"ready": true, "version": version, "kernel": kernelRelease(), "hooks": p.kernel.sockets.Status(),
-		"packets": p.kernel.packets.Status(), "nat": p.kernel.nat(), "runtimes": p.kernel.who.status(), "tls": p.kernel.inside.files(), "health": p.col.out.view.Snapshot().Health, "alerts": p.kernel.alerts.Status(),
+		"packets": p.kernel.packets.Status(), "nat": p.kernel.nat(), "runtimes": p.kernel.who.status(), "tls": p.kernel.inside.files(), "restart_needed": p.kernel.waits, "health": p.col.out.view.Snapshot().Health, "alerts": p.kernel.alerts.Status(),
 	}
 }
 

@@ -51,3 +51,29 @@ func TestTLSDirectory(t *testing.T) {
 		}
 	}
 }
+
+// TestSettingsThatWait: which settings of payload a reload cannot bring into force.
+func TestSettingsThatWait(t *testing.T) {
+	started, err := loadConfig("/dev/null", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := kernelSide{loaded: payloadConfig(kprobes.Config{}, &started)}
+	for _, c := range []struct {
+		change func(*Config)
+		want   []string
+	}{
+		{func(*Config) {}, nil},
+		{func(c *Config) { c.TLS = []string{"web"} }, nil},
+		{func(c *Config) { c.L7 = l7Off }, []string{"l7"}},
+		{func(c *Config) { c.L7 = l7Turns }, []string{"l7"}},
+		{func(c *Config) { c.L7Octets = 100 }, []string{"l7_octets"}},
+		{func(c *Config) { c.L7, c.L7Rate = l7Off, 1 }, []string{"l7", "l7_rate"}},
+	} {
+		cfg := started
+		c.change(&cfg)
+		if got := k.payloadWaits(&cfg); !slices.Equal(got, c.want) {
+			t.Errorf("%s, %d octets, %d per second: %v, want %v", cfg.L7, cfg.L7Octets, cfg.L7Rate, got, c.want)
+		}
+	}
+}

@@ -42,12 +42,19 @@ func (t *trouble) HalfOpen(e *kprobes.HalfOpenEvent) { t.join.HalfOpen(e) }
 func (c *collector) tellTrouble(end time.Time) {
 	t := trouble{who: c.who, join: c.join, out: c.out, used: c.used, news: c.happen.drops, end: end}
 	c.report("read drops", c.sockets.Trouble(&t))
-	if n := c.full.New(); n > 0 {
-		var host correlate.Endpoint
-		c.who.chain.Loser(&host, 0, 0, "", knownHostNetNS())
-		c.out.drops.Add(&host, sink.ClassConntrack, sink.ReasonConntrackFull, n, 0)
-		t.news.take(end, nameOf(&host), sink.ClassConntrack, sink.ReasonConntrackFull, n, 0, c.out.events)
+	t.tableFull(c.full)
+}
+
+// tableFull tells of packets whose connections found no room in the host's table.
+func (t *trouble) tableFull(full *conntrack.Full) {
+	n := full.New()
+	if n == 0 {
+		return
 	}
+	var host correlate.Endpoint
+	t.who.chain.Loser(&host, 0, 0, "", knownHostNetNS())
+	t.out.drops.Add(&host, sink.ClassConntrack, sink.ReasonConntrackFull, n, 0)
+	t.news.take(t.end, nameOf(&host), sink.ClassConntrack, sink.ReasonConntrackFull, n, 0, t.out.events)
 }
 
 // hostConntrack is where the host's namespace tells of its table; without the

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Sourced once by the image of InfluxDB 1.8 after it has made the administrator
-# (/docker-entrypoint-initdb.d): databases with their retention, and one user per reader
-# and writer.
+# (/docker-entrypoint-initdb.d): a user for each reader. The databases are here because a
+# right is given on what is there; what is in them, and the user that writes, is
+# weir-tick-setup's (`weir setup influxdb`, which keeps these as they are).
 secrets=${SECRETS:-/secrets}
 
 execute() {
@@ -9,16 +10,16 @@ execute() {
 		-username "$INFLUXDB_ADMIN_USER" -password "$INFLUXDB_ADMIN_PASSWORD" -execute "$1"
 }
 
-# user NAME PASSWORD RIGHT: READ or WRITE, on both databases.
-user() {
-	execute "CREATE USER \"$1\" WITH PASSWORD '$2'"
-	execute "GRANT $3 ON \"weir\" TO \"$1\""
-	execute "GRANT $3 ON \"weir_log\" TO \"$1\""
+# database NAME KEEPS
+database() {
+	execute "CREATE DATABASE \"$1\" WITH DURATION $2"
+	execute "GRANT READ ON \"$1\" TO \"kapacitor\""
+	execute "GRANT READ ON \"$1\" TO \"chronograf\""
 }
 
-execute 'CREATE DATABASE "weir" WITH DURATION 7d'
-execute 'CREATE DATABASE "weir_log" WITH DURATION 24h'
-token=$(cat "$secrets/weir/token")
-user weir "${token#*:}" WRITE
-user kapacitor "$(cat "$secrets/kapacitor/password")" READ
-user chronograf "$(cat "$secrets/chronograf/password")" READ
+execute "CREATE USER \"kapacitor\" WITH PASSWORD '$(cat "$secrets/kapacitor/password")'"
+execute "CREATE USER \"chronograf\" WITH PASSWORD '$(cat "$secrets/chronograf/password")'"
+database weir 7d
+database weir_log 24h
+database weir_1m 30d
+database weir_1h 365d

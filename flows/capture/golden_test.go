@@ -57,8 +57,8 @@ func spell(r *flows.Record) goldenRecord {
 		Start: clock(r.Start), End: clock(r.End),
 		There: spellCounters(there), Back: spellCounters(back),
 	}
-	if r.Connect != 0 {
-		g.Connect = time.Duration(r.Connect).String()
+	if r.SynAck != 0 {
+		g.Connect = time.Duration(r.SynAck).String()
 	}
 	return g
 }

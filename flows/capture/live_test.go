@@ -160,7 +160,7 @@ func TestCaseE2_LoopbackOnce(t *testing.T) {
 func checkTransfer(t *testing.T, r flows.Record, there, back uint64) {
 	t.Helper()
 	g := spell(&r)
-	if g.Initiator != "known" || r.EndReason != flows.EndOfFlow || r.Connect == 0 {
+	if g.Initiator != "known" || r.EndReason != flows.EndOfFlow || r.SynAck == 0 {
 		t.Errorf("record = %+v", g)
 	}
 	if g.There.Payload != there || g.Back.Payload != back || g.There.Retransmits+g.Back.Retransmits != 0 {

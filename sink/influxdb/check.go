@@ -11,29 +11,20 @@ import (
 	"github.com/weir-probe/weir/sink"
 )
 
-// Finding is one line of what Check found out.
-type Finding struct {
-	Subject string // "server", or the bucket or database
-	Problem bool
-	Detail  string
-	Remedy  string // of a problem
-	Away    bool   // of a problem: nobody answers, which may pass; rows wait
-}
-
 // Check looks whether rows would arrive: whether the server answers, which one
 // it is, whether it knows us, and whether the bucket or database of each stream
 // is there and may be written to. It writes no row.
-func (s *Sink) Check(ctx context.Context) []Finding {
+func (s *Sink) Check(ctx context.Context) []sink.Finding {
 	version, err := s.version(ctx)
 	if err != nil {
-		f := Finding{Subject: "server", Problem: true, Away: true, Detail: err.Error(),
+		f := sink.Finding{Subject: "server", Problem: true, Away: true, Detail: err.Error(),
 			Remedy: fmt.Sprintf("is InfluxDB running at %s, and can this host reach it? Rows wait in the journal until it is", s.cfg.URL)}
 		if c, ok := errors.AsType[*sink.ConfigError](err); ok {
 			f.Detail, f.Remedy, f.Away = c.Err.Error(), c.Remedy, false
 		}
-		return []Finding{f}
+		return []sink.Finding{f}
 	}
-	found := []Finding{{Subject: "server", Detail: fmt.Sprintf("InfluxDB %s at %s", version, s.cfg.URL)}}
+	found := []sink.Finding{{Subject: "server", Detail: fmt.Sprintf("InfluxDB %s at %s", version, s.cfg.URL)}}
 	if older(version) {
 		found[0].Problem = true
 		found[0].Remedy = fmt.Sprintf("InfluxDB %s has no /api/v2/write: Weir needs 1.8 or later", version)
@@ -84,8 +75,8 @@ func (a *answer) saidVersion() string {
 
 // checkTarget sends a write without a row: servers look at the token and the
 // bucket before they look for rows.
-func (s *Sink) checkTarget(ctx context.Context, t *target, version string) Finding {
-	f := Finding{Subject: t.bucket}
+func (s *Sink) checkTarget(ctx context.Context, t *target, version string) sink.Finding {
+	f := sink.Finding{Subject: t.bucket}
 	if strings.HasPrefix(version, "3.") {
 		f.Detail = "InfluxDB 3 makes a database at its first write; whether the token may do that cannot be known without one"
 		return f

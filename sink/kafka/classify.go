@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -40,29 +41,36 @@ func (o *outcome) classify(s *Sink, topic string) error {
 		cause = o.large
 	}
 	err := fmt.Errorf("write to topic %s at %s: %w", topic, s.name, cause)
-	is := func(kinds ...error) bool {
-		for _, k := range kinds {
-			if errors.Is(cause, k) {
-				return true
-			}
-		}
-		return false
+	if o.large != nil {
+		return fmt.Errorf("%w: %w", sink.ErrTooLarge, err)
+	}
+	if remedy := s.remedy(cause, topic); remedy != "" {
+		return &sink.ConfigError{Remedy: remedy, Err: err}
 	}
 	switch {
-	case o.large != nil:
-		return fmt.Errorf("%w: %w", sink.ErrTooLarge, err)
-	case is(kerr.UnknownTopicOrPartition, kerr.InvalidTopicException, kerr.UnknownTopicID):
-		return &sink.ConfigError{Remedy: fmt.Sprintf("create it: kafka-topics.sh --create --topic %s", topic), Err: err}
-	case is(kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed):
-		return &sink.ConfigError{Remedy: fmt.Sprintf("let the user write: kafka-acls.sh --add --allow-principal User:%s --operation Write --topic %s", s.user(), topic), Err: err}
-	case is(kerr.SaslAuthenticationFailed, kerr.IllegalSaslState, kerr.UnsupportedSaslMechanism):
-		return &sink.ConfigError{Remedy: "check kafka.username, kafka.mechanism and WEIR_KAFKA_PASSWORD", Err: err}
-	case is(kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnsupportedForMessageFormat):
+	case isAny(cause, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnsupportedForMessageFormat):
 		return &sink.RefusedError{Reason: sink.ReasonOther, Err: err}
-	case is(kgo.ErrClientClosed):
+	case isAny(cause, kgo.ErrClientClosed):
 		return fmt.Errorf("write to %s: %w", s.name, cause)
 	}
 	return err
+}
+
+// remedy is what somebody has to change, where an error will not pass by itself.
+func (s *Sink) remedy(err error, topic string) string {
+	switch {
+	case isAny(err, kerr.UnknownTopicOrPartition, kerr.InvalidTopicException, kerr.UnknownTopicID):
+		return fmt.Sprintf("create it: kafka-topics.sh --create --topic %s", topic)
+	case isAny(err, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed):
+		return fmt.Sprintf("let the user write: kafka-acls.sh --add --allow-principal User:%s --operation Write --topic %s", s.user(), topic)
+	case isAny(err, kerr.SaslAuthenticationFailed, kerr.IllegalSaslState, kerr.UnsupportedSaslMechanism):
+		return "check kafka.username, kafka.mechanism and WEIR_KAFKA_PASSWORD"
+	}
+	return ""
+}
+
+func isAny(err error, kinds ...error) bool {
+	return slices.ContainsFunc(kinds, func(k error) bool { return errors.Is(err, k) })
 }
 
 func (s *Sink) user() string {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -95,6 +96,26 @@ func (c Config) timeout() time.Duration {
 		return 30 * time.Second
 	}
 	return max(c.Timeout, time.Second) // the client's least
+}
+
+// connection says how brokers are talked to, and as whom.
+func (c Config) connection(brokers ...string) ([]kgo.Opt, error) {
+	opts := []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.ClientID("weir")}
+	mechanism, err := c.sasl()
+	if err != nil {
+		return nil, err
+	}
+	if mechanism != nil {
+		opts = append(opts, kgo.SASL(mechanism))
+	}
+	t, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	if t != nil {
+		opts = append(opts, kgo.DialTLSConfig(t))
+	}
+	return opts, nil
 }
 
 // sasl is nil where there is no user.

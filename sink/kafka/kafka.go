@@ -37,8 +37,11 @@ func New(cfg Config) (*Sink, error) {
 	}
 	s := &Sink{name: prefix + strings.Join(cfg.Brokers, ",") + "/" + cfg.Topic, cfg: cfg}
 	s.topics[sink.Main], s.topics[sink.Log] = cfg.Topic, cfg.logTopic()
-	opts := []kgo.Opt{
-		kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID("weir"),
+	opts, err := cfg.connection(cfg.Brokers...)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// Rows that come twice are one row in the database, so what a broker remembers
 		// of a producer buys nothing; without it a write can be given up at any time, and
@@ -48,22 +51,7 @@ func New(cfg Config) (*Sink, error) {
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), // murmur2, as the Java client has it
 		kgo.MaxBufferedRecords(maxRecords), kgo.MaxBufferedBytes(maxBytes),
 		kgo.RecordRetries(2), kgo.UnknownTopicRetries(0), kgo.RecordDeliveryTimeout(cfg.timeout()),
-		kgo.ProduceRequestTimeout(cfg.timeout()),
-	}
-	mechanism, err := cfg.sasl()
-	if err != nil {
-		return nil, err
-	}
-	if mechanism != nil {
-		opts = append(opts, kgo.SASL(mechanism))
-	}
-	t, err := cfg.tls()
-	if err != nil {
-		return nil, err
-	}
-	if t != nil {
-		opts = append(opts, kgo.DialTLSConfig(t))
-	}
+		kgo.ProduceRequestTimeout(cfg.timeout()))
 	if s.client, err = kgo.NewClient(opts...); err != nil {
 		return nil, fmt.Errorf("kafka: make a client: %w", err)
 	}

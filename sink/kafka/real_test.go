@@ -82,6 +82,7 @@ func TestRealKafka(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
+	t.Run("check", func(t *testing.T) { checked(t, srv, cfg) })
 	t.Run("killed", func(t *testing.T) { killed(t, srv, cfg) })
 	t.Run("to the database", func(t *testing.T) { toDatabase(t, srv) })
 }

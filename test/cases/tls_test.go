@@ -211,6 +211,54 @@ func TestTLS_GoStripped(t *testing.T) {
 	}
 }
 
+// What looks inside TLS comes and goes with the configuration, without a restart: a
+// process that was there before is looked into, and afterwards nothing is held.
+func TestTLS_Reload(t *testing.T) {
+	needs(t, "nginx", "nginx")
+	needs(t, "curl", "curl")
+	needs(t, "openssl", "openssl")
+	name, group := container(t, "tlsreload")
+	file := filepath.Join(t.TempDir(), "weir.yaml")
+	configure := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("")
+	p, rows := own(t, "--config", file)
+	port := serveNginx(t, group)
+	configure("tls: [" + name + "]\n")
+	p.Signal(t, syscall.SIGHUP)
+	p.WaitLog(t, "inside TLS\" file=/")
+	const n = 5
+	curlHTTPS(t, "--http1.1", port, n)
+	want := map[string]int64{name + " http GET /ok 200": n, name + " http GET /gone 410": n}
+	if got := operations(t, rows, port, 2*n); !maps.Equal(got, want) {
+		t.Errorf("told %v\nwant %v", got, want)
+	}
+	configure("")
+	p.Signal(t, syscall.SIGHUP)
+	p.WaitLogs(t, "msg=ready", 3)
+	if held := probes(t, p.PID()); held != 0 {
+		t.Errorf("%d probes are held", held)
+	}
+	curlHTTPS(t, "--http1.1", port, n)
+	if got := operations(t, rows, port, 2*n); !maps.Equal(got, want) {
+		t.Errorf("switched off: told %v\nwant %v", got, want)
+	}
+	configure("l7: turns\n")
+	p.Signal(t, syscall.SIGHUP)
+	p.WaitLog(t, "take effect when weir starts again")
+	probe.Until(t, patience, "a row says so", func() error {
+		for _, x := range rows.all(t, "weir_info", func(row) bool { return true }) {
+			if x.str("restart_needed") == "l7" {
+				return nil
+			}
+		}
+		return errors.New("none yet")
+	})
+}
+
 // Nothing is attached unless it is asked for.
 func TestTLS_OffByDefault(t *testing.T) {
 	needs(t, "nginx", "nginx")

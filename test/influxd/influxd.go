@@ -267,6 +267,30 @@ func (s *Server) CreateBucket(t testing.TB, name string) {
 		"database": name, "retention_policy": "autogen", "default": true}, nil)
 }
 
+// DeleteBucket takes away a bucket with its mapping, or the database.
+func (s *Server) DeleteBucket(t testing.TB, name string) {
+	t.Helper()
+	if s.V1() {
+		s.QueryInfluxQL(t, "", fmt.Sprintf("DROP DATABASE %q", name))
+		return
+	}
+	id, org := s.bucketID(t, name), s.orgID(t)
+	var mappings struct {
+		Content []struct {
+			ID       string
+			BucketID string
+			Virtual  bool
+		}
+	}
+	s.call(t, "GET", "/api/v2/dbrps?orgID="+org, nil, &mappings)
+	for _, m := range mappings.Content {
+		if m.BucketID == id && !m.Virtual {
+			s.call(t, "DELETE", "/api/v2/dbrps/"+m.ID+"?orgID="+org, nil, nil)
+		}
+	}
+	s.call(t, "DELETE", "/api/v2/buckets/"+id, nil, nil)
+}
+
 // CreateToken makes a token of 2.x that may only write to the buckets named.
 func (s *Server) CreateToken(t testing.TB, buckets ...string) string {
 	t.Helper()

@@ -18,7 +18,8 @@ import (
 // Version that build.sh fetches.
 const Version = "4.1.1"
 
-// Server is one broker that is its own controller. It creates no topics by itself.
+// Server is one broker that is its own controller. It creates no topics by itself. Whoever
+// comes by Broker may do everything, User what no access control list of a topic forbids.
 type Server struct {
 	Broker     string // host:port, for everybody
 	UserBroker string // for User with Password, by SASL plain
@@ -86,6 +87,9 @@ inter.broker.listener.name=PLAINTEXT
 listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_%[4]s="%[5]s";
 log.dirs=%[6]s
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1

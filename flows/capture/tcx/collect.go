@@ -246,7 +246,7 @@ func (c *collector) report(key flows.Key, st *flowState, v *flowVal, reason flow
 			Packets:     d.Packets - was.packets,
 			Octets:      d.Octets - was.octets,
 			Payload:     d.Payload - was.payload,
-			ZeroWindows: d.ZeroWindows - was.zeroWindows,
+			ZeroWindows: uint64(d.ZeroWindows - was.zeroWindows),
 			Flags:       flags &^ was.flags,
 		}
 		*was = dirState{d.Packets, d.Octets, d.Payload, d.ZeroWindows, flags}
@@ -261,6 +261,7 @@ func (c *collector) report(key flows.Key, st *flowState, v *flowVal, reason flow
 	}
 	r.Start = st.start
 	r.End = c.clock.unix(v.last())
+	r.SynAck = v.synACK()
 	r.Initiator = v.initiator(key.Proto)
 	r.EndReason = reason
 	c.count.records++

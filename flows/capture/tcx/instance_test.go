@@ -219,6 +219,7 @@ func TestOwnerAndTakeover(t *testing.T) {
 		t.Fatal("no entry")
 	}
 	v.Dir[0].LastNs -= 3e9
+	v.Dir[0].Tick-- // silence moves both
 	if err := b.table().Update(&k, &v, ebpf.UpdateExist); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +288,26 @@ func onEveryCPU(t *testing.T, f func()) {
 // What was deleted and is made again begins at zero on every CPU: a device's
 // ledger, which is per CPU, and a flow, which is not.
 func TestCaseE9_NothingStale(t *testing.T) {
-	b := newBench(t, Config{}, nil)
+	t.Run("near", func(t *testing.T) { nothingStale(t, newBench(t, Config{}, nil)) })
+	t.Run("its place taken", func(t *testing.T) {
+		b := newBench(t, Config{}, nil)
+		b.closeLedger(&device{ifindex: 1})
+		b.near[1] = 1 + nearDevices
+		if err := b.openLedger(1); err != nil {
+			t.Fatal(err)
+		}
+		if in, _ := b.line(1, hookIngress); in != b.coll.Maps["flow_devices"] {
+			t.Fatal("the ledger is not in flow_devices")
+		}
+		nothingStale(t, b)
+		b.closeLedger(&device{ifindex: 1})
+		if b.near[1] != 1+nearDevices {
+			t.Error("the place of another device was given up")
+		}
+	})
+}
+
+func nothingStale(t *testing.T, b *bench) {
 	f := frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolUDP), udp(), body(10))
 	cpus := uint64(0)
 	onEveryCPU(t, func() { b.run(hookIngress, f, nil); cpus++ })
@@ -310,6 +330,39 @@ func TestCaseE9_NothingStale(t *testing.T) {
 	collect(t, b.Meter, &s)
 	if got := s.sum(); got != (Sum{cpus, cpus * uint64(len(f))}) {
 		t.Errorf("the flow made again has %v, want %d packets", got, cpus)
+	}
+}
+
+// Of a busy flow the clock is read once a tick, and at its end.
+func TestBusyFlowIsStamped(t *testing.T) {
+	b := newBench(t, Config{}, nil)
+	send := func(flags layers.TCP) uint64 {
+		t.Helper()
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+			t.Fatal(err)
+		}
+		flags.SrcPort, flags.DstPort = 1, 2
+		b.run(hookEgress, frame(t, eth(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), &flags), nil)
+		return uint64(now.Nano())
+	}
+	last := func() uint64 {
+		var k flowKey
+		var v flowVal
+		if !b.table().Iterate().Next(&k, &v) {
+			t.Fatal("no entry")
+		}
+		return v.last()
+	}
+	for range 50 {
+		send(layers.TCP{ACK: true})
+	}
+	time.Sleep(30 * time.Millisecond) // more than a tick of the slowest kernel
+	if sent, stamped := send(layers.TCP{ACK: true}), last(); stamped < sent {
+		t.Errorf("sent at %d, stamped %d", sent, stamped)
+	}
+	if sent, stamped := send(layers.TCP{ACK: true, FIN: true}), last(); stamped < sent {
+		t.Errorf("the end was sent at %d, stamped %d", sent, stamped)
 	}
 }
 

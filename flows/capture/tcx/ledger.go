@@ -3,6 +3,7 @@ package tcx
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -96,8 +97,8 @@ func (m *Meter) Devices(yield func(*Device) bool) error {
 // readLedger sums one device's ledger over all CPUs.
 func (m *Meter) readLedger(ifindex, hook int) (*devVal, error) {
 	var per []devVal
-	key := devKey{uint32(ifindex), uint32(hook)}
-	if err := m.coll.Maps["flow_devices"].Lookup(&key, &per); err != nil {
+	in, key := m.line(ifindex, hook)
+	if err := in.Lookup(key, &per); err != nil {
 		return nil, err
 	}
 	var sum devVal
@@ -109,14 +110,29 @@ func (m *Meter) readLedger(ifindex, hook int) (*devVal, error) {
 
 // openLedger makes the entries without which the programs count nothing.
 func (m *Meter) openLedger(ifindex int) error {
-	zero := make([]devVal, ebpf.MustPossibleCPU())
-	for _, hook := range [...]uint32{hookEgress, hookIngress} { // an answer is never counted less than what it answers
-		key := devKey{uint32(ifindex), hook}
-		if err := m.coll.Maps["flow_devices"].Update(&key, zero, ebpf.UpdateAny); err != nil {
+	if place := &m.near[ifindex%nearDevices]; *place == 0 {
+		*place = ifindex
+	}
+	for _, hook := range [...]int{hookEgress, hookIngress} { // an answer is never counted less than what it answers
+		if err := m.writeLedger(ifindex, hook, devVal{Ifindex: uint64(ifindex)}); err != nil {
 			return fmt.Errorf("make the ledger entry: %w", err)
 		}
 	}
 	return nil
+}
+
+// writeLedger sets one device's ledger on every CPU.
+func (m *Meter) writeLedger(ifindex, hook int, v devVal) error {
+	in, key := m.line(ifindex, hook)
+	return in.Update(key, slices.Repeat([]devVal{v}, ebpf.MustPossibleCPU()), ebpf.UpdateAny)
+}
+
+// line is where the ledger of a device is: in flow_near when its place there is its own.
+func (m *Meter) line(ifindex, hook int) (in *ebpf.Map, key any) {
+	if place := ifindex % nearDevices; m.near[place] == ifindex {
+		return m.coll.Maps["flow_near"], uint32(place<<1 | hook)
+	}
+	return m.coll.Maps["flow_devices"], &devKey{uint32(ifindex), uint32(hook)}
 }
 
 // closeLedger moves the last state of a device's ledger into that of the gone.
@@ -125,12 +141,21 @@ func (m *Meter) closeLedger(d *device) {
 		if v, err := m.readLedger(d.ifindex, hook); err == nil {
 			m.gone[hook].add(v)
 			m.goneCarried.add(d.carried(hook, v))
-			key := devKey{uint32(d.ifindex), uint32(hook)}
-			if err := m.coll.Maps["flow_devices"].Delete(&key); err != nil {
+			if err := m.removeLedger(d.ifindex, hook); err != nil {
 				m.log.Warn("ledger entry of a removed device stays", "ifindex", d.ifindex, "err", err)
 			}
 		}
 	}
+	if place := &m.near[d.ifindex%nearDevices]; *place == d.ifindex {
+		*place = 0
+	}
+}
+
+func (m *Meter) removeLedger(ifindex, hook int) error {
+	if in, key := m.line(ifindex, hook); in.Type() == ebpf.PerCPUHash {
+		return in.Delete(key)
+	}
+	return m.writeLedger(ifindex, hook, devVal{})
 }
 
 // carried is what the device's own counters make of what is in its ledger: one

@@ -44,8 +44,10 @@ type Meter struct {
 	// tune lets a test change the sizes of maps before they are made.
 	tune func(*ebpf.CollectionSpec)
 
-	mu   sync.Mutex // guards devs, gone, counters, closed and domains
+	mu   sync.Mutex // guards devs, near, gone, counters, closed and domains
 	devs map[int]*device
+	// near is whose ledger is where in flow_near, 0 nobody.
+	near [nearDevices]int
 	gone [2]devVal // ledgers of removed devices, by hook
 	// goneCarried is what those devices' own counters made of them.
 	goneCarried Sum

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
@@ -310,6 +311,43 @@ func TestSegments(t *testing.T) {
 }
 
 // Both meters count the same segments as closing a window.
+// The SYN-ACK is timed from the SYN that began the entry, not from anything else.
+func TestSynAck(t *testing.T) {
+	for _, x := range []struct {
+		name    string
+		packets []layers.TCP // those with ACK go back
+		timed   bool
+	}{
+		{"handshake", []layers.TCP{{SYN: true}, {SYN: true, ACK: true}}, true},
+		{"SYN and SYN-ACK sent again", []layers.TCP{{SYN: true}, {SYN: true}, {SYN: true, ACK: true}, {SYN: true, ACK: true}}, true},
+		{"no SYN", []layers.TCP{{SYN: true, ACK: true}, {SYN: true, ACK: true}}, false},
+		{"refused", []layers.TCP{{SYN: true}, {RST: true, ACK: true}}, false},
+		{"not from its beginning", []layers.TCP{{PSH: true}, {SYN: true}, {SYN: true, ACK: true}}, false},
+	} {
+		b := newBench(t, Config{}, nil)
+		var at []time.Time
+		for _, tcp := range x.packets {
+			ip := ip4(layers.IPProtocolTCP)
+			tcp.SrcPort, tcp.DstPort = 40000, 80
+			if tcp.ACK {
+				tcp.SrcPort, tcp.DstPort, ip.SrcIP, ip.DstIP = tcp.DstPort, tcp.SrcPort, ip.DstIP, ip.SrcIP
+			}
+			at = append(at, time.Now())
+			b.run(hookEgress, frame(t, eth(layers.EthernetTypeIPv4), ip, &tcp), nil)
+		}
+		end := time.Now()
+		var s sink
+		collect(t, b.Meter, &s)
+		if len(s.records) != 1 {
+			t.Fatalf("%s: %+v", x.name, s.records)
+		}
+		got := time.Duration(s.records[0].SynAck)
+		if (got > 0) != x.timed || got > end.Sub(at[0]) {
+			t.Errorf("%s: %v of %v", x.name, got, end.Sub(at[0]))
+		}
+	}
+}
+
 func TestZeroWindows(t *testing.T) {
 	b, user := newBench(t, Config{}, nil), flows.NewMeter(flows.MeterConfig{})
 	var info packet.Info

@@ -13,7 +13,7 @@ type flowState struct {
 
 type dirState struct {
 	packets, octets, payload uint64
-	zeroWindows              uint64
+	zeroWindows              uint32
 	flags                    flows.TCPFlags
 }
 

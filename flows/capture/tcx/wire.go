@@ -13,6 +13,8 @@ const (
 	eventNAT   = 2
 
 	numFlags = 12
+
+	nearDevices = 256
 )
 
 type flowKey struct {
@@ -27,18 +29,20 @@ type flowDir struct {
 	Packets, Octets, Payload uint64
 	LastNs                   uint64
 	Cookie                   uint64
-	ZeroWindows              uint64
+	ZeroWindows, Tick        uint32
 	Owner                    uint32
 	Flags                    [numFlags]uint8
 }
 
 type flowVal struct {
 	StartNs  uint64
+	SynackNs uint64
 	First    uint8
 	Loopback uint8
 	NatDone  uint8
 	Quick    uint8
-	_        [4]uint8
+	Syn      uint8
+	_        [3]uint8
 	Dir      [2]flowDir
 }
 
@@ -51,6 +55,7 @@ type devSum struct {
 }
 
 type devVal struct {
+	Ifindex         uint64
 	Skbs, SkbOctets uint64
 	Seen            devSum
 	Flow            devSum
@@ -122,6 +127,14 @@ func (v *flowVal) ended() bool {
 
 // last is the CLOCK_BOOTTIME of the last packet in either direction, ns.
 func (v *flowVal) last() uint64 { return max(v.Dir[0].LastNs, v.Dir[1].LastNs) }
+
+// synACK is the time from the SYN that began v to the answer, ns; 0 when there was none.
+func (v *flowVal) synACK() int64 {
+	if v.Syn == 0 || v.SynackNs == 0 || v.Dir[v.First&1^1].flags()&flows.SYNACK == 0 {
+		return 0
+	}
+	return max(int64(v.SynackNs-v.StartNs), 0)
+}
 
 // initiator of key k, which v's Dir[0] goes forward on.
 func (v *flowVal) initiator(proto flows.Proto) flows.Initiator {

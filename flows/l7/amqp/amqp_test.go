@@ -2,18 +2,13 @@ package amqp
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
-
-var update = flag.Bool("update", false, "write the golden files of testdata")
 
 // client and server return a line of a script: a packet with frames.
 func client(frames ...string) string { return "> " + escape(strings.Join(frames, "")) + "\n" }
@@ -77,10 +72,7 @@ var (
 
 func ack(tag uint64, multiple byte) string { return call(1, 60, 80, tag, multiple) }
 
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"greeting and login", client(greeting) + server(call(0, 10, 10)) + client(call(0, 10, 11)) + server(call(0, 10, 30)) +
 		client(call(0, 10, 31), call(0, 10, 40, "/")) + server(call(0, 10, 41)),
 		[]string{`answered "connection.start-ok" "OK" 12/12 1000us`, `answered "connection.open" "OK" 14/12 1000us`}},
@@ -118,17 +110,7 @@ var rules = []struct {
 	{"not AMQP", "> GET / HTTP/1.1\\r\\n\\r\\n\n< HTTP/1.1 200 OK\\r\\n\\r\\n\n", nil},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		chunks := conversation.Script(t, r.script)
-		t.Run(r.name, func(t *testing.T) {
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, chunks)); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }
 
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
@@ -162,16 +144,16 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestGolden(t *testing.T) { conversation.Golden(t, Spec, update) }
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
 
-func TestMatchCaptures(t *testing.T) { conversation.MatchCaptures(t, Spec) }
+func TestMatchCaptures(t *testing.T) { l7test.MatchCaptures(t, Spec) }
 
 var hot = client(selected) + server(confirms) + client(publish(1, "hello"), publish(1, "hello")) + server(ack(2, 1)) +
 	client(declare(1, 0)) + server(declared, call(1, 60, 60, "tag", uint64(1)), body(1, "hello")) +
 	client(call(1, 60, 80, uint64(1), byte(0)), call(1, 20, 40, uint16(200), "", uint16(0), uint16(0))) + server(call(1, 20, 41))
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, conversation.Script(t, hot)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Script(t, hot)); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -181,7 +163,7 @@ func TestMemory(t *testing.T) {
 	outcomes := map[l7.Outcome]int{}
 	p := New(func(m *l7.Message) { outcomes[m.Outcome]++ })
 	say := func(text string) {
-		p.Data(&l7.Chunk{Dir: l7.ToServer, Turn: true, Time: conversation.Start, Data: []byte(text)})
+		p.Data(&l7.Chunk{Dir: l7.ToServer, Turn: true, Time: l7test.Start, Data: []byte(text)})
 	}
 	say(selected)
 	for range 1000 {
@@ -190,7 +172,7 @@ func TestMemory(t *testing.T) {
 	for id := range uint16(1000) {
 		say(call(2+id, 60, 40, uint16(0), "ex", "key", byte(0)))
 	}
-	p.End(conversation.Start)
+	p.End(l7test.Start)
 	if n := len(p.(*parser).channels); n != maxChannels {
 		t.Errorf("%d channels are kept, want %d", n, maxChannels)
 	}
@@ -205,7 +187,7 @@ func TestHostileLengths(t *testing.T) {
 		frame(1, 1, ""), frame(1, 1, "\x00\x32\x00\x0a"), frame(1, 1, "\x00\x32\x00\x0a\x00\x00\xff"), frame(2, 1, "x"),
 		frame(1, 1, "\x00\x3c\x00\x28") + frame(2, 1, "\x00\x3c\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"),
 	} {
-		told := conversation.Tell(Spec, conversation.Script(t, client(bad)+server(frame(8, 0, ""))+client(declare(1, 0))+server(declared)))
+		told := l7test.Tell(Spec, l7test.Script(t, client(bad)+server(frame(8, 0, ""))+client(declare(1, 0))+server(declared)))
 		found := false
 		for _, m := range told {
 			found = found || strings.HasPrefix(m, `answered "queue.declare" "OK"`)
@@ -216,16 +198,6 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-func FuzzParser(f *testing.F) {
-	for _, r := range rules {
-		f.Add(conversation.FuzzSeed(conversation.Script(f, r.script)))
-	}
-	for _, connections := range conversation.Captures(f) {
-		for _, c := range connections {
-			f.Add(conversation.FuzzSeed(c.Chunks))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { conversation.Fuzz(t, Spec, data) })
-}
+func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 
-func BenchmarkParser(b *testing.B) { conversation.Benchmark(b, Spec, conversation.Script(b, hot)) }
+func BenchmarkParser(b *testing.B) { l7test.Benchmark(b, Spec, l7test.Script(b, hot)) }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
 )
 
 const (
@@ -19,52 +20,34 @@ const (
 	greeting = "AMQP\x00\x00\x09\x01"
 )
 
+// format is that of the frames of both sides.
+var format = frames.Format{Prefix: headSize, Size: size, Least: 1, Most: maxFrame + 1, Keep: maxHead}
+
+// size is how many octets come behind the head b of a frame, its end among them.
+func size(b []byte) int64 {
+	if !isType(b[0]) {
+		return -1
+	}
+	return payloadSize(b) + 1
+}
+
+func payloadSize(b []byte) int64 { return int64(binary.BigEndian.Uint32(b[3:])) }
+
+func channelOf(b []byte) uint16 { return binary.BigEndian.Uint16(b[1:]) }
+
 // stream is what is being read of one direction, frame by frame.
 type stream struct {
-	known  bool          // where it is in the stream
-	head   [maxHead]byte // the beginning of the frame
-	n      int
-	left   int64 // octets of the frame to come, with its end, once n is headSize
-	short  bool  // a hole is where head would go on
-	first  int64
-	octets uint64
+	frames.Stream
+	known bool // where it is in the stream
 }
-
-// take takes octets of a frame and returns how many; bad says that this is none.
-func (s *stream) take(b []byte) (n int, bad bool) {
-	if s.n < headSize {
-		n = copy(s.head[s.n:headSize], b)
-		s.n += n
-		if s.n == headSize {
-			size := int64(binary.BigEndian.Uint32(s.head[3:]))
-			s.left = size + 1
-			return n, size > maxFrame || !isType(s.head[0])
-		}
-		return n, false
-	}
-	n = int(min(int64(len(b)), s.left))
-	s.left -= int64(n)
-	if s.left == 0 && b[n-1] != frameEnd {
-		return n, true
-	}
-	if !s.short {
-		s.n += copy(s.head[s.n:], b[:n])
-	}
-	return n, false
-}
-
-func (s *stream) whole() bool { return s.n >= headSize && s.left == 0 }
-
-func isType(t byte) bool {
-	return t == frameMethod || t == frameHeader || t == frameBody || t == frameHeartbeat
-}
-
-func (s *stream) channel() uint16 { return binary.BigEndian.Uint16(s.head[1:]) }
 
 // payload returns what was kept of the frame behind its head.
 func (s *stream) payload() []byte {
-	size := int64(binary.BigEndian.Uint32(s.head[3:]))
-	return s.head[headSize:min(int64(s.n), headSize+size)]
+	return s.Head[headSize:min(int64(len(s.Head)), headSize+payloadSize(s.Head))]
+}
+
+func isType(t byte) bool {
+	return t == frameMethod || t == frameHeader || t == frameBody || t == frameHeartbeat
 }
 
 // Match says Yes to the greeting of AMQP 0-9-1 and to a frame of a known method, or
@@ -83,25 +66,23 @@ func Match(d l7.Dir, b []byte) l7.Verdict {
 		}
 		return l7.Yes
 	}
-	var s stream
-	n, bad := s.take(b)
-	if bad || !isType(b[0]) {
+	if !isType(b[0]) {
 		return l7.No
 	}
-	if s.n < headSize {
+	if len(b) < headSize {
 		return l7.Maybe
 	}
-	size := s.left - 1
+	size := payloadSize(b)
 	if size > 1<<20 {
 		return l7.No // of no frame that is usual
 	}
-	if int64(len(b)-n) > size && b[int64(n)+size] != frameEnd {
+	ended := int64(len(b)-headSize) > size
+	if ended && b[headSize+size] != frameEnd {
 		return l7.No
 	}
-	ended := int64(len(b)-n) > size
 	switch b[0] {
 	case frameHeartbeat:
-		if size != 0 || s.channel() != 0 {
+		if size != 0 || channelOf(b) != 0 {
 			return l7.No
 		}
 		if ended {

@@ -27,7 +27,7 @@ func (p *parser) method(ch *channel, d l7.Dir, b []byte, t int64) {
 		return
 	}
 	if m.content {
-		ch.content[d] = content{number: number, first: s.first, octets: s.octets}
+		ch.content[d] = content{number: number, first: s.First, octets: s.Octets}
 		if number == basicReturn && len(args) >= 2 {
 			ch.content[d].code = binary.BigEndian.Uint16(args)
 		}
@@ -43,7 +43,7 @@ func (p *parser) method(ch *channel, d l7.Dir, b []byte, t int64) {
 // fromClient takes a method without content of the client.
 func (p *parser) fromClient(ch *channel, number uint32, m *method, args []byte, t int64) {
 	s := &p.stream[l7.ToServer]
-	q := open.Request{ID: methodID(ch.id, number), Operation: m.name, First: s.first, Last: t, Octets: s.octets}
+	q := open.Request{ID: methodID(ch.id, number), Operation: m.name, First: s.First, Last: t, Octets: s.Octets}
 	switch {
 	case m.role == oneWay:
 		p.tell.Tell(&q, l7.OneWay, open.Answer{})
@@ -91,7 +91,7 @@ func (m *method) noWait(args []byte) (set, known bool) {
 // fromServer takes a method without content of the server.
 func (p *parser) fromServer(ch *channel, number uint32, m *method, args []byte, t int64) {
 	s := &p.stream[l7.ToClient]
-	a := open.Answer{Status: "OK", First: s.first, Last: t, Octets: s.octets}
+	a := open.Answer{Status: "OK", First: s.First, Last: t, Octets: s.Octets}
 	switch {
 	case number == basicAck || number == basicNack:
 		p.confirmed(ch, number, args, a)

@@ -49,12 +49,16 @@ type parser struct {
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	return &parser{tell: open.NewTeller(l7.AMQP, emit)}
+	p := &parser{tell: open.NewTeller(l7.AMQP, emit)}
+	for d := range p.stream {
+		p.stream[d].Format = &format
+	}
+	return p
 }
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + p.open.Octets() + cap(p.channels)*int(unsafe.Sizeof(channel{})), 0
+	return int(unsafe.Sizeof(*p)) + 2*maxHead + p.open.Octets() + cap(p.channels)*int(unsafe.Sizeof(channel{})), 0
 }
 
 // Data takes the next octets of a direction.
@@ -64,32 +68,29 @@ func (p *parser) Data(c *l7.Chunk) {
 		if !c.Turn || len(c.Data) == 0 || c.Data[0] != greeting[0] && !isType(c.Data[0]) {
 			return
 		}
-		s.known, s.n, s.left, s.short = true, 0, 0, false
+		s.known = true
+		s.Reset()
 		p.greeted = 0
 	}
 	for b := c.Data; len(b) > 0 && s.known; {
-		if s.n == 0 {
-			s.first, s.octets, s.short = c.Time, 0, false
-			if c.Dir == l7.ToServer && (p.greeted > 0 || b[0] == greeting[0]) && p.greeted < len(greeting) {
-				if b[0] != greeting[p.greeted] {
-					p.lose(c.Dir)
-					return
-				}
-				p.greeted++
-				b = b[1:]
-				continue
+		if !s.Began() && c.Dir == l7.ToServer && (p.greeted > 0 || b[0] == greeting[0]) && p.greeted < len(greeting) {
+			if b[0] != greeting[p.greeted] {
+				p.lose(c.Dir)
+				return
 			}
+			p.greeted++
+			b = b[1:]
+			continue
 		}
-		n, bad := s.take(b)
-		s.octets += uint64(n)
-		b = b[n:]
-		if bad {
+		n, ok := s.Take(b, c.Time)
+		if !ok || s.Whole() && b[n-1] != frameEnd {
 			p.lose(c.Dir)
 			return
 		}
-		if s.whole() {
+		b = b[n:]
+		if s.Whole() {
 			p.frame(c.Dir, c.Time)
-			s.n = 0
+			s.Reset()
 		}
 	}
 }
@@ -100,17 +101,14 @@ func (p *parser) Gap(d l7.Dir, n int64, t int64) {
 	if n == 0 {
 		return
 	}
-	if !s.known || n < 0 || s.n < headSize || n > s.left {
+	if !s.known || !s.Skip(n) {
 		p.cut(d, t)
 		p.lose(d)
 		return
 	}
-	s.short = s.short || s.n < maxHead
-	s.left -= n
-	s.octets += uint64(n)
-	if s.left == 0 {
+	if s.Whole() {
 		p.frame(d, t)
-		s.n = 0
+		s.Reset()
 	}
 }
 
@@ -127,8 +125,7 @@ func (p *parser) cut(d l7.Dir, t int64) {
 			p.contentEnded(ch, d, 0)
 		}
 	}
-	if s.n >= headSize && s.head[0] == frameMethod {
-		s.short = s.short || s.n < maxHead
+	if s.Sized() && s.Head[0] == frameMethod {
 		if d == l7.ToServer {
 			t = 0
 		}
@@ -143,7 +140,7 @@ func (p *parser) End(int64) {
 			p.tell.Tell(&open.Request{Operation: methods[c.number].name, First: c.first, Octets: c.octets}, l7.Lost, open.Answer{})
 		}
 	}
-	if s := &p.stream[l7.ToClient]; s.n > 0 || !s.known && s.octets > 0 {
+	if s := &p.stream[l7.ToClient]; s.Began() || !s.known && s.Octets > 0 {
 		p.tell.TellAll(&p.open, l7.Lost)
 	}
 	p.tell.TellAll(&p.open, l7.Unanswered)
@@ -152,7 +149,8 @@ func (p *parser) End(int64) {
 // lose gives up the place in a direction.
 func (p *parser) lose(d l7.Dir) {
 	s := &p.stream[d]
-	s.known, s.n = false, 0
+	s.known = false
+	s.Reset()
 	for i := range p.channels {
 		p.channels[i].content[d] = content{}
 		if d == l7.ToServer {
@@ -187,18 +185,18 @@ func (p *parser) channel(id uint16) *channel {
 // frame takes a frame that has ended.
 func (p *parser) frame(d l7.Dir, t int64) {
 	s := &p.stream[d]
-	if s.head[0] == frameHeartbeat {
+	if s.Head[0] == frameHeartbeat {
 		return
 	}
 	b := s.payload()
-	ch := p.channel(s.channel())
+	ch := p.channel(channelOf(s.Head))
 	if ch == nil {
-		if s.head[0] == frameMethod {
+		if s.Head[0] == frameMethod {
 			p.tell.Tell(&open.Request{Operation: open.Other, Unknown: true}, l7.Lost, open.Answer{})
 		}
 		return
 	}
-	if s.head[0] == frameMethod {
+	if s.Head[0] == frameMethod {
 		p.method(ch, d, b, t)
 		return
 	}
@@ -206,15 +204,15 @@ func (p *parser) frame(d l7.Dir, t int64) {
 	if c.number == 0 {
 		return // its method was not seen
 	}
-	c.octets += s.octets
-	if s.head[0] == frameHeader {
+	c.octets += s.Octets
+	if s.Head[0] == frameHeader {
 		if len(b) < 12 { // class, weight, size
 			p.contentLost(ch, d)
 			return
 		}
 		c.sized, c.left = true, binary.BigEndian.Uint64(b[4:])
 	} else if c.sized {
-		c.left -= min(c.left, uint64(binary.BigEndian.Uint32(s.head[3:])))
+		c.left -= min(c.left, uint64(payloadSize(s.Head)))
 	}
 	if c.sized && c.left == 0 {
 		p.contentEnded(ch, d, t)

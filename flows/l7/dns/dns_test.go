@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
 // pack builds a message with a library of its own.
@@ -44,35 +44,35 @@ func reply(t testing.TB, id uint16, name string, rcode int) []byte {
 }
 
 // at is a datagram that passed n ms after the start.
-func at(n int64, d l7.Dir, b []byte) conversation.Chunk {
-	return conversation.Chunk{Chunk: l7.Chunk{Dir: d, Time: conversation.Start + n*conversation.Step, Turn: true, Data: b}}
+func at(n int64, d l7.Dir, b []byte) l7test.Chunk {
+	return l7test.Chunk{Chunk: l7.Chunk{Dir: d, Time: l7test.Start + n*l7test.Step, Turn: true, Data: b}}
 }
 
 func TestDatagrams(t *testing.T) {
 	const q, a = l7.ToServer, l7.ToClient
 	for _, x := range []struct {
 		name   string
-		chunks []conversation.Chunk
+		chunks []l7test.Chunk
 		want   []string
 	}{
-		{"answers in any order", []conversation.Chunk{
+		{"answers in any order", []l7test.Chunk{
 			at(0, q, query(t, 1, "a.example.")), at(1, q, pack(t, 2, "b.example.", dnsmessage.TypeAAAA, -1)),
 			at(5, a, pack(t, 2, "B.EXAMPLE.", dnsmessage.TypeAAAA, 3)), at(9, a, reply(t, 1, "a.example.", 0)),
 		}, []string{`answered "AAAA" "NXDOMAIN" overlapped 27/27 4000us`, `answered "A" "NOERROR" overlapped 27/43 9000us`}},
-		{"one id, two names", []conversation.Chunk{
+		{"one id, two names", []l7test.Chunk{
 			at(0, q, query(t, 1, "a.example.")), at(1, q, query(t, 1, "b.example.")),
 			at(2, a, reply(t, 1, "b.example.", 2)), at(3, a, reply(t, 1, "a.example.", 5)), at(4, a, reply(t, 1, "a.example.", 5)),
 		}, []string{`answered "A" "SERVFAIL" failed overlapped 27/27 1000us`, `answered "A" "REFUSED" failed overlapped 27/27 3000us`}},
-		{"asked again", []conversation.Chunk{
+		{"asked again", []l7test.Chunk{
 			at(0, q, query(t, 1, "a.example.")), at(1000, q, query(t, 1, "a.example.")), at(1005, a, reply(t, 1, "a.example.", 0)),
 		}, []string{`answered "A" "NOERROR" 54/43 1005000us`}},
-		{"no answer", []conversation.Chunk{
+		{"no answer", []l7test.Chunk{
 			at(0, q, query(t, 1, "a.example.")), at(5001, q, query(t, 2, "a.example.")), at(5002, a, reply(t, 1, "a.example.", 0)),
 		}, []string{`unanswered "A" "" 27/0`, `unanswered "A" "" 27/0`}},
-		{"an answer to nobody", []conversation.Chunk{at(0, a, reply(t, 1, "a.example.", 0))}, nil},
-		{"cut", []conversation.Chunk{at(0, q, query(t, 1, "a.example.")[:20])}, []string{`lost "other" "" 20/0`}},
+		{"an answer to nobody", []l7test.Chunk{at(0, a, reply(t, 1, "a.example.", 0))}, nil},
+		{"cut", []l7test.Chunk{at(0, q, query(t, 1, "a.example.")[:20])}, []string{`lost "other" "" 20/0`}},
 	} {
-		if diff := cmp.Diff(x.want, conversation.Tell(Datagram, x.chunks)); diff != "" {
+		if diff := cmp.Diff(x.want, l7test.Tell(Datagram, x.chunks)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", x.name, diff)
 		}
 	}
@@ -82,7 +82,7 @@ func TestDatagrams(t *testing.T) {
 // its own answer.
 func TestCaseG9_TenThousandQueries(t *testing.T) {
 	const n = 10000
-	told, now := 0, conversation.Start
+	told, now := 0, l7test.Start
 	p := NewDatagram(func(m *l7.Message) {
 		told++
 		ns, ok := m.ResponseTime()
@@ -110,16 +110,16 @@ func framed(b []byte) []byte { return append(binary.BigEndian.AppendUint16(nil, 
 
 func TestStream(t *testing.T) {
 	both := append(framed(query(t, 1, "a.example.")), framed(query(t, 2, "b.example."))...)
-	chunks := []conversation.Chunk{
+	chunks := []l7test.Chunk{
 		at(0, l7.ToServer, both), at(2, l7.ToClient, framed(reply(t, 2, "b.example.", 3))), at(3, l7.ToClient, framed(reply(t, 1, "a.example.", 0))),
 	}
 	chunks[2].Turn = false
 	want := []string{`answered "A" "NXDOMAIN" overlapped 29/29 2000us`, `answered "A" "NOERROR" overlapped 29/45 3000us`}
-	if diff := cmp.Diff(want, conversation.Tell(Stream, chunks)); diff != "" {
+	if diff := cmp.Diff(want, l7test.Tell(Stream, chunks)); diff != "" {
 		t.Error(diff)
 	}
-	conversation.Properties(t, Stream, chunks)
-	if n := conversation.Allocations(Stream, chunks); n != 0 {
+	l7test.Properties(t, Stream, chunks)
+	if n := l7test.Allocations(Stream, chunks); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	if v := MatchStream(l7.ToServer, both); v != l7.Yes {
@@ -147,14 +147,14 @@ func TestMatch(t *testing.T) {
 }
 
 func TestAllocations(t *testing.T) {
-	chunks := []conversation.Chunk{at(0, l7.ToServer, query(t, 1, "a.example.")), at(1, l7.ToClient, reply(t, 1, "a.example.", 0))}
-	if n := conversation.Allocations(Datagram, chunks); n != 0 {
+	chunks := []l7test.Chunk{at(0, l7.ToServer, query(t, 1, "a.example.")), at(1, l7.ToClient, reply(t, 1, "a.example.", 0))}
+	if n := l7test.Allocations(Datagram, chunks); n != 0 {
 		t.Errorf("%v allocations per query", n)
 	}
 }
 
 func BenchmarkQuery(b *testing.B) {
-	conversation.Benchmark(b, Datagram, []conversation.Chunk{at(0, l7.ToServer, query(b, 1, "a.example.")), at(1, l7.ToClient, reply(b, 1, "a.example.", 0))})
+	l7test.Benchmark(b, Datagram, []l7test.Chunk{at(0, l7.ToServer, query(b, 1, "a.example.")), at(1, l7.ToClient, reply(b, 1, "a.example.", 0))})
 }
 
 func FuzzParser(f *testing.F) {

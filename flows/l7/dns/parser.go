@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
 	"github.com/weir-probe/weir/flows/l7/open"
 )
 
@@ -26,7 +27,7 @@ type asker struct {
 
 // Weight implements l7.Weighed, of a stream with the beginnings of two messages.
 func (p *asker) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(stream{})) + 2*maxHead + p.open.Octets(), 0
+	return int(unsafe.Sizeof(stream{})) + 2*format.Keep + p.open.Octets(), 0
 }
 
 // message takes the beginning of a message of n octets that passed from first to
@@ -86,24 +87,29 @@ func (p *datagrams) Data(c *l7.Chunk) {
 // Gap means nothing between datagrams.
 func (p *datagrams) Gap(l7.Dir, int64, int64) {}
 
-// stream is DNS over TCP (RFC 1035 section 4.2.2): the place is known as long as
-// every length is.
+// format is that of DNS over TCP (RFC 1035 section 4.2.2).
+var format = frames.Format{Prefix: 2, Size: size, Most: 1<<16 - 1, Keep: 2 + maxHead}
+
+func size(prefix []byte) int64 { return int64(binary.BigEndian.Uint16(prefix)) }
+
+// stream is DNS over TCP: the place is known as long as every length is.
 type stream struct {
 	asker
 	half [2]half
 }
 
 type half struct {
-	head  []byte // length and beginning of the message being read
-	left  int    // octets of it to come, valid once the length is there
-	size  int
-	lost  bool
-	first int64
+	frames.Stream
+	lost bool
 }
 
 // NewStream returns a parser of a connection.
 func NewStream(emit func(*l7.Message)) l7.Parser {
-	return &stream{asker: asker{tell: open.NewTeller(l7.DNS, emit)}}
+	p := &stream{asker: asker{tell: open.NewTeller(l7.DNS, emit)}}
+	for d := range p.half {
+		p.half[d].Format = &format
+	}
+	return p
 }
 
 // Data takes the next octets of a direction.
@@ -113,46 +119,22 @@ func (p *stream) Data(c *l7.Chunk) {
 		if !c.Turn || MatchStream(c.Dir, c.Data) != l7.Yes {
 			return
 		}
-		h.reset()
 		h.lost = false
 	}
 	for b := c.Data; len(b) > 0; {
-		if len(h.head) == 0 {
-			h.first = c.Time
-		}
-		n := h.take(b)
+		n, _ := h.Take(b, c.Time) // of any size
 		b = b[n:]
 		p.ended(h, c.Time)
 	}
 }
 
-// take takes octets of the message being read.
-func (h *half) take(b []byte) int {
-	if len(h.head) < 2 {
-		h.head = append(h.head, b[0])
-		if len(h.head) == 2 {
-			h.size = int(binary.BigEndian.Uint16(h.head))
-			h.left = h.size
-		}
-		return 1
-	}
-	n := min(len(b), h.left)
-	if room := 2 + maxHead - len(h.head); room > 0 {
-		h.head = append(h.head, b[:min(n, room)]...)
-	}
-	h.left -= n
-	return n
-}
-
 // ended takes the end of a message, if it is there.
 func (p *stream) ended(h *half, t int64) {
-	if len(h.head) >= 2 && h.left == 0 {
-		p.message(h.head[2:], uint64(2+h.size), h.first, t)
-		h.reset()
+	if h.Whole() {
+		p.message(h.Body(), h.Octets, h.First, t)
+		h.Reset()
 	}
 }
-
-func (h *half) reset() { h.head, h.left, h.size = h.head[:0], 0, 0 }
 
 // Gap says that n octets of a direction were not copied.
 func (p *stream) Gap(d l7.Dir, n int64, t int64) {
@@ -160,13 +142,12 @@ func (p *stream) Gap(d l7.Dir, n int64, t int64) {
 	if h.lost || n == 0 {
 		return
 	}
-	if n > 0 && len(h.head) >= 2 && n <= int64(h.left) {
-		if _, ok := parse(h.head[2:]); ok {
-			h.left -= int(n)
+	if h.Sized() {
+		if _, ok := parse(h.Body()); ok && h.Skip(n) {
 			p.ended(h, t)
 			return
 		}
 	}
 	h.lost = true
-	h.reset()
+	h.Reset()
 }

@@ -6,15 +6,15 @@ import (
 	"testing"
 
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
 // hosts are the server names that a parser tells, in the order of the answers.
 func hosts(t *testing.T, script string) []string {
 	var told []string
 	p := New(func(m *l7.Message) { told = append(told, string(m.Host)) })
-	conversation.Feed(p, conversation.Script(t, script))
-	p.End(conversation.Start)
+	l7test.Feed(p, l7test.Script(t, script))
+	p.End(l7test.Start)
 	return told
 }
 

@@ -1,22 +1,16 @@
 package http1
 
 import (
-	"flag"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
-var update = flag.Bool("update", false, "write the golden files of testdata")
-
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"keep-alive", `
 		> GET /users/1042?token=s3cret HTTP/1.1\r\nHost: x\r\nCookie: s3cret\r\n\r\n
 		< HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello
@@ -132,21 +126,11 @@ var rules = []struct {
 	`, nil},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		t.Run(r.name, func(t *testing.T) {
-			chunks := conversation.Script(t, r.script)
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, chunks)); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }
 
 // An answer without a length ends with the connection.
 func TestUntilClose(t *testing.T) {
-	got := conversation.Tell(Spec, conversation.Script(t, `
+	got := l7test.Tell(Spec, l7test.Script(t, `
 		> GET / HTTP/1.0\r\n\r\n
 		< HTTP/1.0 200 OK\r\n\r\nhello
 		< ...500
@@ -157,8 +141,8 @@ func TestUntilClose(t *testing.T) {
 }
 
 func TestGolden(t *testing.T) {
-	conversation.Golden(t, Spec, update)
-	conversation.MatchCaptures(t, Spec)
+	l7test.Golden(t, Spec, l7test.Text)
+	l7test.MatchCaptures(t, Spec)
 }
 
 // What a client can choose makes no names without end, and no memory.
@@ -190,19 +174,19 @@ const exchange = `
 `
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, conversation.Script(t, exchange)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Script(t, exchange)); n != 0 {
 		t.Errorf("%v allocations per request", n)
 	}
 }
 
 func BenchmarkRequest(b *testing.B) {
-	conversation.Benchmark(b, Spec, conversation.Script(b, exchange))
+	l7test.Benchmark(b, Spec, l7test.Script(b, exchange))
 }
 
 func FuzzParser(f *testing.F) {
 	for _, r := range rules {
 		var up, down []byte
-		for _, c := range conversation.Script(f, r.script) {
+		for _, c := range l7test.Script(f, r.Script) {
 			if c.Dir == l7.ToServer {
 				up = append(up, c.Data...)
 			} else {
@@ -212,29 +196,6 @@ func FuzzParser(f *testing.F) {
 		f.Add(up, down, uint8(7))
 	}
 	f.Fuzz(func(t *testing.T, up, down []byte, cut uint8) {
-		told := 0
-		p := New(func(m *l7.Message) {
-			told++
-			if len(m.Operation) > l7.MaxOperation || len(m.Status) > l7.MaxStatus {
-				t.Errorf("names of %d and %d octets", len(m.Operation), len(m.Status))
-			}
-		})
-		n := len(up) + len(down)
-		for turn := true; len(up)+len(down) > 0; turn = !turn {
-			d, b := l7.ToServer, &up
-			if !turn {
-				d, b = l7.ToClient, &down
-			}
-			k := min(int(cut)+1, len(*b))
-			p.Data(&l7.Chunk{Dir: d, Turn: true, Time: 1, Data: (*b)[:k]})
-			*b = (*b)[k:]
-			if cut%3 == 0 {
-				p.Gap(d, int64(cut), 1)
-			}
-		}
-		p.End(2)
-		if told > n+1 {
-			t.Errorf("%d messages of %d octets", told, n)
-		}
+		l7test.Hostile(t, Spec, up, down, cut)
 	})
 }

@@ -64,7 +64,7 @@ type parser struct {
 	open   open.List
 	place  open.Place
 	stream [2]stream
-	names  map[string]string // operations by themselves
+	names  open.Names // of operations
 	hosts  map[string]*string
 	route  []byte
 	id     uint64 // of the newest request
@@ -75,7 +75,7 @@ type parser struct {
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	p := &parser{tell: open.NewTeller(l7.HTTP, emit), place: open.Place{Patient: true}, names: map[string]string{}, hosts: map[string]*string{}}
+	p := &parser{tell: open.NewTeller(l7.HTTP, emit), place: open.Place{Patient: true}, hosts: map[string]*string{}}
 	for i := range p.stream {
 		p.stream[i].line.Max, p.stream[i].length = maxLine, -1
 	}
@@ -84,7 +84,7 @@ func New(emit func(*l7.Message)) l7.Parser {
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + 2*maxLine + p.open.Octets() + len(p.names)*open.NameOctets + len(p.hosts)*(l7.MaxHost+96), 0
+	return int(unsafe.Sizeof(*p)) + 2*maxLine + p.open.Octets() + p.names.Octets() + len(p.hosts)*(l7.MaxHost+96), 0
 }
 
 // Data takes the next octets of a direction.
@@ -232,15 +232,10 @@ func (p *parser) request(method, target []byte, cut route.Cut) {
 
 func (p *parser) intern(b []byte) string {
 	b = b[:min(len(b), l7.MaxOperation)]
-	if s, ok := p.names[string(b)]; ok {
+	if s, ok := p.names.Intern(b, maxNames); ok {
 		return s
 	}
-	if len(p.names) >= maxNames {
-		return open.Other
-	}
-	s := string(b)
-	p.names[s] = s
-	return s
+	return open.Other
 }
 
 // header takes what of a header field says where the message ends, and whom it is

@@ -12,16 +12,13 @@ import (
 // Not under the race detector: it makes sync.Pool forget at random, and the
 // Huffman decoder of x/net/http2/hpack takes its buffer from one.
 func TestNoAllocation(t *testing.T) {
-	for path, all := range captures(t) {
+	for path, all := range l7test.Captures(t) {
 		s := all[len(all)-1]
 		// The same requests again and again, under new numbers.
 		p := newParser(func(*l7.Message) {}).(*parser)
-		f := l7test.Feeder{Parser: p}
 		feed := func() {
 			p.maxID = 0
-			for i := range s {
-				f.Feed(&s[i], nil)
-			}
+			l7test.Feed(p, s)
 			for d := range p.sides {
 				p.sides[d].found = false
 			}

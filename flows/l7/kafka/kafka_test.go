@@ -2,18 +2,13 @@ package kafka
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
-
-var update = flag.Bool("update", false, "write the golden files of testdata")
 
 func client(frames ...string) string { return "> " + escape(strings.Join(frames, "")) + "\n" }
 func server(frames ...string) string { return "< " + escape(strings.Join(frames, "")) + "\n" }
@@ -73,10 +68,7 @@ func fetched(id int32, code int16, size int32) string {
 	return tell(id, int32(0), int32(1), "orders", int32(1), int32(0), code, int64(7), int64(7), int32(-1), size, make([]byte, size))
 }
 
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"a request and its response", client(ask(12, 0, 1, "group", int32(1), "member")) + server(tell(1, int16(0))),
 		[]string{`answered "Heartbeat" "ok" 35/10 1000us`}},
 	{"an error", client(ask(12, 0, 1, "group", int32(1), "member")) + server(tell(1, int16(25))),
@@ -92,12 +84,17 @@ var rules = []struct {
 		[]string{`answered "Fetch orders" "ok" streaming 45/58`, `answered "Fetch" "OFFSET_OUT_OF_RANGE" failed 45/58 1000us`}},
 	{"by correlation id", client(ask(12, 0, 1), ask(16, 0, 2)) + server(tell(2, int16(0), int32(0))) + server(tell(1, int16(0))),
 		[]string{`answered "ListGroups" "ok" overlapped 16/14 1000us`, `answered "Heartbeat" "ok" overlapped 16/10 2000us`}},
+	{"a client's id longer than what is kept", client(frame(octets(int16(12), int16(0), int32(1), strings.Repeat("x", 600)))) + server(tell(1, int16(0))),
+		[]string{`answered "Heartbeat" "ok" 614/10 1000us`}},
 	{"a request nobody knows", client(ask(1000, 0, 1)), nil},
 	{"a version nobody knows", client(ask(12, 4, 1)+ask(12, 9, 2)) + server(tell(2, int16(0))),
 		[]string{`answered "Heartbeat" "" overlapped 16/10 1000us`, `unanswered "Heartbeat" "" overlapped 16/0`}},
 	{"holes in records do no harm", client(produceOf(1, -1, "orders")[:60]) + "> ...88\n" + server(produced(1, 0)) +
 		client(fetchOf(2, 0, int32(1), "orders")) + server(fetched(2, 0, 5000)[:58]) + "< ...5000\n",
 		[]string{`answered "Produce orders" "ok" 148/50 1000us`, `answered "Fetch orders" "" 45/5058 1000us`}},
+	{"a hole right behind a length", client(ask(12, 0, 1)) + server(tell(1, int16(0))) + client(ask(12, 0, 2)[:4]) + "> ...6\n" + client(ask(12, 0, 2)[10:]) +
+		server(tell(2, int16(0))) + client(ask(12, 0, 3)) + server(tell(3, int16(0))),
+		[]string{`answered "Heartbeat" "ok" 16/10 1000us`, `lost "other" "" 16/0`, `answered "Heartbeat" "ok" 16/10 1000us`}},
 	{"a hole over the end of a request", client(produceOf(1, -1, "orders")[:60]) + "> ...500\n" + server(produced(1, 0)) +
 		client(ask(12, 0, 3)) + server(tell(3, int16(0))),
 		[]string{`answered "Produce orders" "ok" 60/50`, `answered "Heartbeat" "ok" 16/10 1000us`}},
@@ -109,17 +106,7 @@ var rules = []struct {
 	{"not Kafka", "> GET / HTTP/1.1\\r\\n\\r\\n\n< HTTP/1.1 200 OK\\r\\n\\r\\n\n", nil},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		chunks := conversation.Script(t, r.script)
-		t.Run(r.name, func(t *testing.T) {
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, chunks)); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }
 
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
@@ -150,16 +137,16 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestGolden(t *testing.T) { conversation.Golden(t, Spec, update) }
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
 
-func TestMatchCaptures(t *testing.T) { conversation.MatchCaptures(t, Spec) }
+func TestMatchCaptures(t *testing.T) { l7test.MatchCaptures(t, Spec) }
 
 var hot = client(produceOf(1, -1, "orders"), produceOf(2, 0, "orders")) + server(produced(1, 0)) +
 	client(fetchOf(3, 500, int32(1), "orders")) + server(fetched(3, 0, 1000)[:90]) + "< ...968\n" +
 	client(ask(12, 0, 4)) + server(tell(4, int16(27)))
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, conversation.Script(t, hot)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Script(t, hot)); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -191,7 +178,7 @@ func TestHostileLengths(t *testing.T) {
 		client(many) + server(tell(1, int32(0), int32(-1<<31))),
 		client(ask(3, 0, 1)) + server(tell(1, int32(1<<31-1), make([]byte, 600))),
 	} {
-		told := conversation.Tell(Spec, conversation.Script(t, c+server("\x00")+client(ask(12, 0, 9))+server(tell(9, int16(0)))))
+		told := l7test.Tell(Spec, l7test.Script(t, c+server("\x00")+client(ask(12, 0, 9))+server(tell(9, int16(0)))))
 		for _, m := range told {
 			if strings.Contains(m, `failed`) {
 				t.Errorf("%q: %q", c, told)
@@ -200,16 +187,6 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-func FuzzParser(f *testing.F) {
-	for _, r := range rules {
-		f.Add(conversation.FuzzSeed(conversation.Script(f, r.script)))
-	}
-	for _, connections := range conversation.Captures(f) {
-		for _, c := range connections {
-			f.Add(conversation.FuzzSeed(c.Chunks))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { conversation.Fuzz(t, Spec, data) })
-}
+func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 
-func BenchmarkParser(b *testing.B) { conversation.Benchmark(b, Spec, conversation.Script(b, hot)) }
+func BenchmarkParser(b *testing.B) { l7test.Benchmark(b, Spec, l7test.Script(b, hot)) }

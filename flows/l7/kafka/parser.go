@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
 	"github.com/weir-probe/weir/flows/l7/open"
 )
 
@@ -30,19 +31,19 @@ const (
 	shareFetch         = 78
 )
 
-// stream is what is being read of one direction.
-type stream struct {
-	known  bool // where it is in the stream
-	head   [maxHead]byte
-	n      int   // octets in head, the length among them
-	left   int64 // of the frame, once its length is known
-	short  bool  // a hole is where head would go on
-	first  int64
-	octets uint64
+// formats are those of requests and responses.
+var formats = [2]frames.Format{
+	l7.ToServer: {Prefix: 4, Size: size, Least: 8, Most: maxRequest, Keep: maxHead},
+	l7.ToClient: {Prefix: 4, Size: size, Least: 4, Most: maxResponse, Keep: maxHead},
 }
 
-// began says whether there are octets of a frame.
-func (s *stream) began() bool { return s.n > 0 }
+func size(b []byte) int64 { return int64(int32(binary.BigEndian.Uint32(b))) }
+
+// stream is what is being read of one direction.
+type stream struct {
+	frames.Stream
+	known bool // where it is in the stream
+}
 
 // parser is the state of one connection.
 type parser struct {
@@ -50,79 +51,48 @@ type parser struct {
 	open    open.List
 	dropped int // requests without room, whose responses are to come
 	stream  [2]stream
-	names   map[string]string
+	names   open.Names // of operations with a topic
 	name    []byte
 }
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	return &parser{
-		tell:  open.NewTeller(l7.Kafka, emit),
-		names: map[string]string{}, name: make([]byte, 0, l7.MaxOperation),
+	p := &parser{
+		tell: open.NewTeller(l7.Kafka, emit),
+		name: make([]byte, 0, l7.MaxOperation),
 	}
+	for d := range p.stream {
+		p.stream[d].Format = &formats[d]
+	}
+	return p
 }
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + p.open.Octets() + len(p.names)*open.NameOctets, 0
+	return int(unsafe.Sizeof(*p)) + 2*maxHead + p.open.Octets() + p.names.Octets(), 0
 }
 
 // Data takes the next octets of a direction.
 func (p *parser) Data(c *l7.Chunk) {
 	s := &p.stream[c.Dir]
-	if !s.known && !c.Turn && !s.began() {
+	if !s.known && !c.Turn && !s.Began() {
 		return
 	}
 	for b := c.Data; len(b) > 0; {
-		if !s.began() {
-			s.first, s.octets, s.short, s.left = c.Time, 0, false, 0
-		}
-		n := s.take(b)
+		n, ok := s.Take(b, c.Time)
 		b = b[n:]
-		if s.n < 4 {
+		switch {
+		case !ok:
+			p.lose(c.Dir)
 			return
-		}
-		if s.left == 0 && s.n == 4 && !p.begin(c.Dir) {
-			return
-		}
-		if !s.known && !p.resume(c.Dir) {
-			if !s.began() {
+		case !s.known && !p.resume(c.Dir):
+			if !s.Began() {
 				return
 			}
-			continue
-		}
-		if s.left == 0 {
+		case s.Whole():
 			p.ended(c.Dir, c.Time)
 		}
 	}
-}
-
-// take takes octets of the length, then of the frame.
-func (s *stream) take(b []byte) int {
-	n := len(b)
-	if s.n < 4 {
-		n = copy(s.head[s.n:4], b)
-		s.n += n
-	} else {
-		n = int(min(int64(n), s.left))
-		s.left -= int64(n)
-		if !s.short {
-			s.n += copy(s.head[s.n:], b[:n])
-		}
-	}
-	s.octets += uint64(n)
-	return n
-}
-
-// begin takes the length of a frame.
-func (p *parser) begin(d l7.Dir) bool {
-	s := &p.stream[d]
-	s.left = int64(int32(binary.BigEndian.Uint32(s.head[:])))
-	if d == l7.ToServer && (s.left < 8 || s.left > maxRequest) || s.left < 4 || s.left > maxResponse {
-		p.lose(d)
-		return false
-	}
-	return true
 }
 
 // resume decides whether what begins a turn begins a frame, as soon as there is
@@ -130,15 +100,15 @@ func (p *parser) begin(d l7.Dir) bool {
 func (p *parser) resume(d l7.Dir) bool {
 	s := &p.stream[d]
 	switch {
-	case d == l7.ToServer && s.n >= 12:
-		s.known = sensible(s.head[4:s.n], s.left+int64(s.n)-4)
-	case d == l7.ToClient && s.n >= 8:
-		s.known = p.open.Find(uint64(binary.BigEndian.Uint32(s.head[4:]))) >= 0
+	case d == l7.ToServer && len(s.Head) >= 12:
+		s.known = sensible(s.Body(), size(s.Head))
+	case d == l7.ToClient && len(s.Head) >= 8:
+		s.known = p.open.Find(correlation(s.Body())) >= 0
 	default:
 		return false
 	}
 	if !s.known {
-		s.n = 0
+		s.Reset()
 	}
 	return s.known
 }
@@ -149,26 +119,23 @@ func (p *parser) Gap(d l7.Dir, n int64, t int64) {
 	if n == 0 {
 		return
 	}
-	if !s.known || n < 0 || s.n < 4 || n > s.left {
+	if !s.known || !s.Skip(n) {
 		p.cut(d, t)
 		p.lose(d)
 		return
 	}
-	s.short = s.short || s.n < maxHead
-	s.left -= n
-	s.octets += uint64(n)
-	if s.left == 0 {
+	if s.Whole() {
 		p.ended(d, t)
 	}
 }
 
 // End says that the connection is over.
 func (p *parser) End(int64) {
-	if s := &p.stream[l7.ToServer]; s.known && s.n >= 12 {
+	if s := &p.stream[l7.ToServer]; s.known && len(s.Head) >= 12 {
 		q, _ := p.request(s)
 		p.tell.Tell(&q, l7.Lost, open.Answer{})
 	}
-	if s := &p.stream[l7.ToClient]; s.began() || !s.known && p.stream[l7.ToClient].octets > 0 {
+	if s := &p.stream[l7.ToClient]; s.Began() || !s.known && s.Octets > 0 {
 		p.tell.TellAll(&p.open, l7.Lost)
 	}
 	p.tell.TellAll(&p.open, l7.Unanswered)
@@ -178,10 +145,9 @@ func (p *parser) End(int64) {
 // t: what was copied of it counts, only when a request ended is not known.
 func (p *parser) cut(d l7.Dir, t int64) {
 	s := &p.stream[d]
-	if !s.known || s.n < 4 {
+	if !s.known || !s.Sized() {
 		return
 	}
-	s.short = s.short || s.n < maxHead
 	if d == l7.ToServer {
 		t = 0
 	}
@@ -192,7 +158,8 @@ func (p *parser) cut(d l7.Dir, t int64) {
 // known.
 func (p *parser) lose(d l7.Dir) {
 	s := &p.stream[d]
-	s.known, s.n = false, 0
+	s.known = false
+	s.Reset()
 	if d == l7.ToClient {
 		p.tell.TellAll(&p.open, l7.Lost)
 		p.dropped = 0
@@ -204,12 +171,12 @@ func (p *parser) ended(d l7.Dir, t int64) {
 	s := &p.stream[d]
 	if d == l7.ToClient {
 		p.response(s, t)
-		s.n = 0
+		s.Reset()
 		return
 	}
 	q, answered := p.request(s)
 	q.Last = t
-	s.n = 0
+	s.Reset()
 	switch {
 	case !answered:
 		p.tell.Tell(&q, l7.OneWay, open.Answer{})
@@ -222,12 +189,15 @@ func (p *parser) ended(d l7.Dir, t int64) {
 	}
 }
 
+// correlation is the id in the first octets of a response.
+func correlation(body []byte) uint64 { return uint64(binary.BigEndian.Uint32(body)) }
+
 // response takes the response in s.
 func (p *parser) response(s *stream, t int64) {
-	a := open.Answer{First: s.first, Last: t, Octets: s.octets}
+	a := open.Answer{First: s.First, Last: t, Octets: s.Octets}
 	i := -1
-	if s.n >= 8 {
-		i = p.open.Find(uint64(binary.BigEndian.Uint32(s.head[4:])))
+	if len(s.Head) >= 8 {
+		i = p.open.Find(correlation(s.Body()))
 	}
 	if i < 0 {
 		if p.dropped > 0 {
@@ -241,11 +211,11 @@ func (p *parser) response(s *stream, t int64) {
 	key, version := int(q.Kind), q.Version
 	a.Status = "ok"
 	if key < len(apis) && len(apis[key].layout) > 0 {
-		c := cursor{b: s.head[8:s.n], version: version, flexible: apis[key].isFlexible(version)}
+		c := cursor{b: s.Head[8:], version: version, flexible: apis[key].isFlexible(version)}
 		if key != apiVersions {
 			c.tags()
 		}
-		code, sure := c.firstError(apis[key].layout, s.n == maxHead)
+		code, sure := c.firstError(apis[key].layout, len(s.Head) == maxHead)
 		a.Status, a.Failed = errorName(code), failed(code)
 		// What a broker does not know it answers in the oldest form: the code is first.
 		if !sure || version > apis[key].newest && key != apiVersions {

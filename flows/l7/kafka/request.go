@@ -9,12 +9,12 @@ import (
 
 // request reads the request in s, and whether it will be answered.
 func (p *parser) request(s *stream) (q open.Request, answered bool) {
-	q = open.Request{Operation: open.Other, First: s.first, Octets: s.octets, Kind: 255}
-	if s.n < 12 {
+	q = open.Request{Operation: open.Other, First: s.First, Octets: s.Octets, Kind: 255}
+	if len(s.Head) < 12 {
 		q.Unknown = true
 		return q, true
 	}
-	c := cursor{b: s.head[4:s.n]}
+	c := cursor{b: s.Body()}
 	key := int(c.int16())
 	c.version = c.int16()
 	q.ID, q.Version = uint64(uint32(c.int32())), c.version
@@ -98,11 +98,7 @@ func (p *parser) topic(q *open.Request, c *cursor) {
 		}
 	}
 	p.name = append(append(append(p.name[:0], q.Operation...), ' '), topic...)
-	if name, ok := p.names[string(p.name)]; ok {
-		q.Operation = name
-	} else if len(p.names) < maxNames {
-		name := string(p.name)
-		p.names[name] = name
+	if name, ok := p.names.Intern(p.name, maxNames); ok {
 		q.Operation = name
 	}
 }

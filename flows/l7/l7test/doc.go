@@ -1,13 +1,15 @@
-// Package l7test feeds parsers of application protocols in tests: a conversation
-// written down as Pieces, or read from a pcap file, whole, cut at every octet,
-// truncated, with holes; and compares what they tell with golden files.
+// Package l7test is what tests of protocol parsers are made of: what a client and a
+// server said, from a script, a table or a capture; the messages a parser tells of
+// it; and the properties that every parser of flows/l7 has.
 //
-//	streams := l7test.Pcap(t, "testdata/keepalive.pcap")
-//	l7test.Golden(t, "testdata/keepalive.golden.jsonl", l7test.All(Spec, streams), update)
-//	for _, s := range streams {
-//		l7test.Properties(t, Spec, s)
+//	var rules = []l7test.Rule{
+//		{"a request and its answer", `
+//			> PING\r\n
+//			< +PONG\r\n
+//		`, []string{`answered "PING" "OK" 6/7 1000us`}},
 //	}
 //
-// Package conversation is for scripts of TCP; this one is also for datagrams and
-// tells every field of a Message.
+//	func TestRules(t *testing.T)  { l7test.Rules(t, Spec, rules) }
+//	func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
+//	func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 package l7test

@@ -3,67 +3,91 @@ package l7test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-probe/weir/flows/l7"
 )
 
-// Golden compares messages with a file of one JSON object per line, or writes it
-// where update is set.
-func Golden(t *testing.T, path string, got []Message, update *bool) {
-	t.Helper()
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	for _, m := range got {
-		if err := e.Encode(m); err != nil {
-			t.Fatal(err)
+var update = flag.Bool("update", false, "write the golden files of testdata")
+
+// Form is how golden files are written.
+type Form struct {
+	suffix string
+	write  func(b *bytes.Buffer, connection int, told []Message) error
+}
+
+// Text has the lines of rules under a heading for each connection; JSON an object a
+// line, with every field that a message has.
+var (
+	Text = Form{".golden.txt", func(b *bytes.Buffer, connection int, told []Message) error {
+		fmt.Fprintf(b, "# connection %d\n", connection)
+		for _, m := range told {
+			fmt.Fprintln(b, m)
 		}
-	}
-	if *update {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
+		return nil
+	}}
+	JSON = Form{".golden.jsonl", func(b *bytes.Buffer, _ int, told []Message) error {
+		e := json.NewEncoder(b)
+		e.SetEscapeHTML(false)
+		for _, m := range told {
+			if err := e.Encode(m); err != nil {
+				return err
+			}
 		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), b.String()); d != "" {
-		t.Errorf("%s (-want +got):\n%s", path, d)
+		return nil
+	}}
+)
+
+// Golden compares what spec tells of each capture in testdata with the golden file
+// beside it, or writes it with -update, and checks the properties of each connection.
+func Golden(t *testing.T, spec l7.Spec, form Form, traits ...Trait) {
+	for path, connections := range Captures(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			var b bytes.Buffer
+			for i, chunks := range connections {
+				if err := form.write(&b, i+1, Run(spec, chunks)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			golden := strings.TrimSuffix(path, ".pcap") + form.suffix
+			if *update {
+				if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), b.String()); diff != "" {
+				t.Errorf("messages (-golden +now):\n%s", diff)
+			}
+			for i, chunks := range connections {
+				t.Run(fmt.Sprint(i+1), func(t *testing.T) { Properties(t, spec, chunks, traits...) })
+			}
+		})
 	}
 }
 
-// Equal compares messages with those written in a test. Fields that are zero in
-// want are not compared, but the number of messages, and the names, are.
-func Equal(t *testing.T, want, got []Message) {
-	t.Helper()
-	if len(want) != len(got) {
-		t.Fatalf("%d messages, want %d:\n%+v", len(got), len(want), got)
-	}
-	for i, w := range want {
-		g := got[i]
-		g.Protocol = zeroAs(w.Protocol, g.Protocol)
-		g.RequestFirst = zeroAs(w.RequestFirst, g.RequestFirst)
-		g.RequestLast = zeroAs(w.RequestLast, g.RequestLast)
-		g.ResponseFirst = zeroAs(w.ResponseFirst, g.ResponseFirst)
-		g.ResponseLast = zeroAs(w.ResponseLast, g.ResponseLast)
-		g.RequestOctets = zeroAs(w.RequestOctets, g.RequestOctets)
-		g.ResponseOctets = zeroAs(w.ResponseOctets, g.ResponseOctets)
-		g.ALPN = zeroAs(w.ALPN, g.ALPN)
-		g.NotAfter = zeroAs(w.NotAfter, g.NotAfter)
-		g.Host = zeroAs(w.Host, g.Host)
-		if d := cmp.Diff(w, g); d != "" {
-			t.Errorf("message %d (-want +got):\n%s", i, d)
+// MatchCaptures checks that spec recognises each connection of the captures in
+// testdata by a Yes of one of its turns.
+func MatchCaptures(t *testing.T, spec l7.Spec) {
+	for path, connections := range Captures(t) {
+		for i, chunks := range connections {
+			yes := false
+			for _, c := range chunks {
+				yes = yes || c.Turn && spec.Match(c.Dir, c.Data) == l7.Yes
+			}
+			if !yes {
+				t.Errorf("%s, connection %d: no turn is recognised", path, i+1)
+			}
 		}
 	}
-}
-
-func zeroAs[T comparable](want, got T) T {
-	var zero T
-	if want == zero {
-		return zero
-	}
-	return got
 }

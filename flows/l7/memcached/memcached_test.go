@@ -1,21 +1,13 @@
 package memcached
 
 import (
-	"flag"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
-var update = flag.Bool("update", false, "write the golden files of testdata")
-
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"a hit and a miss", `
 		> get k\r\n
 		< VALUE k 0 5\r\nhello\r\nEND\r\n
@@ -148,17 +140,7 @@ var rules = []struct {
 	`, []string{`unanswered "get" "" 7/0`}},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		chunks := conversation.Script(t, r.script)
-		t.Run(r.name, func(t *testing.T) {
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, chunks)); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }
 
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
@@ -195,9 +177,9 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestGolden(t *testing.T) { conversation.Golden(t, Spec, update) }
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
 
-func TestMatchCaptures(t *testing.T) { conversation.MatchCaptures(t, Spec) }
+func TestMatchCaptures(t *testing.T) { l7test.MatchCaptures(t, Spec) }
 
 const (
 	hot = `
@@ -219,7 +201,7 @@ const (
 
 func TestAllocations(t *testing.T) {
 	for _, script := range []string{hot, hotBinary} {
-		if n := conversation.Allocations(Spec, conversation.Script(t, script)); n != 0 {
+		if n := l7test.Allocations(Spec, l7test.Script(t, script)); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
 	}
@@ -230,11 +212,11 @@ func TestHostileLengths(t *testing.T) {
 		"set k 0 0 99999999999999999999\r\n", "set k 0 0 -1\r\n", "\x80\x00\x00\x01\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00k",
 		"\x80\x00\xff\xff\xff\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00k", "\x00\xff\n",
 	} {
-		told := conversation.Tell(Spec, []conversation.Chunk{
-			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: conversation.Start, Data: []byte(request)}},
-			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: conversation.Start, Data: []byte("ERROR\r\n")}},
-			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: conversation.Start + 1e9, Data: []byte("get k\r\n")}},
-			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: conversation.Start + 1e9, Data: []byte("END\r\n")}},
+		told := l7test.Tell(Spec, []l7test.Chunk{
+			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: l7test.Start, Data: []byte(request)}},
+			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: l7test.Start, Data: []byte("ERROR\r\n")}},
+			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: l7test.Start + 1e9, Data: []byte("get k\r\n")}},
+			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: l7test.Start + 1e9, Data: []byte("END\r\n")}},
 		})
 		if n := len(told); n == 0 || told[n-1] != `answered "get" "MISS" 7/5 0us` {
 			t.Errorf("%q: %q", request, told)
@@ -242,19 +224,9 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-func FuzzParser(f *testing.F) {
-	for _, r := range rules {
-		f.Add(conversation.FuzzSeed(conversation.Script(f, r.script)))
-	}
-	for _, connections := range conversation.Captures(f) {
-		for _, c := range connections {
-			f.Add(conversation.FuzzSeed(c.Chunks))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { conversation.Fuzz(t, Spec, data) })
-}
+func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 
-func BenchmarkText(b *testing.B) { conversation.Benchmark(b, Spec, conversation.Script(b, hot)) }
+func BenchmarkText(b *testing.B) { l7test.Benchmark(b, Spec, l7test.Script(b, hot)) }
 func BenchmarkBinary(b *testing.B) {
-	conversation.Benchmark(b, Spec, conversation.Script(b, hotBinary))
+	l7test.Benchmark(b, Spec, l7test.Script(b, hotBinary))
 }

@@ -1,6 +1,11 @@
 package mongodb
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
+)
 
 // Sizes of messages and of what is kept of them, octets.
 const (
@@ -35,40 +40,25 @@ const (
 	required        = 1<<16 - 1
 )
 
+// formats are those of requests and replies.
+var formats = [2]frames.Format{
+	l7.ToServer: {Prefix: 4, Size: size, Least: header - 4, Most: maxMessage, Keep: requestHead},
+	l7.ToClient: {Prefix: 4, Size: size, Least: header - 4, Most: maxMessage, Keep: replyHead},
+}
+
+// size is how many octets come behind those that tell it, which count themselves.
+func size(b []byte) int64 { return int64(int32(binary.LittleEndian.Uint32(b))) - 4 }
+
 // stream is what is being read of one direction.
 type stream struct {
-	known  bool   // where it is in the stream
-	head   []byte // the beginning of a message, within a fixed array
-	left   int64  // of the message, once its length is known
-	short  bool   // a hole is where head would go on
-	first  int64  // when the message began, unix ns
-	octets uint64
+	frames.Stream
+	known bool // where it is in the stream
 }
 
-func (s *stream) began() bool { return len(s.head) > 0 }
-
-func (s *stream) id() uint64    { return uint64(binary.LittleEndian.Uint32(s.head[4:])) }
-func (s *stream) to() uint64    { return uint64(binary.LittleEndian.Uint32(s.head[8:])) }
-func (s *stream) op() opcode    { return opcode(binary.LittleEndian.Uint32(s.head[12:])) }
-func (s *stream) body() []byte  { return s.head[header:] }
-func (s *stream) length() int64 { return int64(int32(binary.LittleEndian.Uint32(s.head))) }
-
-// take takes octets of the length, then of the message.
-func (s *stream) take(b []byte) int {
-	n, room := len(b), cap(s.head)-len(s.head)
-	if len(s.head) < 4 {
-		n = min(n, 4-len(s.head))
-		s.head = append(s.head, b[:n]...)
-	} else {
-		n = int(min(int64(n), s.left))
-		s.left -= int64(n)
-		if !s.short {
-			s.head = append(s.head, b[:min(n, room)]...)
-		}
-	}
-	s.octets += uint64(n)
-	return n
-}
+func (s *stream) id() uint64   { return uint64(binary.LittleEndian.Uint32(s.Head[4:])) }
+func (s *stream) to() uint64   { return uint64(binary.LittleEndian.Uint32(s.Head[8:])) }
+func (s *stream) op() opcode   { return opcode(binary.LittleEndian.Uint32(s.Head[12:])) }
+func (s *stream) body() []byte { return s.Head[header:] }
 
 // asks says whether a client sends it.
 func (op opcode) asks() bool {

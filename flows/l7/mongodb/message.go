@@ -16,7 +16,7 @@ func flags(s *stream) uint32 { return binary.LittleEndian.Uint32(s.body()) }
 
 // request reads the request in s, and whether it will be answered.
 func (p *parser) request(s *stream) (q open.Request, answered bool) {
-	q = open.Request{ID: s.id(), Operation: open.Other, First: s.first, Octets: s.octets}
+	q = open.Request{ID: s.id(), Operation: open.Other, First: s.First, Octets: s.Octets}
 	b := s.body()
 	switch op := s.op(); op {
 	case opMsg:
@@ -125,7 +125,7 @@ func (p *parser) target(q *open.Request, collection []byte) {
 		return
 	}
 	p.name = append(append(append(p.name[:0], q.Operation...), ' '), collection...)
-	if name, ok := p.names.intern(p.name); ok {
+	if name, ok := p.names.Intern(p.name, maxNames); ok {
 		q.Operation = name
 	}
 }
@@ -144,7 +144,7 @@ func plain(name []byte) bool {
 // status reads the result of the reply in s to a request of a kind.
 func (p *parser) status(a *open.Answer, s *stream, kind uint8) {
 	r := result{kind: kind}
-	if len(s.head) < header {
+	if len(s.Head) < header {
 		return
 	}
 	switch b := s.body(); s.op() {
@@ -174,7 +174,7 @@ func (p *parser) status(a *open.Answer, s *stream, kind uint8) {
 // word is the name of an error, else its number.
 func (p *parser) word(r *result) string {
 	if len(r.name) > 0 && len(r.name) <= l7.MaxStatus && plain(r.name) {
-		if s, ok := p.words.intern(r.name); ok {
+		if s, ok := p.words.Intern(r.name, maxNames); ok {
 			return s
 		}
 	}
@@ -182,7 +182,7 @@ func (p *parser) word(r *result) string {
 		return s
 	}
 	p.name = strconv.AppendInt(p.name[:0], r.code, 10)
-	if s, ok := p.words.intern(p.name); ok {
+	if s, ok := p.words.Intern(p.name, maxNames); ok {
 		return s
 	}
 	return "error"

@@ -2,19 +2,15 @@ package mongodb
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
-
-var update = flag.Bool("update", false, "write the golden files of testdata")
 
 func client(frames ...string) string { return "> " + escape(strings.Join(frames, "")) + "\n" }
 func server(frames ...string) string { return "< " + escape(strings.Join(frames, "")) + "\n" }
@@ -102,10 +98,7 @@ var (
 	duplicate = doc("n", 0, "writeErrors", array(doc("index", 0, "code", 11000, "errmsg", "E11000 secret")), "ok", 1.0)
 )
 
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"a request and its reply", client(find(1, "orders")) + server(found(9, 1, 10)),
 		[]string{`answered "find orders" "ok" 87/129 1000us`}},
 	{"an error", client(ask(1, doc("drop", "orders"))) + server(tell(2, 1, notFound)),
@@ -162,6 +155,9 @@ var rules = []struct {
 		[]string{`answered "find orders" "ok" 87/5119 1000us`, `answered "find orders" "ok" 87/120 1000us`}},
 	{"errors behind what was copied", client(insert(1)) + server(tell(2, 1, duplicate)[:60]) + "< ...63\n",
 		[]string{`answered "insert orders" "" failed 69/60 1000us`}},
+	{"a hole right behind a length", client(find(1, "a")) + server(found(2, 1, 1)) + client(find(3, "a")[:4]) + "> ...8\n" + client(find(3, "a")[12:]) +
+		server(found(4, 3, 1)) + client(find(5, "a")) + server(found(6, 5, 1)),
+		[]string{`answered "find a" "ok" 82/120 1000us`, `lost "other" "" 82/0`, `answered "find a" "ok" 82/120 1000us`}},
 	{"a hole over the end of a request", client(find(1, "orders")[:60]) + "> ...500\n" + server(found(9, 1, 10)) + client(find(3, "orders")) + server(found(9, 3, 10)),
 		[]string{`answered "find orders" "ok" 60/129`, `answered "find orders" "ok" 87/129 1000us`}},
 	{"a hole over the end of a reply", client(find(1, "a"), find(2, "a")) + server(found(3, 1, 10)[:100]) + "< ...40\n" + client(find(4, "a")) + server(found(5, 4, 1)),
@@ -172,17 +168,7 @@ var rules = []struct {
 	{"not MongoDB", "> GET / HTTP/1.1\\r\\n\\r\\n\n< HTTP/1.1 200 OK\\r\\n\\r\\n\n", nil},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		chunks := conversation.Script(t, r.script)
-		t.Run(r.name, func(t *testing.T) {
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, chunks)); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }
 
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
@@ -211,15 +197,15 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestGolden(t *testing.T) { conversation.Golden(t, Spec, update) }
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
 
-func TestMatchCaptures(t *testing.T) { conversation.MatchCaptures(t, Spec) }
+func TestMatchCaptures(t *testing.T) { l7test.MatchCaptures(t, Spec) }
 
 var hot = client(find(1, "orders")) + server(found(2, 1, 2000)[:400]) + "< ...1715\n" + client(insert(3)) + server(tell(4, 3, duplicate)) +
 	client(ask(5, doc("drop", "orders"))) + server(tell(6, 5, notFound)) + client(ask(7, doc("ping", 1))) + server(tell(8, 7, good))
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, conversation.Script(t, hot)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Script(t, hot)); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -257,24 +243,14 @@ func TestHostileLengths(t *testing.T) {
 		client(find(1, "a")) + server(message(2, 1, opMsg, i32(0), "\x00", i32(1<<31-1), "\x04writeErrors\x00", i32(1<<31-1), "\x030\x00", i32(-5))),
 		client(find(1, "a")) + server(message(2, 1, opReply, i32(0))),
 	} {
-		conversation.Tell(Spec, conversation.Script(t, c))
-		told := conversation.Tell(Spec, conversation.Script(t, c+server("\x00")+client(find(9, "z"))+server(found(10, 9, 1))))
+		l7test.Tell(Spec, l7test.Script(t, c))
+		told := l7test.Tell(Spec, l7test.Script(t, c+server("\x00")+client(find(9, "z"))+server(found(10, 9, 1))))
 		if len(told) == 0 {
 			t.Errorf("%q: nothing is told", c)
 		}
 	}
 }
 
-func FuzzParser(f *testing.F) {
-	for _, r := range rules {
-		f.Add(conversation.FuzzSeed(conversation.Script(f, r.script)))
-	}
-	for _, connections := range conversation.Captures(f) {
-		for _, c := range connections {
-			f.Add(conversation.FuzzSeed(c.Chunks))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { conversation.Fuzz(t, Spec, data) })
-}
+func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 
-func BenchmarkParser(b *testing.B) { conversation.Benchmark(b, Spec, conversation.Script(b, hot)) }
+func BenchmarkParser(b *testing.B) { l7test.Benchmark(b, Spec, l7test.Script(b, hot)) }

@@ -30,76 +30,43 @@ type parser struct {
 	open    open.List
 	dropped int // requests without room, whose replies are to come
 	stream  [2]stream
-	names   names // of operations with a collection
-	words   names // of errors
+	names   open.Names // of operations with a collection
+	words   open.Names // of errors
 	name    []byte
-	asked   [requestHead]byte
-	replied [replyHead]byte
 }
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
 	p := &parser{tell: open.NewTeller(l7.MongoDB, emit), name: make([]byte, 0, l7.MaxOperation)}
-	p.stream[l7.ToServer].head = p.asked[:0]
-	p.stream[l7.ToClient].head = p.replied[:0]
+	for d := range p.stream {
+		p.stream[d].Format = &formats[d]
+	}
 	return p
-}
-
-// names are strings that a connection has told, each of them kept once.
-type names map[string]string
-
-// intern returns b as a string that is kept, unless there are too many.
-func (n *names) intern(b []byte) (string, bool) {
-	if s, ok := (*n)[string(b)]; ok {
-		return s, true
-	}
-	if len(*n) >= maxNames {
-		return "", false
-	}
-	if *n == nil {
-		*n = names{}
-	}
-	s := string(b)
-	(*n)[s] = s
-	return s, true
 }
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + p.open.Octets() + (len(p.names)+len(p.words))*open.NameOctets, 0
+	return int(unsafe.Sizeof(*p)) + requestHead + replyHead + p.open.Octets() + p.names.Octets() + p.words.Octets(), 0
 }
 
 // Data takes the next octets of a direction.
 func (p *parser) Data(c *l7.Chunk) {
 	s := &p.stream[c.Dir]
-	if !s.known && !c.Turn && !s.began() {
+	if !s.known && !c.Turn && !s.Began() {
 		return
 	}
 	for b := c.Data; len(b) > 0; {
-		if !s.began() {
-			s.first, s.octets, s.short, s.left = c.Time, 0, false, 0
-		}
-		n := s.take(b)
+		n, ok := s.Take(b, c.Time)
 		b = b[n:]
-		if len(s.head) < 4 {
-			return
-		}
-		if s.left == 0 && len(s.head) == 4 {
-			s.left = s.length() - 4
-			if s.left < header-4 || s.left > maxMessage {
-				p.lose(c.Dir)
-				return
-			}
-		}
-		if len(s.head) < header && s.left > 0 {
+		if ok && len(s.Head) < header && !s.Whole() {
 			continue
 		}
-		if !p.sensible(c.Dir) {
+		if !ok || !p.sensible(c.Dir) {
 			p.lose(c.Dir)
 			return
 		}
 		s.known = true
-		if s.left == 0 {
+		if s.Whole() {
 			p.ended(c.Dir, c.Time)
 		}
 	}
@@ -109,7 +76,7 @@ func (p *parser) Data(c *l7.Chunk) {
 // known, of a reply to an open request. A header in a hole is as good as the place.
 func (p *parser) sensible(d l7.Dir) bool {
 	s := &p.stream[d]
-	if len(s.head) < header {
+	if len(s.Head) < header {
 		return s.known
 	}
 	if d == l7.ToServer {
@@ -124,28 +91,24 @@ func (p *parser) Gap(d l7.Dir, n int64, t int64) {
 	if n == 0 {
 		return
 	}
-	if !s.known || n < 0 || len(s.head) < 4 || n > s.left {
+	if !s.known || !s.Skip(n) {
 		p.cut(d, t)
 		p.lose(d)
 		return
 	}
-	s.short = s.short || len(s.head) < cap(s.head)
-	s.left -= n
-	s.octets += uint64(n)
-	if s.left == 0 {
+	if s.Whole() {
 		p.ended(d, t)
 	}
 }
 
 // End says that the connection is over.
 func (p *parser) End(int64) {
-	if s := &p.stream[l7.ToServer]; s.known && len(s.head) >= header {
-		s.short = true
+	if s := &p.stream[l7.ToServer]; s.known && len(s.Head) >= header {
 		q, _ := p.request(s)
 		p.tell.Tell(&q, l7.Lost, open.Answer{})
 	}
 	p.unpush()
-	if s := &p.stream[l7.ToClient]; s.began() || !s.known && s.octets > 0 {
+	if s := &p.stream[l7.ToClient]; s.Began() || !s.known && s.Octets > 0 {
 		p.tell.TellAll(&p.open, l7.Lost)
 	}
 	p.tell.TellAll(&p.open, l7.Unanswered)
@@ -155,10 +118,9 @@ func (p *parser) End(int64) {
 // t: what was copied of it counts, only when a request ended is not known.
 func (p *parser) cut(d l7.Dir, t int64) {
 	s := &p.stream[d]
-	if !s.known || len(s.head) < header {
+	if !s.known || len(s.Head) < header {
 		return
 	}
-	s.short = true
 	if d == l7.ToServer {
 		t = 0
 	}
@@ -168,7 +130,8 @@ func (p *parser) cut(d l7.Dir, t int64) {
 // lose gives up the place in a direction. Which replies are in a hole is not known.
 func (p *parser) lose(d l7.Dir) {
 	s := &p.stream[d]
-	s.known, s.head = false, s.head[:0]
+	s.known = false
+	s.Reset()
 	if d == l7.ToClient {
 		p.unpush()
 		p.tell.TellAll(&p.open, l7.Lost)
@@ -190,18 +153,18 @@ func (p *parser) ended(d l7.Dir, t int64) {
 	s := &p.stream[d]
 	if d == l7.ToClient {
 		p.reply(s, t)
-		s.head = s.head[:0]
+		s.Reset()
 		return
 	}
-	if len(s.head) < header { // its header is in a hole
-		p.tell.Tell(&open.Request{Operation: open.Other, Unknown: true, First: s.first, Octets: s.octets}, l7.Lost, open.Answer{})
+	if len(s.Head) < header { // its header is in a hole
+		p.tell.Tell(&open.Request{Operation: open.Other, Unknown: true, First: s.First, Octets: s.Octets}, l7.Lost, open.Answer{})
 		p.dropped++
-		s.head = s.head[:0]
+		s.Reset()
 		return
 	}
 	q, answered := p.request(s)
 	q.Last = t
-	s.head = s.head[:0]
+	s.Reset()
 	switch {
 	case !answered:
 		p.tell.Tell(&q, l7.OneWay, open.Answer{})
@@ -213,9 +176,9 @@ func (p *parser) ended(d l7.Dir, t int64) {
 
 // reply takes the reply in s.
 func (p *parser) reply(s *stream, t int64) {
-	a := open.Answer{First: s.first, Last: t, Octets: s.octets}
+	a := open.Answer{First: s.First, Last: t, Octets: s.Octets}
 	i := -1
-	if len(s.head) >= header {
+	if len(s.Head) >= header {
 		i = p.open.Find(s.to())
 	}
 	if i < 0 {
@@ -238,7 +201,7 @@ func (p *parser) reply(s *stream, t int64) {
 		j++
 	}
 	q := p.open.At(i)
-	more := s.op() == opMsg && len(s.head) >= header+4 && flags(s)&moreToCome != 0
+	more := s.op() == opMsg && len(s.Head) >= header+4 && flags(s)&moreToCome != 0
 	p.status(&a, s, q.Kind)
 	if q.Kind == pushed {
 		p.tell.Tell(q, l7.OneWay, a)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
 	"github.com/weir-probe/weir/flows/l7/open"
 )
 
@@ -21,23 +22,24 @@ const (
 const moreResults = 0x0008
 
 // fromServer takes a packet of the server.
-func (p *parser) fromServer(s *stream, t int64) {
+func (p *parser) fromServer(s *frames.Stream, t int64) {
+	body := s.Body()
 	q := p.open.Front()
-	if q == nil && s.head[3] == 0 && len(s.body) > 0 && s.body[0] == 10 && greeting(s.body) == l7.Yes {
+	if q == nil && s.Head[3] == 0 && len(body) > 0 && body[0] == 10 && greeting(body) == l7.Yes {
 		p.place.Begins()
 	}
-	if q == nil || s.size == 0 {
+	if q == nil || size(s.Head) == 0 {
 		return
 	}
 	if p.answer == 0 {
-		p.answer = s.first
+		p.answer = s.First
 	}
-	p.answers += s.octets
-	if len(s.body) == 0 { // torn before its first octet
+	p.answers += s.Octets
+	if len(body) == 0 { // torn before its first octet
 		q.Unknown = true
 		return
 	}
-	kind := s.body[0]
+	kind := body[0]
 	switch {
 	case kind == 0xff && p.result != columns:
 		p.error(s, t)
@@ -52,7 +54,7 @@ func (p *parser) fromServer(s *stream, t int64) {
 		if p.columns--; p.columns == 0 {
 			p.result = afterThem
 		}
-	case kind == 0xfe && s.size < 0xffff:
+	case kind == 0xfe && size(s.Head) < 0xffff:
 		p.end(s, t)
 	default:
 		p.result = rows
@@ -60,25 +62,26 @@ func (p *parser) fromServer(s *stream, t int64) {
 }
 
 // begins takes the first packet of an answer.
-func (p *parser) begins(q *open.Request, s *stream, t int64) {
-	switch kind := s.body[0]; {
+func (p *parser) begins(q *open.Request, s *frames.Stream, t int64) {
+	body := s.Body()
+	switch kind := body[0]; {
 	case kind == 0x00 && q.Kind == prepare:
-		if len(s.body) >= 5 && q.Operation != open.Other {
-			p.remember(binary.LittleEndian.Uint32(s.body[1:]), q.Operation[len("PREPARE "):])
+		if len(body) >= 5 && q.Operation != open.Other {
+			p.remember(binary.LittleEndian.Uint32(body[1:]), q.Operation[len("PREPARE "):])
 		}
 		p.answered("OK", false, t)
 	case kind == 0x00:
-		if !p.okMore(s.body) {
+		if !p.okMore(body) {
 			p.answered("OK", false, t)
 		}
-	case kind == 0xfe && s.size == 5:
+	case kind == 0xfe && size(s.Head) == 5:
 		p.answered("OK", false, t)
 	case kind == 0xfb: // LOCAL INFILE: the client sends a file first
 		q.Streaming = true
 	case q.Kind != query:
 		p.answered("OK", false, t) // text
 	default:
-		n, _ := lenenc(s.body)
+		n, _ := lenenc(body)
 		if p.columns = n; n == 0 || n > 1<<16 {
 			q.Unknown = true
 			p.answered("OK", false, t)
@@ -90,16 +93,16 @@ func (p *parser) begins(q *open.Request, s *stream, t int64) {
 
 // end takes an EOF packet, or the OK packet that stands for it (CLIENT_DEPRECATE_EOF):
 // which of both its length tells.
-func (p *parser) end(s *stream, t int64) {
-	if p.result == afterThem && s.size == 5 {
+func (p *parser) end(s *frames.Stream, t int64) {
+	if p.result == afterThem && size(s.Head) == 5 {
 		p.result = rows
 		return
 	}
-	more := false
-	if s.size == 5 && len(s.body) == 5 {
-		more = binary.LittleEndian.Uint16(s.body[3:])&moreResults != 0
+	body, more := s.Body(), false
+	if size(s.Head) == 5 && len(body) == 5 {
+		more = binary.LittleEndian.Uint16(body[3:])&moreResults != 0
 	} else {
-		more = p.okMore(s.body)
+		more = p.okMore(body)
 	}
 	if p.result = start; !more {
 		p.answered("OK", false, t)
@@ -139,21 +142,23 @@ func lenenc(b []byte) (v, n int) {
 }
 
 // error takes an ERR packet: code, and after # the SQLSTATE.
-func (p *parser) error(s *stream, t int64) {
-	if len(s.body) < 3 {
+func (p *parser) error(s *frames.Stream, t int64) {
+	body := s.Body()
+	if len(body) >= 3 && binary.LittleEndian.Uint16(body[1:]) == 0xffff {
+		return // MariaDB reports progress so
+	}
+	// What was not copied is the code, or the SQLSTATE that says whose fault it is.
+	if len(body) < 3 || int64(len(body)) < min(9, size(s.Head)) {
 		p.open.Front().Unknown = true
 		p.answered("error", true, t)
 		return
 	}
-	if binary.LittleEndian.Uint16(s.body[1:]) == 0xffff {
-		return // MariaDB reports progress so
-	}
 	failed := true
-	if len(s.body) >= 9 && s.body[3] == '#' { // as for PostgreSQL: data that does not fit is the client's
-		class := string(s.body[4:6])
+	if len(body) >= 9 && body[3] == '#' { // as for PostgreSQL: data that does not fit is the client's
+		class := string(body[4:6])
 		failed = class != "22" && class != "23"
 	}
-	p.answered(p.code(binary.LittleEndian.Uint16(s.body[1:])), failed, t)
+	p.answered(p.code(binary.LittleEndian.Uint16(body[1:])), failed, t)
 }
 
 func (p *parser) remember(id uint32, operation string) {
@@ -182,10 +187,8 @@ func (p *parser) Gap(d l7.Dir, n int64, t int64) {
 	}
 	p.doubt = true
 	s := &p.stream[d]
-	if n > 0 && s.left > 0 && n <= int64(s.left) {
-		s.torn = s.torn || len(s.body) < maxBody
-		s.octets += uint64(n)
-		if s.left -= int(n); s.left == 0 {
+	if s.Skip(n) {
+		if s.Whole() {
 			p.packet(d, s, t)
 		}
 		return
@@ -203,12 +206,12 @@ func (p *parser) lose(d l7.Dir, t int64) {
 	switch {
 	case d == l7.ToClient && p.open.Len() > 0 && p.result != start:
 		p.answered("OK", false, t)
-	case d == l7.ToServer && s.n == header && s.head[3] == 0 && len(s.body) > 0:
-		s.torn = len(s.body) < maxBody
+	case d == l7.ToServer && s.Sized() && s.Head[3] == 0 && len(s.Body()) > 0:
+		s.Tear()
 		p.command(s, t)
 	}
 	p.next()
-	s.reset()
+	s.Reset()
 }
 
 // forget tells what is open as lost.

@@ -2,33 +2,20 @@ package mysql
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 	"github.com/weir-probe/weir/flows/l7/open"
 )
-
-var update = flag.Bool("update", false, "write the golden files of testdata")
 
 // packet is a body with its length and sequence number.
 func packet(seq byte, body string) string {
 	n := len(body)
 	return string([]byte{byte(n), byte(n >> 8), byte(n >> 16), seq}) + body
-}
-
-// talk makes chunks of turns that alternate, the client's first, a millisecond apart.
-func talk(turns ...string) (all []conversation.Chunk) {
-	for i, s := range turns {
-		all = append(all, conversation.Chunk{Chunk: l7.Chunk{
-			Dir: l7.Dir(i & 1), Time: conversation.Start + int64(i)*conversation.Step, Turn: true, Data: []byte(s),
-		}})
-	}
-	return all
 }
 
 const (
@@ -56,11 +43,11 @@ func TestDoubt(t *testing.T) {
 		{"later", packet(5, "x"), open.Quiet, []string{`answered "SELECT a" "OK" 20/11 1000us`, `answered "SELECT a" "OK" 20/11 1000us`}},
 		{"at the beginning", packet(0, greets), 0, []string{`answered "SELECT a" "OK" 20/11 1000us`, `answered "SELECT a" "OK" 20/11 1000us`}},
 	} {
-		chunks := talk("", x.begins, asks, answers, asks, answers)[1:]
+		chunks := l7test.Turns("", x.begins, asks, answers, asks, answers)[1:]
 		for i := range chunks[1:] {
 			chunks[i+1].Time += x.silence
 		}
-		if diff := cmp.Diff(x.want, conversation.Tell(Spec, chunks)); diff != "" {
+		if diff := cmp.Diff(x.want, l7test.Tell(Spec, chunks)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", x.name, diff)
 		}
 	}
@@ -94,18 +81,30 @@ func TestRules(t *testing.T) {
 		{"no answer", []string{packet(0, "\x03SELECT 1")}, []string{`unanswered "SELECT" "" 13/0`}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			chunks := talk(x.turns...)
-			if diff := cmp.Diff(x.want, conversation.Tell(Spec, chunks)); diff != "" {
+			chunks := l7test.Turns(x.turns...)
+			if diff := cmp.Diff(x.want, l7test.Tell(Spec, chunks)); diff != "" {
 				t.Errorf("messages (-want +got):\n%s", diff)
 			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
+			l7test.PropertiesOfPart(t, Spec, chunks)
 		})
 	}
 }
 
+// TestTornError has an error of which the SQLSTATE, which says whether it counts as
+// failed, was not copied.
+func TestTornError(t *testing.T) {
+	torn := packet(1, fault(1062, "23000"))
+	chunks := l7test.Talk(l7test.C(packet(0, "\x03INSERT INTO t")), l7test.S(torn[:9]), l7test.Hole(l7.ToClient, int64(len(torn)-9)),
+		l7test.C(packet(0, "\x0e")), l7test.S(packet(1, ok)))
+	want := []string{`lost "INSERT t" "" 18/19`, `answered "PING" "OK" 5/11 1000us`}
+	if diff := cmp.Diff(want, l7test.Tell(Spec, chunks)); diff != "" {
+		t.Errorf("messages (-want +got):\n%s", diff)
+	}
+}
+
 func TestGolden(t *testing.T) {
-	conversation.Golden(t, Spec, update)
-	conversation.MatchCaptures(t, Spec)
+	l7test.Golden(t, Spec, l7test.Text)
+	l7test.MatchCaptures(t, Spec)
 }
 
 func TestMatch(t *testing.T) {
@@ -128,34 +127,34 @@ func TestHostile(t *testing.T) {
 	p := New(func(*l7.Message) {}).(*parser)
 	for i := range uint32(5000) {
 		id := string(binary.LittleEndian.AppendUint32(nil, i))
-		for _, c := range talk(packet(0, fmt.Sprint("\x16SELECT 1 FROM t", i%10, "x", i%7)), packet(1, "\x00"+id+"\x00\x00\x00\x00\x00\x00\x00")) {
+		for _, c := range l7test.Turns(packet(0, fmt.Sprint("\x16SELECT 1 FROM t", i%10, "x", i%7)), packet(1, "\x00"+id+"\x00\x00\x00\x00\x00\x00\x00")) {
 			p.Data(&c.Chunk)
 		}
 	}
-	c := talk("\xff\xff\xff\x00\x03SELECT")
+	c := l7test.Turns("\xff\xff\xff\x00\x03SELECT")
 	p.Data(&c[0].Chunk)
 	for range 1000 {
 		p.Data(&l7.Chunk{Time: 1, Data: make([]byte, 4096)})
 	}
-	if len(p.stmts) > maxNames || len(p.names) > maxNames || cap(p.stream[0].body) > 2*maxBody {
-		t.Errorf("%d statements, %d names, %d octets", len(p.stmts), len(p.names), cap(p.stream[0].body))
+	if len(p.stmts) > maxNames || len(p.names) > maxNames || cap(p.stream[0].Head) > 2*maxBody {
+		t.Errorf("%d statements, %d names, %d octets", len(p.stmts), len(p.names), cap(p.stream[0].Head))
 	}
 }
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, talk(packet(0, "\x03SELECT * FROM t WHERE a=1"), packet(1, ok))); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Turns(packet(0, "\x03SELECT * FROM t WHERE a=1"), packet(1, ok))); n != 0 {
 		t.Errorf("%v allocations per query", n)
 	}
 }
 
 func BenchmarkQuery(b *testing.B) {
-	conversation.Benchmark(b, Spec, talk(packet(0, "\x03SELECT * FROM t WHERE a=1"), packet(1, ok)))
+	l7test.Benchmark(b, Spec, l7test.Turns(packet(0, "\x03SELECT * FROM t WHERE a=1"), packet(1, ok)))
 }
 
 func FuzzParser(f *testing.F) {
 	f.Add([]byte(packet(0, "\x03SELECT 1")+packet(0, "\x16SELECT 2")), []byte(packet(1, "\x01")+packet(2, "def")+packet(3, eof)+packet(1, fault(1, "42000"))), uint8(9))
 	f.Add([]byte(packet(0, "\xfe")), []byte(packet(1, ok)), uint8(0)) // no command
 	f.Fuzz(func(t *testing.T, up, down []byte, cut uint8) {
-		conversation.Hostile(t, Spec, up, down, cut)
+		l7test.Hostile(t, Spec, up, down, cut)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
 	"github.com/weir-probe/weir/flows/l7/open"
 	"github.com/weir-probe/weir/flows/l7/sqlname"
 )
@@ -36,27 +37,19 @@ const (
 	cap41       = 0x0200
 )
 
-// stream is one direction.
-type stream struct {
-	head   [header]byte
-	n      int
-	size   int
-	left   int    // octets of the packet to come
-	body   []byte // and the first that were
-	torn   bool   // of which some are missing
-	first  int64
-	octets uint64
-}
+// format is that of the packets of both sides.
+var format = frames.Format{Prefix: header, Size: size, Most: 1<<24 - 1, Keep: header + maxBody}
 
-func (s *stream) reset() { s.n, s.left, s.body, s.octets, s.torn = 0, 0, s.body[:0], 0, false }
+// size is how many octets of a packet come behind its header.
+func size(head []byte) int64 { return int64(head[0]) | int64(head[1])<<8 | int64(head[2])<<16 }
 
 // parser is the state of one connection.
 type parser struct {
 	tell   open.Teller
 	open   open.List
 	place  open.Place
-	stream [2]stream
-	names  map[string]string // operations and codes by themselves
+	stream [2]frames.Stream
+	names  open.Names        // of operations, and codes
 	stmts  map[uint32]string // prepared statements
 	name   []byte
 
@@ -71,12 +64,16 @@ type parser struct {
 
 // New returns a parser of one connection.
 func New(emit func(*l7.Message)) l7.Parser {
-	return &parser{tell: open.NewTeller(l7.MySQL, emit), place: open.Place{Patient: true}, names: map[string]string{}, stmts: map[uint32]string{}}
+	return &parser{
+		tell: open.NewTeller(l7.MySQL, emit), place: open.Place{Patient: true},
+		stream: [2]frames.Stream{{Format: &format}, {Format: &format}},
+		stmts:  map[uint32]string{},
+	}
 }
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + 2*maxBody + p.open.Octets() + (len(p.names)+len(p.stmts))*open.NameOctets, 0
+	return int(unsafe.Sizeof(*p)) + 2*format.Keep + p.open.Octets() + p.names.Octets() + len(p.stmts)*open.NameOctets, 0
 }
 
 // Data takes the next octets of a direction.
@@ -93,7 +90,7 @@ func (p *parser) Data(c *l7.Chunk) {
 	case open.Skip:
 		return
 	case open.Restart:
-		s.reset()
+		s.Reset()
 		if c.Dir == l7.ToServer {
 			p.forget()
 		}
@@ -101,61 +98,38 @@ func (p *parser) Data(c *l7.Chunk) {
 		p.forget()
 	}
 	for b := c.Data; len(b) > 0 && !p.opaque && !p.place.Lost(c.Dir); {
-		b = b[p.take(c.Dir, s, b, c.Time):]
-	}
-}
-
-// take takes some of b and returns how many octets.
-func (p *parser) take(d l7.Dir, s *stream, b []byte, t int64) int {
-	if s.n == 0 {
-		s.first = t
-	}
-	if s.n < header {
-		s.head[s.n] = b[0]
-		s.octets++
-		if s.n++; s.n == header {
-			s.size = int(s.head[0]) | int(s.head[1])<<8 | int(s.head[2])<<16
-			if s.left = s.size; s.left == 0 {
-				p.packet(d, s, t)
-			}
+		n, _ := s.Take(b, c.Time) // of any size
+		b = b[n:]
+		if s.Whole() {
+			p.packet(c.Dir, s, c.Time)
 		}
-		return 1
 	}
-	n := min(len(b), s.left)
-	if !s.torn {
-		s.body = append(s.body, b[:min(n, maxBody-len(s.body))]...)
-	}
-	s.octets += uint64(n)
-	if s.left -= n; s.left == 0 {
-		p.packet(d, s, t)
-	}
-	return n
 }
 
 // packet takes a whole packet.
-func (p *parser) packet(d l7.Dir, s *stream, t int64) {
+func (p *parser) packet(d l7.Dir, s *frames.Stream, t int64) {
 	if d == l7.ToClient {
 		p.fromServer(s, t)
 	} else {
 		p.fromClient(s, t)
 	}
-	s.reset()
+	s.Reset()
 }
 
-func (p *parser) fromClient(s *stream, t int64) {
-	seq := s.head[3]
+func (p *parser) fromClient(s *frames.Stream, t int64) {
+	seq, body := s.Head[3], s.Body()
 	switch {
-	case seq == 0 && s.size > 0 && len(s.body) > 0:
+	case seq == 0 && size(s.Head) > 0 && len(body) > 0:
 		p.command(s, t)
-	case seq == 1 && p.open.Len() == 0 && handshake(s.body):
-		flags := binary.LittleEndian.Uint32(s.body)
+	case seq == 1 && p.open.Len() == 0 && handshake(body):
+		flags := binary.LittleEndian.Uint32(body)
 		p.compress = flags&capCompress != 0
-		if flags&capSSL != 0 && s.size == 32 {
+		if flags&capSSL != 0 && size(s.Head) == 32 {
 			return // TLS begins
 		}
-		p.push(open.Request{Operation: "connect", Kind: connect, First: s.first, Last: t, Octets: s.octets})
+		p.push(open.Request{Operation: "connect", Kind: connect, First: s.First, Last: t, Octets: s.Octets})
 	case p.open.Len() > 0: // a file, a password, the rest of a long statement
-		p.open.At(p.open.Len() - 1).Octets += s.octets
+		p.open.At(p.open.Len() - 1).Octets += s.Octets
 	}
 }
 
@@ -169,24 +143,25 @@ func handshake(b []byte) bool {
 }
 
 // command opens the request of a command.
-func (p *parser) command(s *stream, t int64) {
-	r := open.Request{First: s.first, Last: t, Octets: s.octets}
-	switch code := s.body[0]; code {
+func (p *parser) command(s *frames.Stream, t int64) {
+	body := s.Body()
+	r := open.Request{First: s.First, Last: t, Octets: s.Octets}
+	switch code := body[0]; code {
 	case 0x03, 0x16: // COM_QUERY, COM_STMT_PREPARE
-		r.Operation, r.Kind = p.operation(s.body[1:], s.torn), query
+		r.Operation, r.Kind = p.operation(body[1:], s.Torn), query
 		if code == 0x16 {
 			r.Operation, r.Kind = p.prefixed("PREPARE ", r.Operation), prepare
 		}
 	case 0x17: // COM_STMT_EXECUTE
 		r.Operation, r.Kind = open.Other, query
-		if len(s.body) >= 5 {
-			if op := p.stmts[binary.LittleEndian.Uint32(s.body[1:])]; op != "" {
+		if len(body) >= 5 {
+			if op := p.stmts[binary.LittleEndian.Uint32(body[1:])]; op != "" {
 				r.Operation = op
 			}
 		}
 	case 0x19, 0x18, 0x01: // COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA, COM_QUIT: no answer
-		if code == 0x19 && len(s.body) >= 5 {
-			delete(p.stmts, binary.LittleEndian.Uint32(s.body[1:]))
+		if code == 0x19 && len(body) >= 5 {
+			delete(p.stmts, binary.LittleEndian.Uint32(body[1:]))
 		}
 		r.Operation = commandNames[code]
 		p.tell.Tell(&r, l7.OneWay, open.Answer{})
@@ -241,15 +216,10 @@ func (p *parser) prefixed(what, operation string) string {
 
 // intern keeps one copy of a name, or says instead where there are too many.
 func (p *parser) intern(b []byte, instead string) string {
-	if s, ok := p.names[string(b)]; ok {
+	if s, ok := p.names.Intern(b, maxNames); ok {
 		return s
 	}
-	if len(p.names) >= maxNames {
-		return instead
-	}
-	s := string(b)
-	p.names[s] = s
-	return s
+	return instead
 }
 
 func (p *parser) code(n uint16) string {

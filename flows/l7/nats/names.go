@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/open"
 )
 
 const (
@@ -56,12 +57,12 @@ func verbOf(word []byte) string {
 
 // templates are the operations of a connection: a bounded set of names.
 type templates struct {
-	known map[string]string
+	known open.Names
 	buf   []byte
 }
 
 func newTemplates() templates {
-	return templates{known: map[string]string{}, buf: make([]byte, 0, l7.MaxOperation)}
+	return templates{buf: make([]byte, 0, l7.MaxOperation)}
 }
 
 // operation returns verb and the template of subject. With headers or without, a
@@ -75,12 +76,7 @@ func (t *templates) operation(verb string, subject []byte) string {
 	}
 	t.buf = append(append(t.buf[:0], verb...), ' ')
 	t.buf = template(t.buf, subject)
-	if name, ok := t.known[string(t.buf)]; ok {
-		return name
-	}
-	if len(t.known) < maxTemplates {
-		name := string(t.buf)
-		t.known[name] = name
+	if name, ok := t.known.Intern(t.buf, maxTemplates); ok {
 		return name
 	}
 	switch verb {

@@ -1,22 +1,14 @@
 package nats
 
 import (
-	"flag"
 	"fmt"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
-var update = flag.Bool("update", false, "write the golden files of testdata")
-
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"connect", `
 		< INFO {"server_id":"x"} \r\n
 		> CONNECT {"verbose":false,"pass":"secret"}\r\nPING\r\n
@@ -99,17 +91,7 @@ var rules = []struct {
 	`, nil},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		chunks := conversation.Script(t, r.script)
-		t.Run(r.name, func(t *testing.T) {
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, chunks)); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }
 
 func TestTemplate(t *testing.T) {
 	for subject, want := range map[string]string{
@@ -184,9 +166,9 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestGolden(t *testing.T) { conversation.Golden(t, Spec, update) }
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
 
-func TestMatchCaptures(t *testing.T) { conversation.MatchCaptures(t, Spec) }
+func TestMatchCaptures(t *testing.T) { l7test.MatchCaptures(t, Spec) }
 
 const hot = `
 	> PUB orders.get.42 _INBOX.abc.1 2\r\nhi\r\nPUB orders.created 5\r\nhello\r\nPING\r\n
@@ -196,7 +178,7 @@ const hot = `
 `
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, conversation.Script(t, hot)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Script(t, hot)); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -206,10 +188,10 @@ func TestHostileLengths(t *testing.T) {
 		"PUB a 99999999999999999999\r\n", "PUB a -1\r\n", "PUB\r\n", "PUB a b c d e f g\r\n", "HPUB a 1\r\n", "\xff\r\n",
 		"PUB " + string(make([]byte, 4096)) + " 1\r\n",
 	} {
-		told := conversation.Tell(Spec, []conversation.Chunk{
-			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: conversation.Start, Data: []byte(request)}},
-			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: conversation.Start + 1e9, Data: []byte("PING\r\n")}},
-			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: conversation.Start + 1e9, Data: []byte("PONG\r\n")}},
+		told := l7test.Tell(Spec, []l7test.Chunk{
+			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: l7test.Start, Data: []byte(request)}},
+			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: l7test.Start + 1e9, Data: []byte("PING\r\n")}},
+			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: l7test.Start + 1e9, Data: []byte("PONG\r\n")}},
 		})
 		if want := `answered "PING" "OK" 6/6 0us`; len(told) != 1 || told[0] != want {
 			t.Errorf("%.20q: %q, want %s", request, told, want)
@@ -217,16 +199,6 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-func FuzzParser(f *testing.F) {
-	for _, r := range rules {
-		f.Add(conversation.FuzzSeed(conversation.Script(f, r.script)))
-	}
-	for _, connections := range conversation.Captures(f) {
-		for _, c := range connections {
-			f.Add(conversation.FuzzSeed(c.Chunks))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { conversation.Fuzz(t, Spec, data) })
-}
+func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 
-func BenchmarkParser(b *testing.B) { conversation.Benchmark(b, Spec, conversation.Script(b, hot)) }
+func BenchmarkParser(b *testing.B) { l7test.Benchmark(b, Spec, l7test.Script(b, hot)) }

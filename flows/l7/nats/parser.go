@@ -76,7 +76,7 @@ func New(emit func(*l7.Message)) l7.Parser {
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + 2*(maxLine+maxHead) + p.waiting.Octets() + p.due.Octets() + len(p.names.known)*open.NameOctets, 0
+	return int(unsafe.Sizeof(*p)) + 2*(maxLine+maxHead) + p.waiting.Octets() + p.due.Octets() + p.names.known.Octets(), 0
 }
 
 // Data takes the next octets of a direction.

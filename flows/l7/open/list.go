@@ -1,10 +1,6 @@
 package open
 
-import (
-	"unsafe"
-
-	"github.com/weir-probe/weir/flows/l7"
-)
+import "unsafe"
 
 // MaxRequests bounds the requests a List keeps. With at most 64 octets for each that is
 // 16 KiB per connection at most; a list that was never long is short.
@@ -19,9 +15,6 @@ type List struct {
 	// full counts the answers to come of requests that had no room (PushInOrder).
 	full uint64
 }
-
-// NameOctets is what an interned operation costs at most, with its place in a map.
-const NameOctets = l7.MaxOperation + 64
 
 // Octets returns what the list holds.
 func (l *List) Octets() int { return len(l.ring) * int(unsafe.Sizeof(Request{})) }

@@ -192,3 +192,23 @@ func TestPlace(t *testing.T) {
 		play(c.after)
 	}
 }
+
+func TestNames(t *testing.T) {
+	var n Names
+	if s, ok := n.Intern([]byte("a"), 0); ok {
+		t.Errorf("%q has room where there is none", s)
+	}
+	b := []byte("a")
+	for _, name := range []string{"a", "b", "a", "b"} {
+		b[0] = name[0]
+		if s, ok := n.Intern(b, 2); !ok || s != name {
+			t.Errorf("%s: %q %v", name, s, ok)
+		}
+	}
+	if s, ok := n.Intern([]byte("c"), 2); ok || len(n) != 2 || n.Octets() != 2*NameOctets {
+		t.Errorf("a third is %q; %d are kept", s, len(n))
+	}
+	if allocs := testing.AllocsPerRun(100, func() { n.Intern(b, 2) }); allocs != 0 {
+		t.Errorf("%v allocations for one that is known", allocs)
+	}
+}

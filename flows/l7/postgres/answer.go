@@ -2,22 +2,23 @@ package postgres
 
 import (
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
 	"github.com/weir-probe/weir/flows/l7/open"
 )
 
 // fromServer takes a message of the server.
-func (p *parser) fromServer(s *stream, t int64) {
-	kind := s.head[0]
+func (p *parser) fromServer(s *frames.Stream, t int64) {
+	kind := s.Head[0]
 	if kind == 'N' || kind == 'A' || kind == 'S' && p.open.Len() == 0 {
 		return // notices come at any time
 	}
 	if p.answer == 0 {
-		p.answer = s.first
+		p.answer = s.First
 	}
-	p.answers += s.octets
+	p.answers += s.Octets
 	switch kind {
 	case 'E':
-		p.error(s.body, t)
+		p.error(s.Body(), t)
 	case 'C', 'I', 's':
 		p.rows = true
 		if q := p.open.Front(); q != nil && q.Kind == execute {
@@ -61,15 +62,10 @@ func (p *parser) intern(code []byte) string {
 			return "error"
 		}
 	}
-	if s, ok := p.names[string(code)]; ok {
+	if s, ok := p.names.Intern(code, maxNames); ok {
 		return s
 	}
-	if len(p.names) >= maxNames {
-		return "error"
-	}
-	s := string(code)
-	p.names[s] = s
-	return s
+	return "error"
 }
 
 // readyForQuery ends a simple query, a start, or a pipeline.
@@ -135,10 +131,8 @@ func (p *parser) Gap(d l7.Dir, n int64, t int64) {
 		return
 	}
 	s := &p.stream[d]
-	if n > 0 && s.left > 0 && n <= s.left {
-		s.torn = s.torn || len(s.body) < maxBody
-		s.octets += uint64(n)
-		if s.left -= n; s.left == 0 {
+	if s.Skip(n) {
+		if s.Whole() {
 			p.message(d, s, t)
 		}
 		return
@@ -159,13 +153,14 @@ func (p *parser) lose(d l7.Dir, t int64) {
 			p.answered(t)
 		}
 		p.next()
-	} else if s.n == 5 && !p.fresh && s.head[0] == 'Q' {
-		p.asking += s.octets
-		p.began = s.first
-		p.request(simple, p.operation(s.body, len(s.body) < maxBody), t)
+	} else if !p.fresh() && s.Sized() && s.Head[0] == 'Q' {
+		s.Tear()
+		p.asking += s.Octets
+		p.began = s.First
+		p.request(simple, p.operation(s.Body(), s.Torn), t)
 	}
 	p.asking = 0
-	s.reset()
+	s.Reset()
 }
 
 // forget tells what is open as lost.

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/weir-probe/weir/flows/l7"
+	"github.com/weir-probe/weir/flows/l7/frames"
 	"github.com/weir-probe/weir/flows/l7/open"
 	"github.com/weir-probe/weir/flows/l7/sqlname"
 )
@@ -36,31 +37,27 @@ const (
 	gssCode  = 80877104
 )
 
-// stream is one direction.
-type stream struct {
-	head   [5]byte // type and length
-	n      int     // of them that are there
-	left   int64   // octets of the body to come
-	body   []byte  // and the first that were
-	torn   bool    // of which some are missing
-	first  int64   // of the message being read
-	octets uint64
-}
+// typed is the format of messages: type, length and body; untyped that of those with
+// which a client begins a connection.
+var (
+	typed   = frames.Format{Prefix: 5, Size: size, Most: maxSize, Keep: 5 + maxBody}
+	untyped = frames.Format{Prefix: 4, Size: size, Most: maxSize, Keep: 5 + maxBody}
+)
 
-func (s *stream) reset() { s.n, s.left, s.body, s.octets, s.torn = 0, 0, s.body[:0], 0, false }
+// size is how many octets come behind the length, which counts itself.
+func size(head []byte) int64 { return int64(binary.BigEndian.Uint32(head[len(head)-4:])) - 4 }
 
 // parser is the state of one connection.
 type parser struct {
 	tell   open.Teller
 	open   open.List
 	place  open.Place
-	stream [2]stream
-	names  map[string]string // operations by themselves
+	stream [2]frames.Stream
+	names  open.Names        // of operations, and codes
 	stmts  map[string]string // prepared statements: name → operation
 	portal string            // operation of the portal bound last
 	name   []byte
 
-	fresh   bool // nothing but what begins a connection has been sent
 	asked   bool // for encryption: the next octet of the server is no message
 	opaque  bool
 	failed  bool   // the front request has had an error
@@ -77,13 +74,14 @@ type parser struct {
 func New(emit func(*l7.Message)) l7.Parser {
 	return &parser{
 		tell: open.NewTeller(l7.PostgreSQL, emit), place: open.Place{Patient: true},
-		names: map[string]string{}, stmts: map[string]string{}, portal: open.Other, fresh: true,
+		stream: [2]frames.Stream{l7.ToServer: {Format: &untyped}, l7.ToClient: {Format: &typed}},
+		stmts:  map[string]string{}, portal: open.Other,
 	}
 }
 
 // Weight implements l7.Weighed.
 func (p *parser) Weight() (octets int, crowded uint64) {
-	return int(unsafe.Sizeof(*p)) + 2*maxBody + p.open.Octets() + len(p.names)*open.NameOctets + len(p.stmts)*(2*open.NameOctets), 0
+	return int(unsafe.Sizeof(*p)) + 2*typed.Keep + p.open.Octets() + p.names.Octets() + len(p.stmts)*(2*open.NameOctets), 0
 }
 
 // Data takes the next octets of a direction.
@@ -96,106 +94,85 @@ func (p *parser) Data(c *l7.Chunk) {
 	case open.Skip:
 		return
 	case open.Restart:
-		s.reset()
+		s.Reset()
 		if c.Dir == l7.ToServer {
 			p.forget()
-			p.fresh = p.fresh && c.Data[0] == 0 // a typed message begins with a letter
+			if c.Data[0] != 0 { // a type; no length is that large
+				s.Format = &typed
+			}
 		}
 	case open.Reopen:
 		p.forget()
 	}
 	for b := c.Data; len(b) > 0 && !p.opaque && !p.place.Lost(c.Dir); {
-		b = b[p.take(c.Dir, s, b, c.Time):]
+		if p.asked && c.Dir == l7.ToClient && !s.Began() {
+			p.asked = false
+			p.opaque = b[0] == 'S' || b[0] == 'G'
+			b = b[1:]
+			continue
+		}
+		n, ok := s.Take(b, c.Time)
+		b = b[n:]
+		switch {
+		case !ok:
+			p.lose(c.Dir, c.Time)
+		case s.Whole():
+			p.message(c.Dir, s, c.Time)
+		}
 	}
 }
 
-// take takes some of b and returns how many octets.
-func (p *parser) take(d l7.Dir, s *stream, b []byte, t int64) int {
-	want := 5
-	if d == l7.ToServer && p.fresh {
-		want = 4
-	}
-	if s.n == 0 {
-		s.first = t
-	}
-	if p.asked && d == l7.ToClient && s.n == 0 {
-		p.asked = false
-		p.opaque = b[0] == 'S' || b[0] == 'G'
-		return 1
-	}
-	if s.n < want {
-		s.head[s.n] = b[0]
-		s.octets++
-		if s.n++; s.n == want {
-			size := int64(binary.BigEndian.Uint32(s.head[want-4:])) - 4
-			if size < 0 || size > maxSize {
-				p.lose(d, t)
-				return 1
-			}
-			if s.left = size; size == 0 {
-				p.message(d, s, t)
-			}
-		}
-		return 1
-	}
-	n := int(min(int64(len(b)), s.left))
-	if !s.torn {
-		s.body = append(s.body, b[:min(n, maxBody-len(s.body))]...)
-	}
-	s.octets += uint64(n)
-	if s.left -= int64(n); s.left == 0 {
-		p.message(d, s, t)
-	}
-	return n
-}
+// fresh says whether the client has sent nothing but what begins a connection.
+func (p *parser) fresh() bool { return p.stream[l7.ToServer].Format == &untyped }
 
 // message takes a whole message.
-func (p *parser) message(d l7.Dir, s *stream, t int64) {
+func (p *parser) message(d l7.Dir, s *frames.Stream, t int64) {
 	switch {
 	case d == l7.ToClient:
 		p.fromServer(s, t)
-	case p.fresh:
+	case p.fresh():
 		p.first(s, t)
 	default:
 		p.fromClient(s, t)
 	}
-	s.reset()
+	s.Reset()
 }
 
 // first takes a message that begins a connection.
-func (p *parser) first(s *stream, t int64) {
-	if len(s.body) < 4 {
+func (p *parser) first(s *frames.Stream, t int64) {
+	if len(s.Body()) < 4 {
 		p.lose(l7.ToServer, t)
 		return
 	}
-	switch binary.BigEndian.Uint32(s.body) {
+	switch binary.BigEndian.Uint32(s.Body()) {
 	case sslCode, gssCode:
 		p.asked = true
 	case cancel:
-		p.tell.Tell(&open.Request{Operation: "cancel", First: s.first, Last: t, Octets: s.octets}, l7.OneWay, open.Answer{})
+		p.tell.Tell(&open.Request{Operation: "cancel", First: s.First, Last: t, Octets: s.Octets}, l7.OneWay, open.Answer{})
 	default:
-		p.fresh = false
-		p.push(open.Request{Operation: "connect", Kind: startup, First: s.first, Last: t, Octets: s.octets})
+		p.push(open.Request{Operation: "connect", Kind: startup, First: s.First, Last: t, Octets: s.Octets})
+		s.Reset()
+		s.Format = &typed
 	}
 }
 
-func (p *parser) fromClient(s *stream, t int64) {
+func (p *parser) fromClient(s *frames.Stream, t int64) {
 	if p.asking == 0 {
-		p.began = s.first
+		p.began = s.First
 	}
-	p.asking += s.octets
-	switch s.head[0] {
+	p.asking += s.Octets
+	switch s.Head[0] {
 	case 'Q', 'F':
-		p.request(simple, p.operation(s.body, s.torn), t)
+		p.request(simple, p.operation(s.Body(), s.Torn), t)
 	case 'P':
-		if name, rest, ok := cut(s.body); ok {
-			p.remember(string(name), p.operation(rest, s.torn))
+		if name, rest, ok := cut(s.Body()); ok {
+			p.remember(string(name), p.operation(rest, s.Torn))
 		} else {
 			clear(p.stmts) // which one has another meaning now is not known
 		}
 	case 'B':
 		p.portal = open.Other
-		if _, rest, ok := cut(s.body); ok {
+		if _, rest, ok := cut(s.Body()); ok {
 			if name, _, ok := cut(rest); ok {
 				if op := p.stmts[string(name)]; op != "" {
 					p.portal = op
@@ -255,15 +232,10 @@ func (p *parser) operation(sql []byte, torn bool) string {
 		sql = sql[:i]
 	}
 	p.name = sqlname.Append(p.name[:0], sql)
-	if s, ok := p.names[string(p.name)]; ok {
+	if s, ok := p.names.Intern(p.name, maxNames); ok {
 		return s
 	}
-	if len(p.names) >= maxNames {
-		return open.Other
-	}
-	s := string(p.name)
-	p.names[s] = s
-	return s
+	return open.Other
 }
 
 func (p *parser) remember(statement, operation string) {

@@ -2,32 +2,19 @@ package postgres
 
 import (
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 	"github.com/weir-probe/weir/flows/l7/open"
 )
-
-var update = flag.Bool("update", false, "write the golden files of testdata")
 
 // message is one with its type and length.
 func message(kind byte, body string) string {
 	return string(kind) + string(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4))) + body
-}
-
-// talk makes chunks of turns that alternate, the client's first, a millisecond apart.
-func talk(turns ...string) (all []conversation.Chunk) {
-	for i, s := range turns {
-		all = append(all, conversation.Chunk{Chunk: l7.Chunk{
-			Dir: l7.Dir(i & 1), Time: conversation.Start + int64(i)*conversation.Step, Turn: true, Data: []byte(s),
-		}})
-	}
-	return all
 }
 
 var (
@@ -59,11 +46,11 @@ func TestDoubt(t *testing.T) {
 		{"at once", 0, []string{`lost "SELECT a" "" 21/20`, `answered "SELECT a" "OK" 21/20 1000us`}},
 		{"later", open.Quiet, []string{`answered "SELECT a" "OK" 21/20 1000us`, `answered "SELECT a" "OK" 21/20 1000us`}},
 	} {
-		chunks := talk("", ready, asks, answers, asks, answers)[1:]
+		chunks := l7test.Turns("", ready, asks, answers, asks, answers)[1:]
 		for i := range chunks[1:] {
 			chunks[i+1].Time += x.silence
 		}
-		if diff := cmp.Diff(x.want, conversation.Tell(Spec, chunks)); diff != "" {
+		if diff := cmp.Diff(x.want, l7test.Tell(Spec, chunks)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", x.name, diff)
 		}
 	}
@@ -99,18 +86,18 @@ func TestRules(t *testing.T) {
 		{"no answer", []string{message('Q', "SELECT 1\x00")}, []string{`unanswered "SELECT" "" 14/0`}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			chunks := talk(x.turns...)
-			if diff := cmp.Diff(x.want, conversation.Tell(Spec, chunks)); diff != "" {
+			chunks := l7test.Turns(x.turns...)
+			if diff := cmp.Diff(x.want, l7test.Tell(Spec, chunks)); diff != "" {
 				t.Errorf("messages (-want +got):\n%s", diff)
 			}
-			conversation.PropertiesOfPart(t, Spec, chunks)
+			l7test.PropertiesOfPart(t, Spec, chunks)
 		})
 	}
 }
 
 func TestGolden(t *testing.T) {
-	conversation.Golden(t, Spec, update)
-	conversation.MatchCaptures(t, Spec)
+	l7test.Golden(t, Spec, l7test.Text)
+	l7test.MatchCaptures(t, Spec)
 }
 
 func TestMatch(t *testing.T) {
@@ -133,33 +120,33 @@ func TestMatch(t *testing.T) {
 func TestHostile(t *testing.T) {
 	p := New(func(*l7.Message) {}).(*parser)
 	for i := range 5000 {
-		for _, c := range talk(extended(fmt.Sprint("s", i), fmt.Sprint("SELECT 1 FROM t", i%10, "x", i%7))) {
+		for _, c := range l7test.Turns(extended(fmt.Sprint("s", i), fmt.Sprint("SELECT 1 FROM t", i%10, "x", i%7))) {
 			p.Data(&c.Chunk)
 		}
 	}
-	big := talk(message('Q', "SELECT 1\x00")[:1] + "\x3f\xff\xff\xff")
+	big := l7test.Turns(message('Q', "SELECT 1\x00")[:1] + "\x3f\xff\xff\xff")
 	p.Data(&big[0].Chunk)
 	for range 1000 {
 		p.Data(&l7.Chunk{Time: 1, Data: make([]byte, 4096)})
 	}
-	if len(p.stmts) > maxNames || len(p.names) > maxNames || cap(p.stream[0].body) > 2*maxBody {
-		t.Errorf("%d statements, %d names, %d octets", len(p.stmts), len(p.names), cap(p.stream[0].body))
+	if len(p.stmts) > maxNames || len(p.names) > maxNames || cap(p.stream[0].Head) > 2*maxBody {
+		t.Errorf("%d statements, %d names, %d octets", len(p.stmts), len(p.names), cap(p.stream[0].Head))
 	}
 }
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, talk(message('Q', "SELECT * FROM t WHERE a = 1\x00"), row+ready)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Turns(message('Q', "SELECT * FROM t WHERE a = 1\x00"), row+ready)); n != 0 {
 		t.Errorf("%v allocations per query", n)
 	}
 }
 
 func BenchmarkQuery(b *testing.B) {
-	conversation.Benchmark(b, Spec, talk(message('Q', "SELECT * FROM t WHERE a = 1\x00"), row+ready))
+	l7test.Benchmark(b, Spec, l7test.Turns(message('Q', "SELECT * FROM t WHERE a = 1\x00"), row+ready))
 }
 
 func FuzzParser(f *testing.F) {
 	f.Add([]byte(start+message('Q', "SELECT 1\x00")+extended("s", "SELECT 2")+message('S', "")), []byte(hello+row+ready+fault("42P01")+ready), uint8(9))
 	f.Fuzz(func(t *testing.T, up, down []byte, cut uint8) {
-		conversation.Hostile(t, Spec, up, down, cut)
+		l7test.Hostile(t, Spec, up, down, cut)
 	})
 }

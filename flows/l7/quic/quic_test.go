@@ -3,7 +3,6 @@ package quic
 import (
 	"bytes"
 	"encoding/hex"
-	"flag"
 	"os"
 	"strings"
 	"testing"
@@ -11,8 +10,6 @@ import (
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/l7test"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
@@ -91,7 +88,7 @@ func TestConversationOfRFC(t *testing.T) {
 	talk := l7test.Talk(l7test.C(string(rfcClient(t))), l7test.S(string(unhex(t, rfcServer1))))
 	want := l7test.Message{
 		Outcome: "answered", Operation: "QUIC v1", Status: "ok", Host: "example.com", ALPN: "alpn",
-		RequestLast: 1000, ResponseFirst: 2000,
+		RequestLast: l7test.Start, ResponseFirst: l7test.Start + l7test.Step,
 	}
 	l7test.Equal(t, []l7test.Message{want}, l7test.Run(Spec, talk))
 	l7test.Properties(t, Spec, talk)
@@ -105,11 +102,9 @@ func TestConversationOfRFC(t *testing.T) {
 }
 
 func TestGolden(t *testing.T) {
-	streams := l7test.Pcap(t, "testdata/echo.pcap")
-	l7test.Golden(t, "testdata/echo.golden.jsonl", l7test.All(Spec, streams), update)
-	for _, s := range streams {
-		l7test.Properties(t, Spec, s)
-		if v := Spec.Match(s[0].Dir, s[0].Data); v != l7.Yes {
+	l7test.Golden(t, Spec, l7test.JSON)
+	for _, chunks := range l7test.Captures(t)["testdata/echo.pcap"] {
+		if v := Spec.Match(chunks[0].Dir, chunks[0].Data); v != l7.Yes {
 			t.Errorf("a first datagram is %v", v)
 		}
 	}
@@ -184,12 +179,9 @@ func TestBoundedWork(t *testing.T) {
 }
 
 func FuzzParser(f *testing.F) {
-	for _, s := range l7test.Pcap(f, "testdata/echo.pcap") {
-		f.Add(l7test.Seed(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if got := l7test.Run(Spec, l7test.Fuzz(b)); len(got) > 1 {
-			t.Fatalf("%+v", got)
+	l7test.Fuzz(f, Spec, nil, func(t *testing.T, told []l7test.Message) {
+		if len(told) > 1 {
+			t.Fatalf("%+v", told)
 		}
 	})
 }

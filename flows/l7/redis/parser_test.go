@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/weir-probe/weir/flows/l7"
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
 func TestMatch(t *testing.T) {
@@ -49,16 +49,9 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestPropertiesOfRules(t *testing.T) {
-	for _, r := range rules {
-		chunks := conversation.Script(t, r.script)
-		t.Run(r.name, func(t *testing.T) { conversation.PropertiesOfPart(t, Spec, chunks) })
-	}
-}
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.Text) }
 
-func TestGolden(t *testing.T) { conversation.Golden(t, Spec, update) }
-
-func TestMatchCaptures(t *testing.T) { conversation.MatchCaptures(t, Spec) }
+func TestMatchCaptures(t *testing.T) { l7test.MatchCaptures(t, Spec) }
 
 // request is a request with its answer, three times pipelined: all of a hot path.
 const hot = `
@@ -71,7 +64,7 @@ const hot = `
 `
 
 func TestAllocations(t *testing.T) {
-	if n := conversation.Allocations(Spec, conversation.Script(t, hot)); n != 0 {
+	if n := l7test.Allocations(Spec, l7test.Script(t, hot)); n != 0 {
 		t.Errorf("%v allocations for 4 messages", n)
 	}
 }
@@ -81,9 +74,9 @@ func TestAllocations(t *testing.T) {
 func TestMemory(t *testing.T) {
 	outcomes := map[l7.Outcome]int{}
 	last := ""
-	p := New(func(m *l7.Message) { outcomes[m.Outcome]++; last = conversation.Spell(m) })
+	p := New(func(m *l7.Message) { outcomes[m.Outcome]++; last = l7test.Keep(m).String() })
 	say := func(d l7.Dir, turn bool, text string) {
-		p.Data(&l7.Chunk{Dir: d, Turn: turn, Time: conversation.Start, Data: []byte(text)})
+		p.Data(&l7.Chunk{Dir: d, Turn: turn, Time: l7test.Start, Data: []byte(text)})
 	}
 	for i := range 1000 {
 		say(l7.ToServer, i == 0, "*1\r\n$4\r\nPING\r\n")
@@ -107,7 +100,7 @@ func TestTrust(t *testing.T) {
 	for turns, want := range map[int]string{10: `lost "TIME" "" 14/7`, 40: `answered "TIME" "OK" 14/7 1000us`} {
 		script := strings.Repeat("> *1\\r\\n$4\\r\\nPING\\r\\n\n< +PONG\\r\\n\n", turns) +
 			"> *1\\r\\n$4\\r\\nPING\\r\\n\n< ...7\n> *1\\r\\n$4\\r\\nTIME\\r\\n\n< +PONG\\r\\n\n"
-		told := conversation.Tell(Spec, conversation.Script(t, script))
+		told := l7test.Tell(Spec, l7test.Script(t, script))
 		if got := told[len(told)-1]; len(told) != turns+2 || got != want {
 			t.Errorf("after %d turns %d messages, the last %s, want %s", turns, len(told), got, want)
 		}
@@ -119,10 +112,10 @@ func TestHostileLengths(t *testing.T) {
 		"*9999999999999999999\r\n", "*2147483647\r\n$-2\r\n", "*1\r\n$99999999999999999\r\n", "*1\r\n$-5\r\n", "$5\r\nhello\r\n",
 		"*1\r\n:5\r\n", "*1\r\n$4\r\nPINGxx", "\x00\x00\x00\n",
 	} {
-		told := conversation.Tell(Spec, []conversation.Chunk{
-			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: conversation.Start, Data: []byte(request)}},
-			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: conversation.Start + 1e9, Data: []byte("*1\r\n$4\r\nPING\r\n")}},
-			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: conversation.Start + 1e9, Data: []byte("+PONG\r\n")}},
+		told := l7test.Tell(Spec, []l7test.Chunk{
+			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: l7test.Start, Data: []byte(request)}},
+			{Chunk: l7.Chunk{Dir: l7.ToServer, Turn: true, Time: l7test.Start + 1e9, Data: []byte("*1\r\n$4\r\nPING\r\n")}},
+			{Chunk: l7.Chunk{Dir: l7.ToClient, Turn: true, Time: l7test.Start + 1e9, Data: []byte("+PONG\r\n")}},
 		})
 		if n := len(told); n == 0 || told[n-1] != `answered "PING" "OK" 14/7 0us` && told[n-1] != `answered "PING" "OK" overlapped 14/7 0us` {
 			t.Errorf("%q: %q", request, told)
@@ -130,16 +123,6 @@ func TestHostileLengths(t *testing.T) {
 	}
 }
 
-func FuzzParser(f *testing.F) {
-	for _, r := range rules {
-		f.Add(conversation.FuzzSeed(conversation.Script(f, r.script)))
-	}
-	for _, connections := range conversation.Captures(f) {
-		for _, c := range connections {
-			f.Add(conversation.FuzzSeed(c.Chunks))
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { conversation.Fuzz(t, Spec, data) })
-}
+func FuzzParser(f *testing.F) { l7test.Fuzz(f, Spec, rules) }
 
-func BenchmarkParser(b *testing.B) { conversation.Benchmark(b, Spec, conversation.Script(b, hot)) }
+func BenchmarkParser(b *testing.B) { l7test.Benchmark(b, Spec, l7test.Script(b, hot)) }

@@ -1,21 +1,13 @@
 package redis
 
 import (
-	"flag"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/weir-probe/weir/flows/l7/conversation"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
-var update = flag.Bool("update", false, "write the golden files of testdata")
-
-var rules = []struct {
-	name, script string
-	want         []string
-}{
+var rules = []l7test.Rule{
 	{"one command", `
 		> *2\r\n$3\r\nget\r\n$1\r\nk\r\n
 		< $5\r\nhello\r\n
@@ -195,12 +187,4 @@ var rules = []struct {
 	`, []string{`lost "PING" "" 14/0`, `answered "PING" "OK" 14/7 1000us`}},
 }
 
-func TestRules(t *testing.T) {
-	for _, r := range rules {
-		t.Run(r.name, func(t *testing.T) {
-			if diff := cmp.Diff(r.want, conversation.Tell(Spec, conversation.Script(t, r.script))); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
+func TestRules(t *testing.T) { l7test.Rules(t, Spec, rules) }

@@ -1,9 +1,6 @@
 package tls
 
 import (
-	"flag"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,34 +8,10 @@ import (
 	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func captures(t testing.TB) map[string][][]l7test.Piece {
-	t.Helper()
-	paths, err := filepath.Glob("testdata/*.pcap")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no captures: %v", err)
-	}
-	all := make(map[string][][]l7test.Piece)
-	for _, p := range paths {
-		all[p] = l7test.Pcap(t, p)
-	}
-	return all
-}
-
-func TestGolden(t *testing.T) {
-	for path, streams := range captures(t) {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			l7test.Golden(t, strings.TrimSuffix(path, ".pcap")+".golden.jsonl", l7test.All(Spec, streams), update)
-			for _, s := range streams {
-				l7test.Properties(t, Spec, s)
-			}
-		})
-	}
-}
+func TestGolden(t *testing.T) { l7test.Golden(t, Spec, l7test.JSON) }
 
 func TestMatchCaptures(t *testing.T) {
-	for path, streams := range captures(t) {
+	for path, streams := range l7test.Captures(t) {
 		for i, s := range streams {
 			if v := Spec.Match(l7.ToServer, s[0].Data); v != l7.Yes {
 				t.Errorf("%s, connection %d: %v", path, i, v)
@@ -63,7 +36,7 @@ func record(kind byte, content ...byte) string {
 }
 
 func TestAlerts(t *testing.T) {
-	hello := string(captures(t)["testdata/tls12.pcap"][0][0].Data)
+	hello := string(l7test.Captures(t)["testdata/tls12.pcap"][0][0].Data)
 	for name, test := range map[string]struct {
 		server string
 		want   l7test.Message
@@ -82,7 +55,7 @@ func TestAlerts(t *testing.T) {
 }
 
 func TestBeginsInTheMiddle(t *testing.T) {
-	whole := captures(t)["testdata/tls13.pcap"][0]
+	whole := l7test.Captures(t)["testdata/tls13.pcap"][0]
 	if whole[1].Dir != l7.ToClient {
 		t.Fatal("the server does not answer at once")
 	}
@@ -94,18 +67,17 @@ func TestBeginsInTheMiddle(t *testing.T) {
 }
 
 func TestHoleBehindServerHello(t *testing.T) {
-	for path, at := range map[string]int{"testdata/tls12.pcap": 0, "testdata/tls13.pcap": 0} {
-		var cut []l7test.Piece
-		for _, p := range captures(t)[path][at] {
-			const copied = 600
-			if p.Dir == l7.ToClient && len(p.Data) > copied {
-				cut = append(cut, l7test.Piece{Dir: p.Dir, Time: p.Time, Data: p.Data[:copied]},
-					l7test.Piece{Dir: p.Dir, Time: p.Time, Gap: int64(len(p.Data) - copied)})
-				continue
+	for _, path := range []string{"testdata/tls12.pcap", "testdata/tls13.pcap"} {
+		var cut []l7test.Chunk
+		whole := l7test.Captures(t)[path][0]
+		for _, c := range whole {
+			if c.Dir == l7.ToClient {
+				cut = append(cut, l7test.Beginnings([]l7test.Chunk{c}, 600)...)
+			} else {
+				cut = append(cut, c)
 			}
-			cut = append(cut, p)
 		}
-		want, got := l7test.Run(Spec, captures(t)[path][at]), l7test.Run(Spec, cut)
+		want, got := l7test.Run(Spec, whole), l7test.Run(Spec, cut)
 		if len(got) != 1 || got[0].Outcome != "answered" || got[0].Operation != want[0].Operation || got[0].Status != ok || got[0].NotAfter != want[0].NotAfter {
 			t.Errorf("%s: %+v, want %+v", path, got, want)
 		}
@@ -144,19 +116,12 @@ func TestEndlessHello(t *testing.T) {
 }
 
 func FuzzParser(f *testing.F) {
-	for _, streams := range captures(f) {
-		for _, s := range streams {
-			f.Add(l7test.Seed(s))
+	l7test.Fuzz(f, Spec, nil, func(t *testing.T, told []l7test.Message) {
+		if len(told) > 1 {
+			t.Fatalf("%d messages", len(told))
 		}
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		pieces := l7test.Fuzz(b)
-		got := l7test.Run(Spec, pieces)
-		if len(got) > 1 {
-			t.Fatalf("%d messages", len(got))
-		}
-		for _, m := range got {
-			if m.Outcome == "answered" && (m.Operation == "" || m.Status == "") {
+		for _, m := range told {
+			if m.Outcome == "answered" && m.Status == "" {
 				t.Fatalf("%+v", m)
 			}
 		}
@@ -164,14 +129,11 @@ func FuzzParser(f *testing.F) {
 }
 
 func BenchmarkHandshake(b *testing.B) {
-	s := captures(b)["testdata/tls12.pcap"][0]
+	s := l7test.Captures(b)["testdata/tls12.pcap"][0]
 	told := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		f := l7test.Feeder{Parser: Spec.New(func(*l7.Message) { told++ })}
-		for i := range s {
-			f.Feed(&s[i], nil)
-		}
+		l7test.Feed(Spec.New(func(*l7.Message) { told++ }), s)
 	}
 	if told != b.N {
 		b.Fatalf("%d messages of %d handshakes", told, b.N)

@@ -203,8 +203,13 @@ func (p *planner1) user(ctx context.Context) error {
 	return nil
 }
 
+// createUser keeps the password before the server has it: a run that ends in between is
+// done again, and a password that nobody kept could not be had from the server.
 func (p *planner1) createUser(ctx context.Context, targets []string) error {
 	password := random()
+	if err := p.o.hand(p.o.User + ":" + password); err != nil {
+		return err
+	}
 	if err := p.statement("CREATE USER %s WITH PASSWORD %s", ident(p.o.User), text(password))(ctx); err != nil {
 		return err
 	}
@@ -213,7 +218,7 @@ func (p *planner1) createUser(ctx context.Context, targets []string) error {
 			return err
 		}
 	}
-	return p.o.hand(p.o.User + ":" + password)
+	return nil
 }
 
 // open says whether the server lets everybody do everything.

@@ -1,4 +1,4 @@
-package conversation_test
+package l7test_test
 
 import (
 	"path/filepath"
@@ -7,8 +7,8 @@ import (
 
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/flows/l7/amqp"
-	"github.com/weir-probe/weir/flows/l7/conversation"
 	"github.com/weir-probe/weir/flows/l7/kafka"
+	"github.com/weir-probe/weir/flows/l7/l7test"
 	"github.com/weir-probe/weir/flows/l7/memcached"
 	"github.com/weir-probe/weir/flows/l7/mongodb"
 	"github.com/weir-probe/weir/flows/l7/nats"
@@ -26,8 +26,8 @@ func TestNobodyTakesAnothers(t *testing.T) {
 	}
 	for _, path := range paths {
 		owner := filepath.Base(filepath.Dir(filepath.Dir(path)))
-		for _, c := range conversation.Capture(t, path) {
-			for _, chunk := range c.Chunks {
+		for _, chunks := range l7test.Capture(t, path) {
+			for _, chunk := range chunks {
 				for _, spec := range specs {
 					if chunk.Turn && spec.Protocol.String() != owner && spec.Match(chunk.Dir, chunk.Data) == l7.Yes {
 						t.Errorf("%s: %v says Yes to %.80q", path, spec.Protocol, chunk.Data)
@@ -110,8 +110,8 @@ func TestMatchOfBeginnings(t *testing.T) {
 			if spec.Protocol.String() != owner {
 				continue
 			}
-			for _, c := range conversation.Capture(t, path) {
-				for _, chunk := range c.Chunks {
+			for _, chunks := range l7test.Capture(t, path) {
+				for _, chunk := range chunks {
 					if !chunk.Turn || spec.Match(chunk.Dir, chunk.Data) != l7.Yes {
 						continue
 					}
