@@ -195,17 +195,28 @@ func state(host string, now time.Time, bad bool) []byte {
 		event = sink.EventOOM
 	}
 	b := fmt.Appendf(e.Bytes(), "event,host=%s,server=shop/web,severity=error,type=%s seen=1,message=\"m\" %d\n", host, event, now.Add(-time.Minute).UnixNano())
-	// What began hours ago goes on, or is over.
-	for _, kind := range []anomaly.Type{anomaly.NewEdge, anomaly.PortScan, anomaly.NewService} {
-		x := sink.AnomalyEvent(&anomaly.Anomaly{Type: kind})
-		line := func(ago time.Duration, ongoing int64) {
-			b = fmt.Appendf(b, "event,client=shop/web,host=%s,severity=%s,type=%s ongoing=%di,message=\"m\" %d\n", host, x.Severity, x.Type, ongoing, now.Add(-ago).UnixNano())
+	return append(b, unusual(host, now, bad)...)
+}
+
+// unusual is what began hours ago and goes on, or is over, between two ends of a host.
+func unusual(host string, now time.Time, goesOn bool) (b []byte) {
+	cfg := sink.DefaultConfig()
+	cfg.Host = host
+	events := sink.NewEvents(cfg)
+	add := func(ago time.Duration, state anomaly.State, ongoing int) {
+		for _, kind := range []anomaly.Type{anomaly.NewEdge, anomaly.PortScan, anomaly.NewService} {
+			x := sink.AnomalyEvent(&anomaly.Anomaly{Type: kind, State: state, Ongoing: ongoing, Client: anomaly.Party{Name: "shop/web"}, Message: "m"})
+			events.Add(now.Add(-ago), &x)
 		}
-		line(20*time.Hour, 1)
-		line(2*time.Hour, of(0, 2))
-		if kind != anomaly.NewService { // which informs, and is over some day
-			line(time.Hour, of(0, 1))
-		}
+	}
+	add(20*time.Hour, anomaly.Active, 1)
+	add(3*time.Hour, anomaly.Active, 2)
+	add(2*time.Hour, anomaly.Resolved, 1)
+	if !goesOn {
+		add(time.Hour, anomaly.Resolved, 0)
+	}
+	for _, batch := range events.Flush() {
+		b = append(b, batch.Lines...)
 	}
 	return b
 }
