@@ -72,6 +72,10 @@ anomaly: ## how right the anomaly detectors are over scripted weeks, into docs/a
 sizing: ## rows, series and disk by hosts and containers, into docs/sizing.md (real InfluxDB, ten to twenty minutes)
 	$(GO) test ./test/volume -run TestSizing -count=1 -timeout 60m -v -sizing $(CURDIR)/docs/sizing.md
 
+.PHONY: hostile
+hostile: ## the hostile worlds against the default budget, into docs/sizing.md (real InfluxDB, ten minutes)
+	$(GO) test ./test/volume -run TestHostileWorlds -count=1 -timeout 60m -v -hostile $(CURDIR)/docs/sizing.md
+
 .PHONY: bench-go
 bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...

@@ -81,9 +81,9 @@ type asked struct {
 }
 
 // client runs a client to its end and returns its log.
-func (b *bed) client(service, command string) []asked {
+func (b *bed) client(service string, docker []string, command string) []asked {
 	b.t.Helper()
-	id, _ := b.container(service, nil, command)
+	id, _ := b.container(service, docker, command)
 	code := b.engine.Docker(b.t, "wait", id)
 	stdout, stderr, err := b.logs(id)
 	if err != nil || code != "0" {

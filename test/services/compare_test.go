@@ -86,7 +86,10 @@ func compare(t *testing.T, client, weir map[kind]*tally, ignore func(kind) bool)
 		if c.requests != w.requests || c.errors != w.errors {
 			t.Errorf("%v: %d requests and %d errors, weir wrote %d and %d", k, c.requests, c.errors, w.requests, w.errors)
 		}
-		if want := c.mean(); want > 0.05 && w.timed > 0 {
+		if want := c.mean(); want > 0.05 {
+			if w.timed != c.timed {
+				t.Errorf("%v: weir timed %d of %d requests", k, w.timed, c.timed)
+			}
 			if got := w.mean(); got > want+200e-6 || got < want*0.95-200e-6 {
 				t.Errorf("%v took the client %.6f s, weir wrote %.6f s", k, want, got)
 			}

@@ -17,6 +17,7 @@ type service struct {
 	user    string
 	port    int
 	binary  string // that has to be installed
+	process string // of the server, that its client stops for a moment
 	ignore  func(kind) bool
 	install string // Debian packages
 	// peer says that server and client are the Go program beside this file.
@@ -39,18 +40,18 @@ var services = []service{
 		}},
 	{name: "redis", port: 6379, binary: "/usr/bin/redis-server", install: "redis-server python3-redis",
 		server: `exec redis-server --save "" --protected-mode no --enable-debug-command yes`},
-	{name: "memcached", port: 11211, binary: "/usr/bin/memcached", install: "memcached", server: `exec memcached -u nobody`},
+	{name: "memcached", port: 11211, binary: "/usr/bin/memcached", install: "memcached", server: `memcached -u nobody & wait`, process: "memcached"},
 	{name: "nats", port: 4222, binary: "/usr/sbin/nats-server", install: "nats-server", server: `exec nats-server -a 0.0.0.0`,
-		ignore: func(k kind) bool { return k.operation != "PUB orders.get" }},
+		ignore: func(k kind) bool { return k.operation == "PUB _INBOX" || !strings.HasPrefix(k.operation, "PUB ") && k.operation != "-ERR" }},
 	{name: "amqp", port: 5672, binary: "/usr/lib/rabbitmq/bin/rabbitmq-server", install: "rabbitmq-server python3-pika",
 		server: `export HOME=/tmp RABBITMQ_NODENAME=rabbit@localhost RABBITMQ_BASE=/tmp RABBITMQ_MNESIA_BASE=/tmp/mnesia RABBITMQ_LOG_BASE=/tmp/log
 			printf '[{rabbit,[{loopback_users,[]}]}].' > /tmp/advanced.config; export RABBITMQ_ADVANCED_CONFIG_FILE=/tmp/advanced.config RABBITMQ_ENABLED_PLUGINS_FILE=/tmp/plugins
-			exec /usr/lib/rabbitmq/bin/rabbitmq-server`,
+			/usr/lib/rabbitmq/bin/rabbitmq-server & wait`, process: "beam.smp",
 		ignore: func(k kind) bool {
 			return !strings.HasPrefix(k.operation, "basic.") && !strings.HasPrefix(k.operation, "queue.")
 		}},
 	{name: "dns", port: 53, binary: "/usr/sbin/unbound", install: "unbound python3-dnspython",
-		server: `printf 'server:\n interface: 0.0.0.0\n access-control: 0.0.0.0/0 allow\n do-daemonize: no\n username: ""\n chroot: ""\n pidfile: ""\n use-syslog: no\n local-zone: "shop.test." static\n local-data: "db.shop.test. 60 IN A 192.0.2.7"\n local-zone: "refused.example." refuse\n' > /tmp/u.conf && exec unbound -c /tmp/u.conf`},
+		server: `printf 'server:\n interface: 0.0.0.0\n access-control: 0.0.0.0/0 allow\n do-daemonize: no\n username: ""\n chroot: ""\n pidfile: ""\n use-syslog: no\n local-zone: "shop.test." static\n local-data: "db.shop.test. 60 IN A 192.0.2.7"\n local-zone: "refused.example." refuse\n' > /tmp/u.conf && unbound -c /tmp/u.conf & wait`, process: "unbound"},
 	{name: "grpc", port: 50051, peer: true,
 		// A call of which the client's patience ended is reset by client or server,
 		// whoever is first.
@@ -88,7 +89,11 @@ func TestServices(t *testing.T) {
 			if s.peer {
 				ask = fmt.Sprintf("exec /peer %s %s:%d", s.name, ip, s.port)
 			}
-			log := b.client(s.name+"client", ask)
+			var sees []string
+			if s.process != "" {
+				ask, sees = ask+" "+s.process, []string{"--pid", "container:shop_" + s.name + "_1"}
+			}
+			log := b.client(s.name+"client", sees, ask)
 			b.settle()
 			compare(t, ofClient(log), ofWeir(b.read("l7", s.name+"client", s.name), s.wire), s.ignore)
 		})
@@ -116,24 +121,25 @@ func (b *bed) http(t *testing.T) {
 	}
 	_, app := b.container("app", nil, "exec /usr/bin/python3 /files/app.py 8000")
 	_, front := b.container("front", nil, fmt.Sprintf(`mkdir -p /var/log/nginx /var/lib/nginx && printf 'daemon off; error_log stderr; pid /tmp/pid; events {} http { access_log off; upstream a { server %s:8000; keepalive 4; } server { listen 80; location / { proxy_pass http://a; proxy_http_version 1.1; proxy_set_header Connection ""; } } }' > /tmp/n.conf && exec nginx -c /tmp/n.conf`, app))
-	log := b.client("web", "exec /usr/bin/python3 /files/client.py http "+front+" 80")
+	log := b.client("web", nil, "exec /usr/bin/python3 /files/client.py http "+front+" 80")
 	b.settle()
 	want := ofClient(log)
 	compare(t, want, ofWeir(b.read("l7", "web", "front"), nil), nil)
 	compare(t, want, ofWeir(b.read("l7", "front", "app"), nil), nil)
 }
 
-// noSecrets looks for what the clients sent and nobody may read in a row.
+// noSecrets looks for what the clients sent and nobody may read in a row or a log.
 func (b *bed) noSecrets() {
-	all, err := os.ReadFile(b.rows)
+	rows, err := os.ReadFile(b.rows)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, secret := range []string{"s3cret", "secret note", "user:1"} {
-		if i := strings.Index(string(all), secret); i >= 0 {
-			line := string(all[strings.LastIndexByte(string(all[:i]), '\n')+1:])
-			line, _, _ = strings.Cut(line, "\n")
-			b.t.Errorf("%q is in a row: %s", secret, line)
+	for what, all := range map[string]string{"a row": string(rows), "the log": b.weir.Log()} {
+		for _, secret := range []string{"s3cret", "secret", "user:1"} {
+			if i := strings.Index(all, secret); i >= 0 {
+				line, _, _ := strings.Cut(all[strings.LastIndexByte(all[:i], '\n')+1:], "\n")
+				b.t.Errorf("%q is in %s: %s", secret, what, line)
+			}
 		}
 	}
 }

@@ -197,13 +197,13 @@ func TestSizing(t *testing.T) {
 		}
 	}
 	if *sizing != "" && !t.Failed() {
-		replace(t, *sizing, table.String())
+		replace(t, *sizing, "measured", table.String())
 	}
 }
 
-// replace puts a table between the marks in a document.
-func replace(t *testing.T, file, table string) {
-	const from, to = "<!-- measured -->\n", "<!-- end -->\n"
+// replace puts a table between the marks of a name in a document.
+func replace(t *testing.T, file, name, table string) {
+	from, to := "<!-- "+name+" -->\n", "<!-- end -->\n"
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ class App(BaseHTTPRequestHandler):
     def answer(self, status, body=b"ok\n"):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Set-Cookie", "session=s3cret")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

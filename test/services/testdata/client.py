@@ -2,9 +2,14 @@
 writes one JSON line per request: protocol, operation and status as Weir is to name
 them, whether it is an error, and how long the answer took (ns).
 
-    client.py PROTOCOL HOST [PORT]
+    client.py PROTOCOL HOST PORT [SERVER]
+
+SERVER is the name of the server's process, which the client can see: it is stopped for
+a moment where the protocol has nothing that is slow on purpose.
 """
 import json
+import os
+import signal
 import socket
 import sys
 import threading
@@ -16,6 +21,30 @@ DELAY = 0.1  # seconds, of what the servers do slowly
 def log(l7, operation, status, failed, began, **more):
     took = time.monotonic_ns() - began
     print(json.dumps(dict(l7=l7, operation=operation, status=str(status), failed=failed, ns=took, **more)), flush=True)
+
+
+def stalled(f):
+    """Calls f while the server stands still for DELAY, as it would for a slow disk."""
+    pids = [int(p) for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid() and comm(p) == sys.argv[4]]
+    if not pids:
+        raise SystemExit(f"there is no process {sys.argv[4]}")
+    for p in pids:
+        os.kill(p, signal.SIGSTOP)
+
+    def go_on():
+        for p in pids:
+            os.kill(p, signal.SIGCONT)
+
+    threading.Timer(DELAY, go_on).start()
+    f()
+
+
+def comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
 
 
 def wait_for(host, port, patience=45):
@@ -146,14 +175,14 @@ def memcached(host, port=11211):
     c = socket.create_connection((host, port))
     f = c.makefile("rwb")
 
-    def ask(command, operation, status, end, body=b""):
+    def ask(command, operation, status, end, body=b"", failed=False):
         began = time.monotonic_ns()
         f.write(command + b"\r\n" + body)
         f.flush()
         line = f.readline()
         while not line.startswith(end):
             line = f.readline()
-        log("memcached", operation, status, False, began)
+        log("memcached", operation, status, failed, began)
 
     for i in range(20):
         ask(b"set user:%d 0 0 6" % i, "set", "STORED", b"STORED", b"secret\r\n")
@@ -161,6 +190,8 @@ def memcached(host, port=11211):
         ask(b"get nobody:%d" % i, "get", "MISS", b"END")
     for i in range(5):
         ask(b"delete nobody", "delete", "NOT_FOUND", b"NOT_FOUND")
+        stalled(lambda: ask(b"touch user:1 60", "touch", "TOUCHED", b"TOUCHED"))
+        ask(b"incr user:1 1", "incr", "CLIENT_ERROR", b"CLIENT_ERROR", failed=True)
     c.close()
 
 
@@ -201,10 +232,15 @@ def nats(host, port=4222):
         f.flush()
         f.readline(), f.readline()
         log("nats", "PUB orders.get", "OK", False, began)
+    began = time.monotonic_ns()
     for i in range(10):
         f.write(b"PUB events.made 6\r\nsecret\r\n")
+        log("nats", "PUB events.made", "", False, began, piped=True)  # nobody answers those
+    f.write(b"NONSENSE\r\n")
     f.flush()
-    time.sleep(0.2)
+    while not f.readline().startswith(b"-ERR"):
+        pass
+    log("nats", "-ERR", "Unknown Protocol Operation", True, began, piped=True)
 
 
 def amqp(host, port=5672):
@@ -226,6 +262,8 @@ def amqp(host, port=5672):
         ask("basic.publish", ch.basic_publish, "", "orders", b"secret")
     for i in range(20):
         ask("basic.get", ch.basic_get, "orders", auto_ack=True)
+    for i in range(5):
+        stalled(lambda: ask("queue.purge", ch.queue_purge, "orders"))
     ask("queue.declare", con.channel().queue_declare, "no_such_queue", passive=True)
     con.close()
 
@@ -254,6 +292,7 @@ def dns(host, port=53):
         ask("db.shop.test.", "AAAA", i)
     for i in range(5):
         ask("refused.example.", "A", i)
+        stalled(lambda: ask("db.shop.test.", "TXT", i))
     for i in range(10):
         q = dns.message.make_query("db.shop.test.", "A")
         began = time.monotonic_ns()
