@@ -202,6 +202,7 @@ func (d *Detector) Tick(end time.Time) []Anomaly {
 	t := end.UnixNano()
 	if d.began == 0 {
 		d.began = t
+		d.date(t)
 	}
 	d.now = t
 	m := t - t%minute
@@ -216,6 +217,16 @@ func (d *Detector) Tick(end time.Time) []Anomaly {
 	out := d.alarms.out
 	d.alarms.out, d.told = d.told[:0], out
 	return out
+}
+
+// date gives what came in the first interval, whose end nobody knew then, its time.
+func (d *Detector) date(t int64) {
+	for _, n := range d.nodes.byKey {
+		n.born = t
+	}
+	for _, e := range d.edges {
+		e.born, e.last = t, t
+	}
 }
 
 const (

@@ -85,6 +85,18 @@ func TestOngoing(t *testing.T) {
 	}
 }
 
+// What is seen in the very first interval is known as long as everything else.
+func TestFirstInterval(t *testing.T) {
+	d := New(Config{})
+	d.Add(talk(web, db, 5432, 100, 100))
+	for i := range 30 {
+		d.Tick(start.Add(time.Duration(i) * time.Minute))
+	}
+	if s := d.Stats(); s.Edges != 1 || s.Forgotten != 0 {
+		t.Errorf("%d edges, %d forgotten", s.Edges, s.Forgotten)
+	}
+}
+
 // A port that the kernel chose is no service of its own.
 func TestEphemeralPorts(t *testing.T) {
 	r := learnt(t, Config{})
