@@ -19,6 +19,15 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+enum skb_drop_reason {
+	SKB_DROP_REASON_NO_SOCKET = 3,
+	SKB_DROP_REASON_TCP_FLAGS = 30,
+};
+
+struct skb_shared_info {
+	unsigned short gso_segs;
+};
+
 struct net_device {
 	possible_net_t nd_net;
 };
@@ -29,6 +38,9 @@ struct sk_buff___drop {
 	struct sock *sk;
 	unsigned int len;
 	__be16 protocol;
+	__u16 transport_header;
+	unsigned char *head;
+	unsigned int end; /* an offset: nothing here is for 32 bits */
 };
 
 #pragma clang attribute pop
@@ -127,6 +139,38 @@ int BPF_PROG(kfree_skb, struct sk_buff___drop *skb, void *location, __u32 reason
 	return 0;
 }
 
+#define TCP_FLAGS_AT 13 /* RFC 9293, 3.1 */
+#define TCP_FLAG_ACK 0x10
+
+/*
+ * A packet that a listener drops has raised its sk_drops by its segments, with two
+ * exceptions: an ACK that belongs to nothing (answered with a reset), and one with a
+ * SYN cookie that made no connection. A SYN for which there is no room never comes
+ * here, it is consumed: no_room() has what is left.
+ */
+static __always_inline void strayed(struct sk_buff___drop *skb, struct sock *listener, __u32 reason)
+{
+	struct skb_shared_info *shared;
+	unsigned char *head = skb->head;
+	struct sk_ctx *c;
+	__u16 segs;
+	__u8 flags = 0;
+
+	if (reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET))
+		return;
+	if (reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_TCP_FLAGS)) {
+		bpf_probe_read_kernel(&flags, sizeof(flags), head + skb->transport_header + TCP_FLAGS_AT);
+		if (flags & TCP_FLAG_ACK)
+			return;
+	}
+	c = ctx_lookup(listener);
+	if (!c)
+		return;
+	shared = (struct skb_shared_info *)(head + skb->end);
+	segs = BPF_CORE_READ(shared, gso_segs);
+	__sync_fetch_and_add(&c->strays, segs ? segs : 1);
+}
+
 /* The kernel says which socket was to receive the packet (6.11). */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(kfree_skb_rx, struct sk_buff___drop *skb, void *location, __u32 reason, struct sock *rx)
@@ -135,11 +179,15 @@ int BPF_PROG(kfree_skb_rx, struct sk_buff___drop *skb, void *location, __u32 rea
 	__u64 is_there = 0;
 	struct sock *sk;
 
-	if (!is_ip(skb) || quiet(reason))
+	if (!is_ip(skb))
 		return 0;
 	/* Mostly NULL, which verifiers before 6.14 do not expect of an argument: they
 	 * would leave out a comparison of rx itself. */
 	bpf_probe_read_kernel(&is_there, sizeof(is_there), ctx + 3);
+	if (is_there && rx && rx->__sk_common.skc_state == TCP_LISTEN && rx->sk_protocol == IPPROTO_TCP)
+		strayed(skb, rx, reason);
+	if (quiet(reason))
+		return 0;
 	sk = skb->sk;
 	if (is_there && rx)
 		of_socket(&k, rx);

@@ -32,6 +32,9 @@ type Config struct {
 	// waited for the DNS answer that named the address it connected to; 0: it had
 	// not. Asked once per connection. nil: nobody knows.
 	Waited func(a flows.Addr, netns uint32, began int64) int64 `yaml:"-"`
+	// Service says which Kubernetes service the address was that a connection began to,
+	// likewise; "": none. nil: nobody knows.
+	Service func(a flows.Addr, netns uint32, began int64) string `yaml:"-"`
 }
 
 // DefaultConfig returns the defaults.

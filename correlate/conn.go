@@ -109,6 +109,7 @@ type conn struct {
 	synAck    int64  // SYN to SYN-ACK as packets show it
 	resolve   int64  // wait for the DNS answer before it
 	accept    int64  // established to accepted
+	service   string // that the client asked for, once it was looked up
 	flags     flows.TCPFlags
 	method    Method // of the flow-to-socket match
 	initiator InitiatorMethod
@@ -119,6 +120,7 @@ type conn struct {
 	connected bool // Connect was reported
 	answered  bool // SynAck was reported
 	ambiguous bool
+	sought    bool // service was looked up
 	halfOpen  bool // its listener has told that the handshake was not completed
 	joined    JoinedBy
 	rivals    Rivals

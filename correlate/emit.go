@@ -228,6 +228,7 @@ func (j *Joiner) fillEnds(c *conn, r *Record, now int64) {
 		j.fillEnd(c, client, &r.Client, first, last.Reverse(), now)
 	}
 	j.fillTunnel(r)
+	r.Server.Service = j.serviceOf(c)
 	for _, e := range c.ends {
 		if e != nil {
 			r.Self, r.Redirected = r.Self || e.self, r.Redirected || e.redirected
@@ -247,6 +248,15 @@ func (j *Joiner) fillEnds(c *conn, r *Record, now int64) {
 	}
 	r.Server.Listened = r.Server.Listened || c.established() != 0 || c.flags&flows.SYNACK != 0 || c.ghost || j.serverListens(c) ||
 		(c.key.Proto != flows.TCP && r.Total.ToClient.Payload+r.Total.ToClient.WirePackets > 0)
+}
+
+// serviceOf is what the client asked for: it knows an address of the service, whatever
+// that was translated to.
+func (j *Joiner) serviceOf(c *conn) string {
+	if e := c.ends[client]; !c.sought && e != nil && j.cfg.Service != nil {
+		c.service, c.sought = j.cfg.Service(e.key.Dst, e.key.NetNS, c.start), true
+	}
+	return c.service
 }
 
 func (j *Joiner) serverListens(c *conn) bool {
@@ -277,7 +287,7 @@ func (j *Joiner) fillEnd(c *conn, s side, ep *Endpoint, own, seen flows.Key, now
 	ep.Local, ep.Kind, ep.Name = id.local, id.kind, id.name
 	ep.Process, ep.Creator, ep.Current = id.process, id.creator, id.current
 	ep.Contain, ep.Match, ep.NetName = id.contain, id.match, id.netName
-	ep.DNSName, ep.Geo = id.dnsName, id.geo
+	ep.DNSName, ep.Node, ep.Geo = id.dnsName, id.node, id.geo
 	if e != nil {
 		ep.Match = matchOf(&e.owner.Owner, c.method)
 		ep.Evidence = e.evidence()

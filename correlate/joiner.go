@@ -102,7 +102,7 @@ func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 	j.stats.Sockets++
 	if ev.Role == kprobes.RoleListener {
 		if ev.Kind == kprobes.SocketClosed {
-			j.listenedTo(ev.Cookie)
+			j.listenedTo(ev)
 			return
 		}
 		k := listenKey{ev.Key.NetNS, ev.Key.SrcPort, ev.Key.Proto}

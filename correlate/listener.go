@@ -30,12 +30,24 @@ func (j *Joiner) listensTo(ev *kprobes.SocketEvent) {
 		l.known, l.drops, l.told = true, ev.Drops, ev.Drops
 	}
 	l.end = end{cookie: ev.Cookie, key: ev.Key, role: ev.Role, owner: j.hold(l.end.owner, &ev.Owner), opener: j.hold(l.end.opener, &ev.Opener), self: ev.Self}
-	l.drops, l.queue = ev.Drops, Queue{Waiting: ev.Waiting, Backlog: ev.Backlog}
+	l.lost(ev.Drops)
+	l.queue = Queue{Waiting: ev.Waiting, Backlog: ev.Backlog}
+}
+
+// lost takes the total of what a listener had no room for. Two counters of the kernel make
+// it, read one after the other: it may seem to fall by one again.
+func (l *listening) lost(total uint32) {
+	if int32(total-l.drops) > 0 {
+		l.drops = total
+	}
 }
 
 // listenedTo takes the end of a listener: it is forgotten when its drops are told.
-func (j *Joiner) listenedTo(cookie uint64) {
-	if l := j.listeners[cookie]; l != nil {
+func (j *Joiner) listenedTo(ev *kprobes.SocketEvent) {
+	if l := j.listeners[ev.Cookie]; l != nil {
+		if l.known {
+			l.lost(ev.Drops)
+		}
 		l.closed, l.queue = true, Queue{}
 	}
 }

@@ -135,6 +135,11 @@ type Endpoint struct {
 	Current *Process
 	Contain *Container // nil outside a container
 	NetNS   uint32
+	// Service is the Kubernetes service that a server was asked for as, "" where the
+	// client did not ask for one, or does not live here.
+	Service string
+	// Node is the other host that an end elsewhere lives on, "" where it is not known.
+	Node string
 	// NetName is the name of NetNS, "" where it has none.
 	NetName string
 	// DNSName is what the other end's namespace had been told its address is called,
@@ -295,6 +300,9 @@ type Record struct {
 	Self bool
 	// Requests is what requests.Tracker adds from the payload; nil: nothing was seen.
 	Requests *Requests
+	// Score is what anomaly.Detector adds: where it puts, when the interval has ended,
+	// how unusual it was of the edge that the record is of; nil: nobody judges that.
+	Score *float64
 }
 
 // Histogram is the mergeable distribution type of latency rows.

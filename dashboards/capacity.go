@@ -11,8 +11,9 @@ import (
 var (
 	onHosts       = []string{matches(sink.TagHost, hostVariable), oncePerConnection, withoutTunnels}
 	externalEdges = append(slices.Clone(onHosts), elsewhere)
-	// crossHost are connections with one end on another host: nobody tells its name.
-	crossHost  = append(slices.Clone(onHosts), either(equals(sink.TagReporter, "client"), equals(sink.TagReporter, "server")))
+	// crossHost are connections of clients here with servers on other hosts of the
+	// fleet. Their hosts tell them, too; of each there is one row with such a server.
+	crossHost  = append(slices.Clone(onHosts), equals(sink.TagKind[sink.ServerEnd], "remote"))
 	containers = []string{matches(sink.TagHost, hostVariable)}
 )
 
@@ -23,12 +24,12 @@ func capacity() *dashboard.DashboardBuilder {
 	f := sink.ContainerField
 	cores := as("(sum("+ident(f(usage.CPUUser))+") + sum("+ident(f(usage.CPUSystem))+")) * 1000 / $__interval_ms", "cores")
 	d := page(capacityUID, "Weir / Capacity and cost", "Who moves most, what leaves the host and the site, and what CPU and memory it takes.").
-		WithVariable(choice(hostVariable, "Host", tagValues(flow, sink.TagHost))).
+		WithVariable(hosts()).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(coverageNumber()).
 		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean", over(flow, onHosts, bytesExpr("throughput")))).
 		WithPanel(number("External", "Of that, with an end outside.", "Bps", "mean", over(flow, externalEdges, bytesExpr("external")))).
-		WithPanel(number("Across hosts", "Of that, with one end on another host, external or not.", "Bps", "mean", over(flow, crossHost, bytesExpr("across")))).
+		WithPanel(number("To other hosts", "Of that, with servers on other hosts of the fleet (setting fleet; without it they are external).", "Bps", "mean", over(flow, crossHost, bytesExpr("across")))).
 		WithPanel(number("CPU", "Cores in use by containers and services.", "short", "mean", over(sink.MeasurementContainer, containers, cores))).
 		WithPanel(number("Memory", "Working set of containers and services.", "bytes", "lastNotNull", lastSum(sink.MeasurementContainer, containers, f(usage.WorkingSet)))).
 		WithRow(dashboard.NewRowBuilder("Top talkers")).
@@ -37,11 +38,10 @@ func capacity() *dashboard.DashboardBuilder {
 		WithPanel(stacked("By client", "Payload in both directions.", "Bps", overBy(flow, onHosts, bytesExpr("bytes"), "$tag_"+clientTag, clientTag))).
 		WithPanel(stacked("By host", "Payload in both directions, of the connections that each host tells.", "Bps", overBy(flow, onHosts, bytesExpr("bytes"), "$tag_"+sink.TagHost, sink.TagHost)))
 	external(d)
-	return d.WithRow(dashboard.NewRowBuilder("Across hosts")).
-		WithPanel(stacked("Across hosts, by kind", "Payload with one end on another host, by what the client and the server are.", "Bps",
-			overBy(flow, crossHost, bytesExpr("bytes"), "$tag_"+sink.TagHost+": $tag_"+sink.TagKind[sink.ClientEnd]+" to $tag_"+sink.TagKind[sink.ServerEnd],
-				sink.TagHost, sink.TagKind[sink.ClientEnd], sink.TagKind[sink.ServerEnd]))).
-		WithPanel(talkersIn("Edges across hosts", "The 20 with most payload.", crossHost, clientTag, serverTag).Span(12).Height(8)).
+	return d.WithRow(dashboard.NewRowBuilder("To other hosts")).
+		WithPanel(stacked("To other hosts, by name or network", "Payload of connections that clients on a host have with servers on other hosts of the fleet (setting fleet): what they are called by DNS, else by their network (setting subnets: give those of a zone its name), else the network in fleet.", "Bps",
+			overBy(flow, crossHost, bytesExpr("bytes"), "$tag_"+sink.TagHost+" to $tag_"+serverTag, sink.TagHost, serverTag))).
+		WithPanel(talkersIn("Edges to other hosts", "The 20 with most payload, between hosts of the fleet.", crossHost, clientTag, serverTag).Span(12).Height(8)).
 		WithRow(dashboard.NewRowBuilder("CPU and memory beside the traffic")).
 		WithPanel(stacked("CPU", "Cores in use.", "short", overBy(sink.MeasurementContainer, containers, cores, "$tag_"+sink.TagEnd, sink.TagEnd))).
 		WithPanel(stacked("Memory", "Working set.", "bytes", overBy(sink.MeasurementContainer, containers,

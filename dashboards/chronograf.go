@@ -134,10 +134,16 @@ const secondsVariable = ":seconds:"
 
 // corePages are those that Chronograf gets too: what it can draw and somebody without
 // Grafana cannot do without.
-var corePages = []string{"overview", "service", "container", "errors", "dns", "health"}
+var corePages = []string{"overview", "service", "container", "errors", "dns", "anomalies", "health"}
 
 // InChronograf says whether Chronograf gets the page.
 func (p *Page) InChronograf() bool { return slices.Contains(corePages, p.Name) }
+
+// inChronograf says whether a panel shows the answers to its queries as they are: what
+// Grafana makes of the rows of others, Chronograf cannot.
+func inChronograf(panel *dashboard.Panel) bool {
+	return !slices.ContainsFunc(panel.Transformations, func(t transformation) bool { return t.Id == "groupBy" || t.Id == "merge" })
+}
 
 // Chronograf is the page as Chronograf imports it.
 func (p *Page) Chronograf() ([]byte, error) {
@@ -145,11 +151,27 @@ func (p *Page) Chronograf() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dashboard %s for Chronograf: %w", p.Name, err)
 	}
+	return p.forChronograf(c)
+}
+
+// ChronografResource is the page as Chronograf finds it in its folder of resources,
+// in a file *.dashboard: there without what is around it, and with a number that
+// none of those has which somebody makes in the browser.
+func (p *Page) ChronografResource() ([]byte, error) {
+	c, err := p.chronograf()
+	if err != nil {
+		return nil, fmt.Errorf("dashboard %s for Chronograf: %w", p.Name, err)
+	}
+	c.Dashboard.ID = -1 - slices.Index(corePages, p.Name)
+	return p.forChronograf(c.Dashboard)
+}
+
+func (p *Page) forChronograf(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(c); err != nil {
+	if err := e.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode dashboard %s for Chronograf: %w", p.Name, err)
 	}
 	return b.Bytes(), nil
@@ -179,6 +201,9 @@ func (p *Page) chronograf() (*chronograf, error) {
 						return err
 					}
 				}
+				continue
+			}
+			if !inChronograf(o.Panel) {
 				continue
 			}
 			k, err := p.cell(o.Panel)
@@ -243,7 +268,7 @@ func (p *Page) cell(panel *dashboard.Panel) (cell, error) {
 		if whole {
 			text = strings.Replace(text, graphGroup, "", 1)
 		}
-		text = p.chronografQuery(text, *t.Datasource.Uid)
+		text = p.chronografQuery(text, strings.ReplaceAll(*t.Datasource.Uid, string(anyLength), databaseVariable))
 		k.Queries = append(k.Queries, cellQuery{Query: text, Type: "influxql", Config: queryConfig{
 			Fields: []string{}, Tags: map[string]string{}, GroupBy: map[string]any{"time": "", "tags": []string{}}, RawText: text,
 		}})
@@ -278,6 +303,9 @@ func lineType(panel *dashboard.Panel) string {
 }
 
 var fromMeasurement = regexp.MustCompile(`FROM "([^"]+)"`)
+
+// databaseVariable is the database of what a page can read of several.
+const databaseVariable = ":" + sourceVariable + ":"
 
 // chronografQuery puts Chronograf's variables in place of Grafana's. A variable
 // of one value is compared, since the value may hold what ends a regular
@@ -317,7 +345,12 @@ func (p *Page) templates(cells []cell) []template {
 			continue
 		}
 		t := template{ID: p.id("template", i), Var: ":" + v.Name + ":", Label: *v.Label}
-		if anyValue(v) {
+		if v.Name == sourceVariable {
+			t.Type = "csv"
+			for _, db := range append([]database{mainDB}, longDBs...) {
+				t.Values = append(t.Values, templateValue{string(db), "csv", db == mainDB})
+			}
+		} else if anyValue(v) {
 			t.Type, t.Label = "text", *v.Label+" (regular expression)"
 			t.Values = []templateValue{{".*", "constant", true}}
 		} else {

@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"encoding/json"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,12 +28,12 @@ func mustBoard(t *testing.T, p Page) board {
 
 // replaced puts the variables' values in place of their names, as Chronograf does:
 // the ones chosen in the file, and for those that are looked up the test's.
-func (b *board) replaced(text string) string {
+func (b *board) replaced(page, text string) string {
 	pairs := []string{
 		"time > :dashboardTime: AND time < :upperDashboardTime:", sampleValues.TimeFilter,
 	}
 	for _, v := range b.Templates {
-		value := strings.ReplaceAll(sampleValues.Variables[strings.Trim(v.Var, ":")], `\`, "")
+		value := strings.ReplaceAll(sampleValues.Variables[page+"."+strings.Trim(v.Var, ":")], `\`, "")
 		for _, x := range v.Values {
 			if x.Selected {
 				value = x.Value
@@ -88,7 +89,9 @@ func TestChronografIsWhole(t *testing.T) {
 		}
 		want := 0
 		for _, panel := range p.panels() {
-			want += len(panel.Targets)
+			if inChronograf(&panel) {
+				want += len(panel.Targets)
+			}
 		}
 		if queries != want {
 			t.Errorf("%s has %d queries, in Grafana %d", p.Name, queries, want)
@@ -108,7 +111,7 @@ func TestChronografQueriesRun(t *testing.T) {
 				b := mustBoard(t, p)
 				for _, k := range b.Cells {
 					for _, q := range k.Queries {
-						s.mustAnswer(t, p.Name+", "+k.Name, b.replaced(q.Query))
+						s.mustAnswer(t, p.Name+", "+k.Name, b.replaced(p.Name, q.Query))
 					}
 				}
 				for _, v := range b.Templates {
@@ -143,7 +146,7 @@ func (s *server) wantNumber(t *testing.T, page, name, column string, want float6
 		if i < 0 {
 			continue
 		}
-		q := b.replaced(b.Cells[i].Queries[0].Query)
+		q := b.replaced(page, b.Cells[i].Queries[0].Query)
 		got, err := s.ask("", q)
 		if err != nil {
 			t.Fatal(err)
@@ -154,4 +157,29 @@ func (s *server) wantNumber(t *testing.T, page, name, column string, want float6
 		return
 	}
 	t.Errorf("there is no cell %s, %s", page, name)
+}
+
+// TestChronografResources: the pages that Chronograf finds by itself are those that
+// it imports, each with a number of its own below those that it gives.
+func TestChronografResources(t *testing.T) {
+	taken := map[int]string{}
+	for _, p := range chronografPages(t) {
+		b, err := p.ChronografResource()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found board
+		if err := json.Unmarshal(b, &found); err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := taken[found.ID]; ok || found.ID >= 0 {
+			t.Errorf("%s: number %d, as %q", p.Name, found.ID, other)
+		}
+		taken[found.ID] = p.Name
+		imported := mustBoard(t, p)
+		found.ID = imported.ID
+		if !reflect.DeepEqual(found, imported) || found.Name == "" || found.Organization != "default" {
+			t.Errorf("%s is another page than the one that is imported", p.Name)
+		}
+	}
 }

@@ -22,8 +22,21 @@ var sameFilters = same(hostVariable, protoVariable, clientVariable, serverVariab
 var logFilter = []string{
 	matches(sink.TagHost, hostVariable), matches(sink.TagProto, protoVariable),
 	matches(clientTag, clientVariable), matches(serverTag, serverVariable),
+	logContainer, logProcess,
 	matches(sink.TagEndReason, reasonVariable), either(withText()...),
 }
+
+// Rows of the container, or of what it belongs to, and of the process, at either
+// end. These are fields: a row that lacks one matches nothing, so that there is
+// always a tag or a field beside them that every row has, for when all are chosen.
+var (
+	logContainer = either(
+		matches(sink.LogContainer[sink.ClientEnd], containerVariable), matches(sink.LogContainer[sink.ServerEnd], containerVariable),
+		matches(clientTag, containerVariable), matches(serverTag, containerVariable))
+	logProcess = either(
+		matches(sink.LogProcess[sink.ClientEnd], processVariable), matches(sink.LogProcess[sink.ServerEnd], processVariable),
+		matches(sink.LogAddress[sink.ClientEnd], processVariable))
+)
 
 func withText() (list []string) {
 	for _, pair := range [][2]string{sink.LogAddress, sink.TagName, sink.LogProcess, sink.LogCmdline, sink.LogUser, sink.LogContainer, sink.LogContainerID, sink.LogPod, sink.LogImage, sink.LogDNSName} {
@@ -42,16 +55,15 @@ func ended() []string {
 // connections is the log of single connections, with filters.
 func connections() *dashboard.DashboardBuilder {
 	const log = sink.MeasurementFlowLog
-	choiceOf := func(name, label, tag string) *dashboard.QueryVariableBuilder {
-		return lookupIn(logDB, name, label, tagValues(log, tag)).Multi(true).IncludeAll(true).AllValue(everything).Current(allOfThem)
-	}
 	count := as("count("+ident(sink.LogStart)+")", "connections")
 	return page(connectionsUID, "Weir / Connections", "Single connections: who, where from, where to, how long, how much, how they ended.").
-		WithVariable(choiceOf(hostVariable, "Host", sink.TagHost)).
-		WithVariable(choiceOf(protoVariable, "Protocol", sink.TagProto)).
-		WithVariable(choiceOf(clientVariable, "Client", clientTag)).
-		WithVariable(choiceOf(serverVariable, "Server", serverTag)).
-		WithVariable(choiceOf(reasonVariable, "End reason", sink.TagEndReason)).
+		WithVariable(hosts()).
+		WithVariable(protocols()).
+		WithVariable(clients(onHost)).
+		WithVariable(servers(onHost)).
+		WithVariable(choice(containerVariable, "Container", containersOf(onHost))).
+		WithVariable(choice(processVariable, "Process", processesOf(onHost))).
+		WithVariable(choice(reasonVariable, "End reason", tagValues(log, sink.TagEndReason)).Datasource(logDB.ref())).
 		WithVariable(oneOf(causeVariable, "Close cause", closeCauses())).
 		WithVariable(typed(textVariable, "Contains", "In a name, address, process, command line, user, container, its id, pod, image or DNS name of either end")).
 		WithRow(dashboard.NewRowBuilder("How many")).

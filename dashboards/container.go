@@ -7,7 +7,8 @@ import (
 
 // containerVariable names the container: its own name, or the display name of
 // the Compose service or workload it belongs to (what a link from the overview
-// gives), which then stands for all its replicas.
+// gives), which then stands for all its replicas. What there is to choose from is
+// narrowed by host, project and service; the page is about the container alone.
 const containerVariable = "container"
 
 // Rows in which the container is the client, told by the client's host, and
@@ -29,12 +30,14 @@ var (
 )
 
 func container() *dashboard.DashboardBuilder {
-	containers := among(tagValues(sink.MeasurementFlow, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd]), onHost)
+	chosen := []string{onHost, inProject(sink.TagEnd), matches(sink.TagEnd, serviceVariable)}
 	const flow = sink.MeasurementFlow
 	process := [2]string{sink.TagProcess[sink.ClientEnd], sink.TagProcess[sink.ServerEnd]}
 	d := page(containerUID, "Weir / Container", "One container: whom it talks to, how much, how fast, and what fails.").
-		WithVariable(choice(hostVariable, "Host", tagValues(sink.MeasurementFlow, sink.TagHost))).
-		WithVariable(lookup(containerVariable, "Container", containers)).
+		WithVariable(hosts()).
+		WithVariable(projects()).
+		WithVariable(services(choice)).
+		WithVariable(lookup(containerVariable, "Container", containersOf(chosen...))).
 		WithRow(dashboard.NewRowBuilder("$" + containerVariable)).
 		WithPanel(stacked("In, by peer", "Payload received.", "Bps",
 			overBy(flow, isServer, perSecond(sink.FieldToServerBytes, "in"), "from client $tag_"+clientTag, clientTag),
@@ -65,13 +68,9 @@ func container() *dashboard.DashboardBuilder {
 			overBy(flow, isClient, as("mean("+ident(sink.FieldRTTAvg)+")", "rtt"), "server $tag_"+serverTag, serverTag))).
 		WithPanel(connectLatency(isEither))
 	resources(d, []string{either(matches(sink.TagEndContainer, containerVariable), matches(sink.TagEnd, containerVariable)), onHost})
-	where := []string{either(
-		matches(clientTag, containerVariable), matches(serverTag, containerVariable),
-		matches(sink.LogContainer[sink.ClientEnd], containerVariable), matches(sink.LogContainer[sink.ServerEnd], containerVariable),
-	), onHost}
 	return d.WithRow(dashboard.NewRowBuilder("Connections")).
 		WithPanel(events("Events", "What happened to this container: out of memory, throttled, failures.", append(logEnds(containerVariable), onHost))).
-		WithPanel(recentConnections(where))
+		WithPanel(recentConnections([]string{onHost, logContainer}))
 }
 
 func named(q query, alias string) query {

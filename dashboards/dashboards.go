@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,24 +29,27 @@ func Pages() ([]Page, error) {
 		build func() *dashboard.DashboardBuilder
 		next  []onward
 	}{
-		{"overview", overview, []onward{{"Topology", topologyUID, sameEdges}, {"Errors", errorsUID, sameEdges}, {"Connections", connectionsUID, sameFilters}, {"Capacity", capacityUID, same(hostVariable)}}},
-		{"topology", topology, []onward{{"Overview", overviewUID, sameEdges}, {"Connections", connectionsUID, sameFilters}}},
-		{"errors", failing, []onward{{"Connections", connectionsUID, sameFilters}, {"Anomalies", anomaliesUID, same(hostVariable, clientVariable, serverVariable)}}},
-		{"edge", edge, []onward{{"Connections", connectionsUID, same(clientVariable, serverVariable)}}},
+		{"overview", overview, []onward{toServices, {"Topology", topologyUID, sameEdges}, {"Errors", errorsUID, sameEdges}, {"Connections", connectionsUID, sameFilters}, {"Capacity", capacityUID, same(hostVariable)}}},
+		{"topology", topology, []onward{toServices, {"Overview", overviewUID, sameEdges}, {"Connections", connectionsUID, sameFilters}}},
+		{"errors", failing, []onward{toServices, {"Connections", connectionsUID, sameFilters}, {"Anomalies", anomaliesUID, same(hostVariable, clientVariable, serverVariable)}}},
+		{"edge", edge, []onward{
+			{"Service page of the client", serviceUID, []string{give(serviceVariable, "${client:percentencode}")}},
+			{"Service page of the server", serviceUID, []string{give(serviceVariable, "${server:percentencode}")}},
+			{"Connections", connectionsUID, same(clientVariable, serverVariable)},
+		}},
 		{"service", service, []onward{
 			{"Container page", containerUID, []string{give(containerVariable, "${service:percentencode}")}},
-			{"Connections of its callers", connectionsUID, []string{give(serverVariable, "${service:percentencode}")}},
-			{"Its own connections", connectionsUID, []string{give(clientVariable, "${service:percentencode}")}},
+			{"Connections", connectionsUID, []string{give(containerVariable, "${service:percentencode}")}},
 		}},
 		{"container", container, []onward{
 			{"Processes", processesUID, same(hostVariable, containerVariable)},
-			{"Connections", connectionsUID, append(same(hostVariable), give(textVariable, "${container:percentencode}"))},
+			{"Connections", connectionsUID, same(hostVariable, containerVariable)},
 		}},
-		{"processes", processPage, []onward{{"Connections", connectionsUID, same(hostVariable)}}},
-		{"connections", connections, []onward{{"Errors", errorsUID, sameFilters}}},
+		{"processes", processPage, []onward{{"Connections", connectionsUID, same(hostVariable, containerVariable, processVariable)}}},
+		{"connections", connections, []onward{{"Errors", errorsUID, sameFilters}, {"Processes", processesUID, same(hostVariable, containerVariable, processVariable)}}},
 		{"dns", dns, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
-		{"capacity", capacity, []onward{{"Processes", processesUID, same(hostVariable)}, {"Overview", overviewUID, same(hostVariable)}}},
-		{"anomalies", anomalies, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}}},
+		{"capacity", capacity, []onward{{"Containers", containerUID, same(hostVariable)}, {"Processes", processesUID, same(hostVariable)}, {"Overview", overviewUID, same(hostVariable)}}},
+		{"anomalies", anomalies, []onward{{"Connections", connectionsUID, same(hostVariable, clientVariable, serverVariable)}, {"Errors", errorsUID, same(hostVariable, clientVariable, serverVariable)}}},
 		{"health", health, []onward{{"Capacity", capacityUID, same(hostVariable)}}},
 	} {
 		d, err := p.build().Build()
@@ -54,6 +58,10 @@ func Pages() ([]Page, error) {
 		}
 		numberPanels(d.Panels)
 		lead(d.Panels, p.next)
+		if slices.Contains(longPages, *d.Uid) {
+			anyTime(&d)
+			keepSource(&d)
+		}
 		pages = append(pages, Page{p.name, d})
 	}
 	return pages, nil
@@ -86,7 +94,7 @@ func (p *Page) JSON() ([]byte, error) {
 type Query struct {
 	Dashboard string
 	Panel     string // its title, or "variable NAME"
-	Database  string // weir or weir_log
+	Database  string // weir or weir_log, or in their place Values.Source
 	Raw       string // as it stands in the dashboard
 	Text      string // with the variables substituted
 }
@@ -97,9 +105,22 @@ type Values struct {
 	TimeFilter string
 	// Interval is the width of a point of a graph.
 	Interval time.Duration
-	// Variables are regular expressions by name; `.*` where there is none, which
-	// is what "All" stands for.
+	// Variables are regular expressions by name, or by PAGE.NAME for one page; `.*`
+	// where there is none, which is what "All" stands for.
 	Variables map[string]string
+	// Source is the database chosen on pages that can read several; default weir.
+	Source string
+}
+
+// database is the one behind the uid of a data source.
+func (v Values) database(uid string) string {
+	if uid != string(anyLength) {
+		return uid
+	}
+	if v.Source != "" {
+		return v.Source
+	}
+	return string(mainDB)
 }
 
 // Queries returns the queries of all dashboards, over the last hour and
@@ -121,7 +142,7 @@ func QueriesWith(v Values) ([]Query, error) {
 				continue
 			}
 			text := *variable.Query.String
-			list = append(list, Query{p.Name, "variable " + variable.Name, *variable.Datasource.Uid, text, v.apply(text, p)})
+			list = append(list, Query{p.Name, "variable " + variable.Name, v.database(*variable.Datasource.Uid), text, v.apply(text, p)})
 		}
 		for _, panel := range p.panels() {
 			for _, q := range panel.Targets {
@@ -129,7 +150,7 @@ func QueriesWith(v Values) ([]Query, error) {
 				if !ok {
 					return nil, fmt.Errorf("dashboard %s, panel %s: query of unexpected type %T", p.Name, *panel.Title, q)
 				}
-				list = append(list, Query{p.Name, *panel.Title, *t.Datasource.Uid, t.Query, v.apply(t.Query, p)})
+				list = append(list, Query{p.Name, *panel.Title, v.database(*t.Datasource.Uid), t.Query, v.apply(t.Query, p)})
 			}
 		}
 	}
@@ -158,11 +179,12 @@ func (v Values) apply(text string, p Page) string {
 	ms := strconv.FormatInt(v.Interval.Milliseconds(), 10)
 	values := map[string]string{"$timeFilter": v.TimeFilter, "$__interval_ms": ms, "$__interval": ms + "ms"}
 	for _, variable := range p.Templating.List {
-		value, ok := v.Variables[variable.Name]
-		if !ok {
-			value = everything
+		values["$"+variable.Name] = everything
+		for _, name := range []string{variable.Name, p.Name + "." + variable.Name} {
+			if value, ok := v.Variables[name]; ok {
+				values["$"+variable.Name] = value
+			}
 		}
-		values["$"+variable.Name] = value
 	}
 	return variableName.ReplaceAllStringFunc(text, func(name string) string {
 		if value, ok := values[name]; ok {

@@ -3,13 +3,14 @@ package dashboards
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/weir-probe/weir/sink"
 )
 
@@ -18,15 +19,19 @@ var update = flag.Bool("update", false, "write the generated dashboards to grafa
 // TestGenerated: the committed JSON is what the code generates.
 func TestGenerated(t *testing.T) {
 	for _, p := range mustPages(t) {
-		for folder, encode := range map[string]func() ([]byte, error){"grafana": p.JSON, "chronograf": p.Chronograf} {
-			if folder == "chronograf" && !p.InChronograf() {
+		for path, encode := range map[string]func() ([]byte, error){
+			"grafana/" + p.Name + ".json":                   p.JSON,
+			"chronograf/" + p.Name + ".json":                p.Chronograf,
+			"chronograf/resources/" + p.Name + ".dashboard": p.ChronografResource,
+		} {
+			if strings.HasPrefix(path, "chronograf/") && !p.InChronograf() {
 				continue
 			}
 			want, err := encode()
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkGenerated(t, filepath.Join(folder, p.Name+".json"), want)
+			checkGenerated(t, path, want)
 		}
 	}
 }
@@ -74,10 +79,9 @@ func mustQueries(t *testing.T, v Values) []Query {
 }
 
 var (
-	measurementName = regexp.MustCompile(`FROM "([^"]+)"`)
-	newName         = regexp.MustCompile(`AS "([^"]+)"`)
-	quotedName      = regexp.MustCompile(`"([^"]+)"`)
-	legendTag       = regexp.MustCompile(`\$tag_([a-z0-9_]+)`)
+	newName    = regexp.MustCompile(`AS "([^"]+)"`)
+	quotedName = regexp.MustCompile(`"([^"]+)"`)
+	legendTag  = regexp.MustCompile(`\$tag_([a-z0-9_]+)`)
 )
 
 // TestNamesAreInTheSchema: every measurement, tag and field of a query is one
@@ -99,29 +103,34 @@ func TestNamesAreInTheSchema(t *testing.T) {
 	}
 	for _, q := range queries {
 		where := q.Dashboard + ", " + q.Panel
-		m := measurementName.FindStringSubmatch(q.Raw)
-		if m == nil {
+		measurements := measurementsOf(q.Raw)
+		if measurements == nil {
 			t.Errorf("%s: no measurement in %s", where, q.Raw)
-			continue
 		}
-		known, err := sink.Names(m[1])
-		if err != nil {
-			t.Errorf("%s: %v", where, err)
-			continue
+		known, given := map[string]bool{}, map[string]bool{}
+		for _, of := range measurements {
+			names, err := sink.Names(of)
+			if err != nil {
+				t.Errorf("%s: %v", where, err)
+				continue
+			}
+			maps.Copy(known, names)
+			given[of] = true
+			if want := map[sink.Stream]string{sink.Main: "weir", sink.Log: "weir_log"}[streams[of]]; q.Database != want {
+				t.Errorf("%s: asks %s for %s, which is in %s", where, q.Database, of, want)
+			}
+			for _, n := range quotedName.FindAllStringSubmatch(q.Raw, -1) {
+				if planned[of+" "+n[1]] {
+					t.Errorf("%s: nothing writes %s.%s yet", where, of, n[1])
+				}
+			}
 		}
-		if want := map[sink.Stream]string{sink.Main: "weir", sink.Log: "weir_log"}[streams[m[1]]]; q.Database != want {
-			t.Errorf("%s: asks %s for %s, which is in %s", where, q.Database, m[1], want)
-		}
-		given := map[string]bool{m[1]: true}
 		for _, n := range newName.FindAllStringSubmatch(q.Raw, -1) {
 			given[n[1]] = true
 		}
 		for _, n := range quotedName.FindAllStringSubmatch(q.Raw, -1) {
 			if !known[n[1]] && !given[n[1]] {
-				t.Errorf("%s: %q is neither in the schema of %s nor made by the query: %s", where, n[1], m[1], q.Raw)
-			}
-			if planned[m[1]+" "+n[1]] {
-				t.Errorf("%s: nothing writes %s.%s yet", where, m[1], n[1])
+				t.Errorf("%s: %q is neither in the schema of %s nor made by the query: %s", where, n[1], measurements, q.Raw)
 			}
 		}
 	}
@@ -165,6 +174,11 @@ func TestVariablesExist(t *testing.T) {
 				for _, m := range variableName.FindAllString(*v.Regex, -1) {
 					used[m[1:]] = true
 				}
+			}
+		}
+		for _, panel := range p.panels() {
+			if panel.Datasource != nil && *panel.Datasource.Uid == string(anyLength) {
+				used[sourceVariable] = true
 			}
 		}
 		for _, v := range p.Templating.List {
@@ -213,6 +227,59 @@ var (
 	otherPart = regexp.MustCompile(`^(?:var-\w+=.*|\$\{\w+:queryparam\}|\$\{__url_time_range\})$`)
 )
 
+// nextLevel is where every panel of a page leads, one level further down: from what is
+// about many to services, containers, processes and their single connections. The log
+// of connections is the last; from there it goes back up.
+var nextLevel = map[string][]string{
+	"overview":    {serviceUID, connectionsUID},
+	"topology":    {serviceUID, connectionsUID},
+	"errors":      {serviceUID, connectionsUID},
+	"edge":        {serviceUID, connectionsUID},
+	"service":     {containerUID, connectionsUID},
+	"container":   {processesUID, connectionsUID},
+	"processes":   {connectionsUID},
+	"connections": {processesUID},
+	"dns":         {connectionsUID},
+	"capacity":    {containerUID, processesUID},
+	"anomalies":   {connectionsUID},
+	"health":      {capacityUID},
+}
+
+// handsOn are the variables that a page's link to another keeps, beside those of a row.
+var handsOn = map[[2]string][]string{
+	{"processes", connectionsUID}: {hostVariable, containerVariable, processVariable},
+	{"container", processesUID}:   {hostVariable, containerVariable},
+	{"container", connectionsUID}: {hostVariable, containerVariable},
+	{"service", containerUID}:     {containerVariable},
+	{"edge", connectionsUID}:      {clientVariable, serverVariable},
+	{"overview", serviceUID}:      {projectVariable},
+	{"overview", connectionsUID}:  {hostVariable, protoVariable, clientVariable, serverVariable},
+	{"capacity", containerUID}:    {hostVariable},
+}
+
+// TestLinksHandOn: what is chosen on a page is chosen on the next, too.
+func TestLinksHandOn(t *testing.T) {
+	for _, p := range mustPages(t) {
+		for between, variables := range handsOn {
+			if between[0] != p.Name {
+				continue
+			}
+			for _, panel := range p.panels() {
+				i := slices.IndexFunc(panel.Links, func(l dashboard.DashboardLink) bool { return strings.HasPrefix(*l.Url, "/d/"+between[1]+"?") })
+				if i < 0 {
+					t.Errorf("%s, %s: does not lead to %s", p.Name, *panel.Title, between[1])
+					continue
+				}
+				for _, v := range variables {
+					if to := *panel.Links[i].Url; !strings.Contains(to, "${"+v+":queryparam}") && !strings.Contains(to, "var-"+v+"=") {
+						t.Errorf("%s, %s: the choice of %s is lost: %s", p.Name, *panel.Title, v, to)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestLinks: every panel leads to the next level, every link to a page that there
 // is, with variables that both pages have, and with the time range.
 func TestLinks(t *testing.T) {
@@ -224,9 +291,14 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	for _, p := range mustPages(t) {
+		if nextLevel[p.Name] == nil {
+			t.Errorf("%s: what is its next level?", p.Name)
+		}
 		for _, panel := range p.panels() {
-			if len(panel.Links) == 0 {
-				t.Errorf("%s, %s: leads nowhere", p.Name, *panel.Title)
+			for _, next := range nextLevel[p.Name] {
+				if !slices.ContainsFunc(panelLinks(panel), func(l panelLink) bool { return strings.HasPrefix(l.URL, "/d/"+next+"?") }) {
+					t.Errorf("%s, %s: does not lead to %s", p.Name, *panel.Title, next)
+				}
 			}
 		}
 		b, err := p.JSON()

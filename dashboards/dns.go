@@ -14,12 +14,11 @@ func dns() *dashboard.DashboardBuilder {
 	chosen := []string{matches(sink.TagHost, hostVariable), matches(clientTag, clientVariable), matches(serverTag, serverVariable), oncePerConnection, withoutTunnels}
 	asks := append([]string{equals(sink.TagL7, "dns")}, chosen...)
 	nxdomain := append([]string{equals(sink.TagStatus, "NXDOMAIN")}, asks...)
-	isDNS := equals(sink.TagL7, "dns")
 	each := "$tag_" + clientTag
 	return page(dnsUID, "Weir / DNS", "Questions and answers, by who asks and who answers, and the names that connections wait for.").
-		WithVariable(choice(hostVariable, "Host", tagValues(l7, sink.TagHost))).
-		WithVariable(choice(clientVariable, "Who asks", among(tagValues(l7, clientTag), isDNS))).
-		WithVariable(choice(serverVariable, "Resolver (or name)", tagValues(sink.MeasurementFlow, serverTag))).
+		WithVariable(hosts()).
+		WithVariable(clients(onHost).Label("Who asks")).
+		WithVariable(servers(onHost).Label("Resolver (or name)")).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(number("Questions per second", "Of all who ask.", "reqps", "mean", over(l7, asks, perSecond(sink.FieldRequests, "questions")))).
 		WithPanel(alarming(number("NXDOMAIN", "Answers that there is no such name, in the time range.", "short", "sum",

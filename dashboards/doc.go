@@ -10,14 +10,17 @@
 //	connections  single connections (flow_log), with filters
 //	dns          questions, answers, and names that connections wait for
 //	capacity     who moves most, what leaves, and what CPU and memory it takes
-//	anomalies    events by type and severity
+//	anomalies    what goes on now, and events by type and severity
 //	health       the probe about itself
 //
 // links.go says how they lead to each other: physically from host to container to
 // process, logically from Compose project or namespace to service to container.
 //
-// chronograf/ has the same pages for Chronograf, made of the same definitions
-// ("Import Dashboard"; it asks for the source).
+// longterm.go lets those about edges and containers read downsampled rows as well.
+//
+// chronograf/ has the core pages for Chronograf, made of the same definitions: to be
+// imported by hand ("Import Dashboard"; it asks for the source), and in resources/ as
+// it finds them by itself (--resources-path).
 //
 // The JSON in grafana/ is generated (make dashboards) and committed, so that it
 // can be provisioned or imported as it is; a test compares it. Queries are

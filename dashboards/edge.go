@@ -22,11 +22,10 @@ var (
 
 // edge is the page of one client and one server.
 func edge() *dashboard.DashboardBuilder {
-	const flow = sink.MeasurementFlow
 	d := page(edgeUID, "Weir / Edge", "One client and one server: traffic, connections, failures by cause, where the time goes, what is asked, what is lost.").
-		WithVariable(lookup(clientVariable, "Client", tagValues(flow, clientTag))).
-		WithVariable(lookup(serverVariable, "Server", among(tagValues(flow, serverTag), matches(clientTag, clientVariable)))).
-		WithVariable(choice(portVariable, "Port", among(tagValues(flow, sink.TagServerPort), chosenEdge...)))
+		WithVariable(lookup(clientVariable, "Client", tagValuesIn(edges, clientTag))).
+		WithVariable(lookup(serverVariable, "Server", among(tagValuesIn(edges, serverTag), matches(clientTag, clientVariable)))).
+		WithVariable(choice(portVariable, "Port", among(tagValues(sink.MeasurementFlow, sink.TagServerPort), chosenEdge...)))
 	edgeSignals(d)
 	edgeLatency(d)
 	d.WithRow(dashboard.NewRowBuilder("What is asked")).
@@ -39,7 +38,8 @@ func edge() *dashboard.DashboardBuilder {
 	return d.WithRow(dashboard.NewRowBuilder("One by one")).
 		WithPanel(edgeTable(oneEdge)).
 		WithPanel(events("Events", "What happened on this edge.", chosenEdge)).
-		WithPanel(recentConnections(chosenEdge))
+		WithPanel(connectionTable("Recent connections, on every port", "The 200 newest rows of flow_log of this edge: ended connections, and heartbeats of those that live (end_reason active). "+
+			"A port is a number there, which no choice can be compared with: the head of its column filters.", chosenEdge, 200))
 }
 
 func edgeSignals(d *dashboard.DashboardBuilder) {

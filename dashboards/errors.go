@@ -37,8 +37,8 @@ func failing() *dashboard.DashboardBuilder {
 		WithPanel(bars(graph("No room to accept, by server", "Connections that a listener's queue had no room for, per point of the graph.", "short",
 			overBy(wrong, edgeFilter, sum(sink.FieldAcceptQueueDrops), "$tag_"+serverTag, serverTag)))).
 		WithPanel(trouble(edgeFilter)).
-		WithPanel(bars(graph("Events by type", "Of severity warning and error, per point of the graph.", "short",
-			overBy(sink.MeasurementEvent, badEvents(), as("count("+ident(sink.FieldSeen)+")", "events"), "$tag_"+sink.TagEventType, sink.TagEventType)))).
+		WithPanel(bars(graph("Events by type", "Of severity warning and error, per point of the graph, each where it began.", "short",
+			overBy(sink.MeasurementEvent, append(badEvents(), begun), as("count("+ident(sink.FieldSeen)+")", "events"), "$tag_"+sink.TagEventType, sink.TagEventType)))).
 		WithRow(dashboard.NewRowBuilder("Requests and events")).
 		WithPanel(failingRequests(edgeFilter)).
 		WithPanel(events("Events", "Of severity warning and error.", badEvents()))

@@ -10,7 +10,7 @@ func health() *dashboard.DashboardBuilder {
 	host := []string{matches(sink.TagHost, hostVariable)}
 	byStage := "$tag_" + sink.TagStage
 	return page(healthUID, "Weir / Probe health", "What the probe sees, loses, costs and delivers.").
-		WithVariable(choice(hostVariable, "Host", tagValues(self, sink.TagHost))).
+		WithVariable(hosts()).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(coverageNumber()).
 		WithPanel(alarming(number("Lost", "In all stages, in the time range.", "short", "sum",

@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ var sampleValues = Values{
 	TimeFilter: fmt.Sprintf("time >= %dms and time <= %dms", sampleTime.UnixMilli(), sampleTime.Add(sampleIntervals*10*time.Second).UnixMilli()),
 	Interval:   10 * time.Second,
 	// as Grafana escapes it
-	Variables: map[string]string{containerVariable: `shop\/web`, serviceVariable: `shop\/web`},
+	Variables: map[string]string{"container." + containerVariable: `shop\/web`, "processes." + containerVariable: `shop\/web`, "service." + serviceVariable: `shop\/web`},
 }
 
 // sampleEdges are tags of four edges of one Compose project: shop/web is the server of
@@ -30,25 +31,28 @@ var sampleEdges = []map[string]string{
 		"server_container": "shop-web-1", "server_process": "nginx", "server_port": "80", "proto": "tcp", "reporter": "both", "attribution": "exact",
 		"l7": "http", "operation": "GET /cart/{id}", "status": "200", "name": "shop/web", "kind": "container", "container": "shop-web-1", "process": "nginx", "type": "throttled", "severity": "warning"},
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "server": "shop/db",
-		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "both", "attribution": "inferred",
+		"server_kind": "remote", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "client", "attribution": "inferred",
 		"l7": "dns", "operation": "AAAA", "status": "NXDOMAIN", "name": "shop/db", "kind": "container", "container": "shop-db-1", "process": "postgres", "type": "oom", "severity": "error"},
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "client_namespace": "shop", "server": "api.example.com",
 		"server_kind": "external", "server_port": "443", "proto": "tcp", "reporter": "client", "attribution": "exact",
 		"l7": "dns", "operation": "A", "status": "NOERROR", "name": "shop/worker", "kind": "container", "container": "shop-worker-1", "process": "ruby", "type": "new_edge", "severity": "info"},
 	{"client": "office", "client_kind": "external", "server": "shop/db",
 		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "server", "attribution": "exact",
-		"l7": "postgresql", "operation": "SELECT", "status": "ok", "name": "shop/db", "kind": "container", "container": "shop-db-2", "process": "postgres", "type": "scan", "severity": "warning", "end_reason": "active"},
+		"l7": "postgresql", "operation": "SELECT", "status": "ok", "name": "shop/db", "kind": "container", "container": "shop-db-2", "process": "postgres", "type": "port_scan", "severity": "warning", "end_reason": "active"},
 }
 
 // sampleLines is one row per edge (or stage) and interval with every field of
 // the measurement that anything writes, so that no query may come back empty.
-func sampleLines(stream sink.Stream) []byte {
+func sampleLines(stream sink.Stream) []byte { return sampleLinesFrom(sampleTime, stream) }
+
+func sampleLinesFrom(start time.Time, stream sink.Stream) []byte {
 	var e lineproto.Encoder
 	for _, m := range sink.Measurements() {
 		if m.Stream != stream {
 			continue
 		}
 		for i, tags := range sampleTags(m) {
+			edge := sampleEdges[i%len(sampleEdges)]
 			prefix := e.AppendTags(nil, tags)
 			for k := range sampleIntervals {
 				e.Begin(m.Name, prefix)
@@ -62,17 +66,48 @@ func sampleLines(stream sink.Stream) []byte {
 					case sink.Float:
 						e.Float(f.Name, 0.25)
 					case sink.String:
-						e.String(f.Name, "sample")
+						if lasts := anomalous(edge); m.Name == sink.MeasurementEvent && (f.Name == sink.FieldState || f.Name == sink.FieldFingerprint) {
+							if lasts {
+								e.String(f.Name, map[string]string{sink.FieldState: stateAt(i, k), sink.FieldFingerprint: fmt.Sprintf("%016x", i)}[f.Name])
+							}
+						} else if text, ok := edge[f.Name]; ok {
+							e.String(f.Name, text)
+						} else if !ofAnEnd(f.Name) {
+							e.String(f.Name, "sample")
+						}
 					case sink.Bool:
 						e.Bool(f.Name, true)
 					}
 				}
 				// an edge's rows share their times with other edges', flow_log's do not
-				e.End(sampleTime.Add(time.Duration(k)*10*time.Second + time.Duration(i)).UnixNano())
+				e.End(start.Add(time.Duration(k)*10*time.Second + time.Duration(i)).UnixNano())
 			}
 		}
 	}
 	return e.Bytes()
+}
+
+// anomalous says whether an edge's events are anomalies. new_edge begins and ends in
+// turn, port_scan goes on.
+func anomalous(edge map[string]string) bool {
+	return edge[sink.TagEventType] == "new_edge" || edge[sink.TagEventType] == "port_scan"
+}
+
+func stateAt(edge, interval int) string {
+	if sampleEdges[edge][sink.TagEventType] == "new_edge" && interval%2 == 1 {
+		return "resolved"
+	}
+	return "active"
+}
+
+// ofAnEnd says whether a field has the name of a tag that an edge may lack.
+func ofAnEnd(name string) bool {
+	for _, pair := range [][2]string{sink.TagContainer, sink.TagProcess} {
+		if slices.Contains(pair[:], name) {
+			return true
+		}
+	}
+	return false
 }
 
 func sampleTags(m sink.Measurement) [][]lineproto.Tag {
@@ -89,6 +124,8 @@ func sampleTags(m sink.Measurement) [][]lineproto.Tag {
 			switch {
 			case tag.Name == sink.TagHost:
 				set = append(set, lineproto.Tag{Key: tag.Name, Value: "one"})
+			case m.Name == sink.MeasurementEvent && edge[sink.TagEventType] == "oom" && tag.Name == clientTag:
+				// happens to one end
 			case edge[tag.Name] != "":
 				set = append(set, lineproto.Tag{Key: tag.Name, Value: edge[tag.Name]})
 			case tag.Name == sink.TagEndReason:
@@ -117,6 +154,10 @@ func TestQueriesRun(t *testing.T) {
 			}
 			t.Run("map", func(t *testing.T) { checkMap(t, s) })
 			t.Run("choices", func(t *testing.T) { checkChoices(t, s) })
+			t.Run("links", func(t *testing.T) { checkLinkValues(t, s) })
+			t.Run("same choices", func(t *testing.T) { checkSameChoices(t, s) })
+			t.Run("way down", func(t *testing.T) { checkWayDown(t, s) })
+			t.Run("going on", func(t *testing.T) { checkGoingOn(t, s) })
 			t.Run("answers", func(t *testing.T) { checkAnswers(t, s) })
 		})
 	}
@@ -167,9 +208,9 @@ func checkAnswers(t *testing.T, s *server) {
 		{"errors", "Failing edges by cause", "failed_refused", 100 * sampleIntervals},
 		{"errors", "Failing requests", "errors", 100 * sampleIntervals},
 		{"errors", "Events by type", "events", 1},
-		// two edges leave the host, and the site
+		// two edges leave the site, one the host only
 		{"capacity", "External", "external", 140},
-		{"capacity", "Across hosts", "across", 140},
+		{"capacity", "To other hosts", "across", 40}, // of the fleet
 		{"capacity", "Top servers", "bytes", 2 * 600 * sampleIntervals},
 		{"capacity", "What it costs", "cpu", 2 * 0.5 * sampleIntervals},
 		{"capacity", "What it costs", "as server", 2 * 300 * sampleIntervals},
@@ -180,6 +221,9 @@ func checkAnswers(t *testing.T, s *server) {
 		{"anomalies", "Errors", "events", 1},
 		{"anomalies", "Warnings", "events", 2},
 		{"anomalies", "Where most happens", "events", sampleIntervals},
+		{"anomalies", "Information", "events", 1},
+		{"anomalies", "Most unusual edges", "intervals", sampleIntervals},
+		{"anomalies", "Most unusual edges", "score", 0.25},
 	} {
 		t.Run(c.dashboard+" "+c.panel, func(t *testing.T) {
 			if v, ok := s.value(t, c.dashboard, c.panel, c.column, sampleValues); !ok || v != c.want {

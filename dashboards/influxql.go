@@ -66,6 +66,8 @@ type query struct {
 	text  string
 	alias string   // Grafana's pattern for the legend: $col, $tag_NAME
 	tags  []string // what its lines stand for
+	// oneEnd says that a line may be of one end, and have no client.
+	oneEnd bool
 }
 
 // ident quotes a name. Only the fields and tags of the schema are passed in.
@@ -137,21 +139,21 @@ func (s stmt) String() string {
 
 // over is a statement over time, with the legend made of the columns' names.
 func over(measurement string, where []string, fields ...string) query {
-	return query{stmt{fields: fields, from: measurement, where: where, by: []string{byTime}, fill: "null"}.String(), "$col", nil}
+	return query{stmt{fields: fields, from: measurement, where: where, by: []string{byTime}, fill: "null"}.String(), "$col", nil, false}
 }
 
 // overBy is one field over time, one line per value of the tags. Lines without
 // data at a moment have no point there: fill(null) would make a point for each.
 func overBy(measurement string, where []string, field string, legend string, tags ...string) query {
 	by := append([]string{byTime}, idents(tags...)...)
-	return query{stmt{fields: []string{field}, from: measurement, where: where, by: by, fill: "none"}.String(), legend, tags}
+	return query{stmt{fields: []string{field}, from: measurement, where: where, by: by, fill: "none"}.String(), legend, tags, measurement == sink.MeasurementEvent}
 }
 
 // lastSum adds up the last values of a gauge of all series.
 func lastSum(measurement string, where []string, field string) query {
 	inner := stmt{fields: []string{as("last("+ident(field)+")", field)}, from: measurement, where: where, by: []string{byTime, "*"}, fill: "none"}
 	outer := stmt{fields: []string{sum(field)}, from: "(" + inner.String() + ")", by: []string{byTime}, fill: "null"}
-	return query{outer.String(), field, nil}
+	return query{outer.String(), field, nil, false}
 }
 
 // matches is a condition on a tag (or string field) by a dashboard variable.

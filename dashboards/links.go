@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 	"github.com/weir-probe/weir/sink"
 )
@@ -88,11 +89,25 @@ func linked[P interface {
 	return p
 }
 
+// ofWhom makes the names in a table of events lead to their pages. An event has two
+// ends, or one: the page of an edge would make do with any other for the one that is
+// not there, so that nothing leads to it.
+func ofWhom(p *table.PanelBuilder) *table.PanelBuilder {
+	for _, column := range []string{
+		clientTag, sink.LogContainer[sink.ClientEnd], sink.LogProcess[sink.ClientEnd],
+		serverTag, sink.LogContainer[sink.ServerEnd], sink.LogProcess[sink.ServerEnd],
+		sink.TagEventType, sink.TagHost,
+	} {
+		linked(p, column)
+	}
+	return p
+}
+
 // follow makes the lines of a graph lead to the pages of what they stand for.
 func follow(p *timeseries.PanelBuilder, targets []target, queries []query) {
 	for i, q := range queries {
 		var links []dataLink
-		if slices.Contains(q.tags, clientTag) && slices.Contains(q.tags, serverTag) {
+		if slices.Contains(q.tags, clientTag) && slices.Contains(q.tags, serverTag) && !q.oneEnd {
 			links = append(links, edgeLink(tagOf(clientTag), tagOf(serverTag)))
 		}
 		for _, tag := range q.tags {
@@ -111,6 +126,9 @@ type onward struct {
 	title, uid string
 	variables  []string
 }
+
+// toServices is the next level of what is about many: those of the project chosen.
+var toServices = onward{"Services", serviceUID, same(projectVariable)}
 
 // same hands variables on that both pages have.
 func same(variables ...string) (list []string) {

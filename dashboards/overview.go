@@ -29,19 +29,22 @@ var edgeFilter = []string{
 	matches(sink.TagProto, protoVariable),
 	matches(clientTag, clientVariable),
 	matches(serverTag, serverVariable),
-	either(inProject(clientTag), inProject(serverTag)),
+	ofProject,
 	oncePerConnection, withoutTunnels,
 }
+
+// ofProject chooses edges with an end in the project.
+var ofProject = either(inProject(clientTag), inProject(serverTag))
 
 // edgeVariables choose edges: by where they live, by what they belong to, and one
 // by one.
 func edgeVariables(d *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
 	return d.
-		WithVariable(choice(hostVariable, "Host", tagValues(sink.MeasurementFlow, sink.TagHost))).
+		WithVariable(hosts()).
 		WithVariable(projects()).
-		WithVariable(choice(protoVariable, "Protocol", tagValues(sink.MeasurementFlow, sink.TagProto))).
-		WithVariable(choice(clientVariable, "Client", tagValues(sink.MeasurementFlow, clientTag))).
-		WithVariable(choice(serverVariable, "Server", tagValues(sink.MeasurementFlow, serverTag)))
+		WithVariable(protocols()).
+		WithVariable(clients(onHost, ofProject)).
+		WithVariable(servers(onHost, ofProject))
 }
 
 // sameEdges hands all of edgeVariables on.

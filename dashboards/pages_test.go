@@ -37,7 +37,14 @@ func checkChoices(t *testing.T, s *server) {
 		{"capacity", "External", "external", map[string]string{hostVariable: "two"}, none},
 		{"processes", "Processes", "cpu", map[string]string{processVariable: "ruby"}, 0.5 * sampleIntervals},
 		{"processes", "Processes", "cpu", map[string]string{processVariable: "ruby", containerVariable: "shop-db-1"}, none},
-		{"anomalies", "Warnings", "events", map[string]string{typeVariable: "scan"}, 1},
+		{"anomalies", "Warnings", "events", map[string]string{typeVariable: "port_scan"}, 1},
+		{"anomalies", "Where most happens", "events", map[string]string{typeVariable: "throttled"}, sampleIntervals},
+		// it began as often as it ended
+		{"anomalies", "Where most happens", "events", map[string]string{typeVariable: "new_edge"}, sampleIntervals / 2},
+		{"anomalies", "Where most happens", "events", map[string]string{typeVariable: "throttled", stateVariable: "active"}, none},
+		{"anomalies", "Where most happens", "events", map[string]string{typeVariable: "new_edge", stateVariable: "active"}, sampleIntervals / 2},
+		{"anomalies", "Events", "score", map[string]string{typeVariable: "new_edge", stateVariable: "resolved"}, 0.25},
+		{"anomalies", "Events", "score", map[string]string{typeVariable: "port_scan", stateVariable: "resolved"}, none},
 		{"anomalies", "Errors", "events", map[string]string{severityVariable: "info"}, none},
 	} {
 		t.Run(c.dashboard+" "+c.panel, func(t *testing.T) {

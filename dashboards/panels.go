@@ -1,8 +1,7 @@
 package dashboards
 
 import (
-	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -10,7 +9,6 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
-	"github.com/weir-probe/weir/sink"
 )
 
 // uid of each dashboard; links between them use it.
@@ -152,75 +150,17 @@ func hidden(p *table.PanelBuilder, columns ...string) *table.PanelBuilder {
 	return p
 }
 
-// choice is a variable with several values, all by default. `.*` also matches
-// rows that do not have the tag.
-func choice(name, label, values string) *dashboard.QueryVariableBuilder {
-	return lookup(name, label, values).Multi(true).IncludeAll(true).AllValue(everything).Current(allOfThem)
-}
-
-// everything is what "All" stands for.
-const everything = ".*"
-
-var allOfThem = dashboard.VariableOption{
-	Text:  dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}},
-	Value: dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}},
-}
-
-// oneOf is a choice between values that are known.
-func oneOf(name, label string, values []string) *dashboard.CustomVariableBuilder {
-	list := strings.Join(values, ",")
-	return dashboard.NewCustomVariableBuilder(name).Label(label).
-		Values(dashboard.StringOrMap{String: &list}).
-		Multi(true).IncludeAll(true).AllValue(everything).Current(allOfThem)
-}
-
-// typed is a variable that is typed in; it stands in conditions of contains.
-func typed(name, label, description string) *dashboard.TextBoxVariableBuilder {
-	return dashboard.NewTextBoxVariableBuilder(name).Label(label).Description(description)
-}
-
-// lookup is a variable with one value out of what a query answers.
-func lookup(name, label, values string) *dashboard.QueryVariableBuilder {
-	return lookupIn(mainDB, name, label, values)
-}
-
-func lookupIn(db database, name, label, values string) *dashboard.QueryVariableBuilder {
-	return dashboard.NewQueryVariableBuilder(name).Label(label).
-		Datasource(db.ref()).
-		Query(dashboard.StringOrMap{String: &values}).Definition(values).
-		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
-		Sort(dashboard.VariableSortNaturalAsc)
-}
-
-// projects are the first parts of the names that containers, pods and services
-// have: Compose projects and namespaces.
-func projects() *dashboard.QueryVariableBuilder {
-	return choice(projectVariable, "Project or namespace", tagValues(sink.MeasurementContainer, sink.TagEnd)).Regex(`/^([^\/]+)\/.+$/`)
-}
-
-// inChosenProject narrows what a variable offers to the project chosen. Grafana
-// makes a group of several; without a name for the whole it would take that.
-const inChosenProject = `/^(?<value>$` + projectVariable + `(?:\/.*)?)$/`
-
-func tagValues(measurement string, tags ...string) string {
-	if len(tags) == 1 {
-		return fmt.Sprintf("SHOW TAG VALUES FROM %s WITH KEY = %s", ident(measurement), ident(tags[0]))
-	}
-	return fmt.Sprintf("SHOW TAG VALUES FROM %s WITH KEY IN (%s)", ident(measurement), names(tags...))
-}
-
-// among narrows the values of a tag by conditions on others.
-func among(values string, where ...string) string {
-	return values + " WHERE " + strings.Join(where, " AND ")
-}
-
 // page is what all dashboards have in common.
 func page(uid, title, description string) *dashboard.DashboardBuilder {
-	return dashboard.NewDashboardBuilder(title).
+	d := dashboard.NewDashboardBuilder(title).
 		Uid(uid).Description(description).Tags([]string{"weir"}).
 		Time("now-1h", "now").Refresh("30s").Timezone("browser").Readonly().
 		Tooltip(dashboard.DashboardCursorSyncCrosshair).
 		Link(dashboard.NewDashboardLinkBuilder("Weir").
 			Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"weir"}).
 			KeepTime(true).IncludeVars(true).AsDropdown(false))
+	if slices.Contains(longPages, uid) {
+		d.WithVariable(sources())
+	}
+	return d
 }

@@ -35,9 +35,9 @@ func processPage() *dashboard.DashboardBuilder {
 	serves, asks := sink.TagProcess[sink.ServerEnd], sink.TagProcess[sink.ClientEnd]
 	each := "$tag_" + sink.TagEndProcess
 	d := page(processesUID, "Weir / Processes", "What the processes use that are an end of a connection, and what they move.").
-		WithVariable(choice(hostVariable, "Host", tagValues(m, sink.TagHost))).
-		WithVariable(choice(containerVariable, "Container", among(tagValues(m, sink.TagEndContainer, sink.TagEnd), matches(sink.TagHost, hostVariable)))).
-		WithVariable(choice(processVariable, "Process", among(tagValues(m, sink.TagEndProcess), chosenProcesses[0], chosenProcesses[2])))
+		WithVariable(hosts()).
+		WithVariable(choice(containerVariable, "Container", containersOf(onHost))).
+		WithVariable(choice(processVariable, "Process", processesOf(chosenProcesses[0], chosenProcesses[2])))
 	d.WithRow(dashboard.NewRowBuilder("All")).WithPanel(processTable())
 	processes(d, chosenProcesses)
 	last := func(v usage.Value) query {
@@ -51,10 +51,7 @@ func processPage() *dashboard.DashboardBuilder {
 		WithRow(dashboard.NewRowBuilder("Traffic")).
 		WithPanel(stacked("As server", "Payload in both directions.", "Bps", overBy(flow, processServes, bytesExpr("bytes"), "$tag_"+serves, serves))).
 		WithPanel(stacked("As client", "Payload in both directions.", "Bps", overBy(flow, processAsks, bytesExpr("bytes"), "$tag_"+asks, asks))).
-		WithPanel(recentConnections([]string{matches(sink.TagHost, hostVariable), either(
-			matches(sink.LogProcess[sink.ClientEnd], processVariable), matches(sink.LogProcess[sink.ServerEnd], processVariable)), either(
-			matches(sink.LogContainer[sink.ClientEnd], containerVariable), matches(clientTag, containerVariable),
-			matches(sink.LogContainer[sink.ServerEnd], containerVariable), matches(serverTag, containerVariable))}))
+		WithPanel(recentConnections([]string{onHost, logContainer, logProcess}))
 }
 
 // processTable has a row per process name and place.

@@ -2,6 +2,9 @@ package dashboards
 
 import (
 	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -45,10 +48,14 @@ func TestDataSourcesAreProvisioned(t *testing.T) {
 	if file.APIVersion != 1 {
 		t.Errorf("apiVersion is %d, want 1", file.APIVersion)
 	}
-	uids := map[string]bool{}
+	uids, chosen := map[string]bool{}, []string{}
+	offered := regexp.MustCompile(`^Weir( 1m| 1h)?$`)
 	var defaults int
 	for _, d := range file.Datasources {
 		uids[d.UID] = true
+		if offered.MatchString(d.Name) {
+			chosen = append(chosen, d.UID)
+		}
 		if d.IsDefault {
 			defaults++
 		}
@@ -62,6 +69,14 @@ func TestDataSourcesAreProvisioned(t *testing.T) {
 		if d.JSONData.HTTPHeaderName1 != "Authorization" || d.SecureJSONData.HTTPHeaderValue1 != "Token ${WEIR_INFLUXDB_TOKEN}" {
 			t.Errorf("%s: the token's header: %q: %q", d.UID, d.JSONData.HTTPHeaderName1, d.SecureJSONData.HTTPHeaderValue1)
 		}
+	}
+	// what the variable of the pages offers by their names
+	v, err := sources().Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *v.Regex != "/"+offered.String()+"/" || !slices.Equal(chosen, []string{string(mainDB), string(longDBs[0]), string(longDBs[1])}) {
+		t.Errorf("%s offers %q", *v.Regex, chosen)
 	}
 	if defaults != 1 {
 		t.Errorf("%d default data sources, want 1", defaults)
@@ -93,5 +108,62 @@ func TestDashboardsAreProvisioned(t *testing.T) {
 	p := file.Providers[0]
 	if p.Name == "" || p.Type != "file" || p.OrgID != 1 || p.Options.Path != "/var/lib/weir-dashboards" {
 		t.Errorf("got %+v", p)
+	}
+}
+
+// TestComposeMountsWhatIsProvisioned: Grafana and Chronograf find the files where they
+// look for them.
+func TestComposeMountsWhatIsProvisioned(t *testing.T) {
+	b, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Services map[string]struct {
+			Environment map[string]string
+			Volumes     []string
+		}
+	}
+	if err := yaml.Unmarshal(b, &file); err != nil {
+		t.Fatal(err)
+	}
+	for service, mounts := range map[string][]string{
+		"grafana":    {"./dashboards/grafana/provisioning:/etc/grafana/provisioning:ro", "./dashboards/grafana:/var/lib/weir-dashboards:ro"},
+		"chronograf": {"./dashboards/chronograf/resources:" + file.Services["chronograf"].Environment["RESOURCES_PATH"] + ":ro"},
+	} {
+		for _, m := range mounts {
+			if !slices.Contains(file.Services[service].Volumes, m) {
+				t.Errorf("%s: no mount %s in %q", service, m, file.Services[service].Volumes)
+			}
+		}
+	}
+}
+
+// TestInstructionsAreComplete: who provisions a Grafana of their own is told of every
+// variable and folder that the files ask for.
+func TestInstructionsAreComplete(t *testing.T) {
+	doc, err := os.ReadFile("../docs/dashboards.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := map[string]bool{"--read-token-file": true, "/var/lib/weir-dashboards": true, "RESOURCES_PATH": true}
+	for _, name := range []string{"datasources", "dashboards", "alerting"} {
+		path := "grafana/provisioning/" + name + "/weir.yaml"
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted[path] = true
+		for _, m := range regexp.MustCompile(`\$\{(WEIR_\w+)\}`).FindAllStringSubmatch(string(b), -1) {
+			wanted[m[1]] = true
+		}
+	}
+	for text := range wanted {
+		if !strings.Contains(string(doc), text) {
+			t.Errorf("docs/dashboards.md says nothing of %s", text)
+		}
+	}
+	if len(wanted) < 8 {
+		t.Errorf("only %d things to look for: %v", len(wanted), wanted)
 	}
 }

@@ -24,7 +24,7 @@ var (
 func service() *dashboard.DashboardBuilder {
 	d := page(serviceUID, "Weir / Service", "One service: requests, errors, latency with the split of time, traffic, and what it has to live on.").
 		WithVariable(projects()).
-		WithVariable(lookup(serviceVariable, "Service", tagValues(sink.MeasurementFlow, serverTag, clientTag)).Regex(inChosenProject))
+		WithVariable(services(lookup))
 	signals(d)
 	timeSplit(d)
 	d.WithRow(dashboard.NewRowBuilder("What is asked")).
@@ -137,7 +137,7 @@ func dnsHealth(d *dashboard.DashboardBuilder) {
 // callers counts display names.
 func callers() query {
 	inner := stmt{fields: []string{as("sum("+ident(sink.FieldAttempts)+")", "n")}, from: sink.MeasurementFlow, where: served, by: idents(clientTag)}
-	return query{stmt{fields: []string{as(`count("n")`, "callers")}, from: "(" + inner.String() + ")"}.String(), "$col", nil}
+	return query{stmt{fields: []string{as(`count("n")`, "callers")}, from: "(" + inner.String() + ")"}.String(), "$col", nil, false}
 }
 
 // mean of a distribution, over whatever the statement groups by: exact.

@@ -46,6 +46,39 @@ func grouped(by []string, sums ...string) transformation {
 	return transformation{Id: "groupBy", Options: map[string]any{"fields": fields}}
 }
 
+// newest keeps one row per values of some columns, out of rows of which the newest
+// come first; what that one lacks is taken of an older one.
+func newest(of []string, columns ...string) transformation {
+	fields := map[string]any{}
+	for _, n := range of {
+		fields[n] = map[string]any{"operation": "groupby", "aggregations": []string{}}
+	}
+	for _, n := range columns {
+		fields[n] = map[string]any{"operation": "aggregate", "aggregations": []string{newestOf}}
+	}
+	return transformation{Id: "groupBy", Options: map[string]any{"fields": fields}}
+}
+
+// newestOf is the reducer of newest; the columns are then called NAME (newestOf).
+const newestOf = "firstNotNull"
+
+// renamed gives columns of newest their names back.
+func renamed(columns ...string) transformation {
+	names := map[string]any{}
+	for _, n := range columns {
+		names[n+" ("+newestOf+")"] = n
+	}
+	return transformation{Id: "organize", Options: map[string]any{"renameByName": names}}
+}
+
+// only keeps the rows with a value in a column.
+func only(column, value string) transformation {
+	return transformation{Id: "filterByValue", Options: map[string]any{
+		"type": "include", "match": "all",
+		"filters": []map[string]any{{"fieldName": column, "config": map[string]any{"id": "equal", "options": map[string]any{"value": value}}}},
+	}}
+}
+
 // onlyOf narrows a transformation to the answers of some queries.
 func onlyOf(refs string, t transformation) transformation {
 	t.Filter = &dashboard.MatcherConfig{Id: "byRefId", Options: refs}

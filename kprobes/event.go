@@ -178,8 +178,9 @@ type SocketEvent struct {
 	// NoSYN marks a connect() that failed before there was a SYN: no route, a policy.
 	// Which error it returned is not known.
 	NoSYN bool
-	// Drops counts the connections that a listener had no room for (sk_drops): its
-	// accept queue, or the queue of half-open ones, was full.
+	// Drops counts the connections that a listener had no room for: its accept queue, or
+	// the queue of half-open ones, was full (or memory was short, or a policy said no). It
+	// is sk_drops less what else the listener dropped, where kfree_skb_rx tells that.
 	Drops uint32
 	// Waiting is how many connections wait to be accepted by a listener, Backlog how
 	// many may (sk_ack_backlog, sk_max_ack_backlog).

@@ -132,7 +132,7 @@ var probes = []probe{
 	{program: "payload_ingress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/ingress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
 		loses: "requests: their names, answers and response times; names by DNS"},
 	{program: "kfree_skb_rx", object: objDrop, kind: kindTracing, hook: "tp_btf/kfree_skb with the receiver", needs: "Linux ≥ 6.11 with BTF", fallback: "kfree_skb",
-		loses: "whose socket a dropped packet was for"},
+		loses: "whose socket a dropped packet was for; accept_queue_drops has resets and repeated SYNs in it"},
 	{program: "kfree_skb", object: objDrop, kind: kindTracing, hook: "tp_btf/kfree_skb", needs: "Linux ≥ 5.17 with BTF", standsIn: "kfree_skb_rx",
 		loses: "packets that the kernel drops, and why"},
 	{program: "tls_received", object: objTLS, kind: kindTracing, hook: "tp_btf/tcp_rcv_space_adjust tls", needs: "Linux ≥ 5.15 with BTF", tls: true,

@@ -115,9 +115,9 @@ func thisNetNS() (uint32, error) {
 	return uint32(st.Ino), err
 }
 
-// snmp reads a counter of this thread's namespace.
-func snmp(proto, name string) (n uint64, err error) {
-	all, err := os.ReadFile("/proc/thread-self/net/snmp")
+// counter reads a counter of this thread's namespace, of its snmp or netstat.
+func counter(file, proto, name string) (n uint64, err error) {
+	all, err := os.ReadFile("/proc/thread-self/net/" + file)
 	if err != nil {
 		return 0, err
 	}
@@ -204,7 +204,7 @@ func overflow() (lost uint64, err error) {
 			return 0, err
 		}
 	}
-	return snmp("Udp", "RcvbufErrors")
+	return counter("snmp", "Udp", "RcvbufErrors")
 }
 
 // toNobody sends n datagrams to a port that nobody has.

@@ -28,6 +28,7 @@ type AggregatorStats struct {
 	PortsEphemeral  uint64 // records
 	PortsOther      uint64 // records
 	PortsScanned    uint64 // ports
+	ScoresLost      uint64 // of edges, that no row has because there are too many
 	// L7Series are held against their budget now. OperationsOther are requests past
 	// the limit of their server, ServerNamesOther those by a name past it, L7Folded
 	// those in a coarser series than their own.
@@ -53,6 +54,7 @@ type Aggregator struct {
 	now     int64 // time of the last Flush, unix ns: the interval being gathered
 	swept   int64 // when expired edges were last looked for
 	spare   []*dist.Histogram
+	scores  []scored
 	l7      l7Table
 	stats   AggregatorStats
 }
@@ -92,7 +94,8 @@ func (a *Aggregator) Stats() AggregatorStats {
 	return s
 }
 
-// Add takes one record of the interval; it keeps nothing of r but strings.
+// Add takes one record of the interval; it keeps nothing of r but strings and, until the
+// next Flush, where its score is.
 func (a *Aggregator) Add(r *correlate.Record) {
 	a.begin()
 	a.stats.Records++
@@ -109,6 +112,7 @@ func (a *Aggregator) Add(r *correlate.Record) {
 		a.used = append(a.used, e)
 	}
 	e.sum.add(r)
+	a.noteScore(e, r)
 	for i, ns := range [...]int64{r.Resolve, r.Connect, r.Accept, r.SynAck} {
 		if ns > 0 {
 			a.borrow(&e.sum.opening[i]).Add(ns)
@@ -149,6 +153,9 @@ func (a *Aggregator) find(r *correlate.Record) *edge {
 		n.coarsen(l, r)
 	}
 	for l := start; ; l++ {
+		if l > start && l >= levelWorkload {
+			n.plain()
+		}
 		if l == levelOneEnd {
 			if e := a.findOneEnd(&n, r); e != nil {
 				return a.folded(e, l)
@@ -261,6 +268,7 @@ func (a *Aggregator) remove(e *edge) {
 func (a *Aggregator) Flush(t time.Time) []*Batch {
 	a.begin() // an interval without a record
 	now := t.UnixNano()
+	a.takeScores()
 	a.foldScans()
 	a.rows.begin()
 	for _, e := range a.used {

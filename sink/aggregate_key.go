@@ -15,13 +15,13 @@ const protoOther flows.Proto = 255
 
 // endKey is one end's tags.
 type endKey struct {
-	name, process, container, namespace, workload uint32
-	kind                                          correlate.Kind
+	name, process, container, namespace, workload, service, node uint32
+	kind                                                         correlate.Kind
 }
 
 // ids are the interned strings of a key.
-func (k *endKey) ids() [5]uint32 {
-	return [...]uint32{k.name, k.process, k.container, k.namespace, k.workload}
+func (k *endKey) ids() [7]uint32 {
+	return [...]uint32{k.name, k.process, k.container, k.namespace, k.workload, k.service, k.node}
 }
 
 // edgeKey is the tag set of an edge: equal keys are equal tag sets. It holds no
@@ -36,8 +36,8 @@ type edgeKey struct {
 
 // endNames is an endKey whose strings need not be interned.
 type endNames struct {
-	name, process, container, namespace, workload string
-	kind                                          correlate.Kind
+	name, process, container, namespace, workload, service, node string
+	kind                                                         correlate.Kind
 }
 
 // edgeNames is an edgeKey whose strings need not be interned.
@@ -66,7 +66,7 @@ func normal(p flows.Proto) flows.Proto {
 }
 
 func endNamesOf(e *correlate.Endpoint) endNames {
-	n := endNames{name: e.DisplayName(), kind: e.Kind}
+	n := endNames{name: e.DisplayName(), service: e.Service, node: e.Node, kind: e.Kind}
 	if e.Process != nil {
 		n.process = e.Process.Name
 	}
@@ -105,6 +105,14 @@ func (n *endNames) fold(e *correlate.Endpoint) {
 	}
 }
 
+// plain takes off what multiplies an edge: under pressure it is one, wherever its ends
+// are and under whatever name the server was asked for.
+func (n *edgeNames) plain() {
+	for i := range n.end {
+		n.end[i].service, n.end[i].node = "", ""
+	}
+}
+
 func (n *endNames) other() { *n = endNames{name: Other, kind: correlate.KindOther} }
 
 // hash identifies a tag set whose strings are not interned.
@@ -113,7 +121,7 @@ func (n *edgeNames) hash() uint64 {
 	d.Reset()
 	for i := range n.end {
 		e := &n.end[i]
-		for _, s := range [...]string{e.name, e.process, e.container, e.namespace, e.workload} {
+		for _, s := range [...]string{e.name, e.process, e.container, e.namespace, e.workload, e.service, e.node} {
 			_, _ = d.WriteString(s) // never fails
 			_, _ = d.WriteString("\x00")
 		}
@@ -132,7 +140,7 @@ func (in *interner) key(n *edgeNames) edgeKey {
 	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution}
 	for i := range n.end {
 		e := &n.end[i]
-		k.end[i] = endKey{in.lookup(e.name), in.lookup(e.process), in.lookup(e.container), in.lookup(e.namespace), in.lookup(e.workload), e.kind}
+		k.end[i] = endKey{in.lookup(e.name), in.lookup(e.process), in.lookup(e.container), in.lookup(e.namespace), in.lookup(e.workload), in.lookup(e.service), in.lookup(e.node), e.kind}
 	}
 	return k
 }
@@ -142,7 +150,7 @@ func (in *interner) acquireKey(n *edgeNames) edgeKey {
 	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution}
 	for i := range n.end {
 		e := &n.end[i]
-		k.end[i] = endKey{in.acquire(e.name), in.acquire(e.process), in.acquire(e.container), in.acquire(e.namespace), in.acquire(e.workload), e.kind}
+		k.end[i] = endKey{in.acquire(e.name), in.acquire(e.process), in.acquire(e.container), in.acquire(e.namespace), in.acquire(e.workload), in.acquire(e.service), in.acquire(e.node), e.kind}
 	}
 	return k
 }

@@ -89,6 +89,8 @@ type sums struct {
 	hasPayload, hasWire     bool
 	opening                 [len(openings)]*dist.Histogram // nil when nothing was timed
 	requests                requestSums
+	score                   score
+	scoredBy                *float64 // the score that was noted last
 }
 
 func addTraffic(to *correlate.Traffic, t *correlate.Traffic) {
@@ -165,6 +167,7 @@ func (s *sums) merge(o *sums) {
 	s.duplicates += o.duplicates
 	s.jitter += o.jitter
 	s.active += o.active
+	s.score.merge(o.score)
 	if o.rttCount > 0 {
 		s.rtt(o.rttSum, o.rttCount, o.rttMax, o.rttMin)
 	}
@@ -254,6 +257,9 @@ func writeFlow(enc *lineproto.Encoder, s *sums, proto flows.Proto) {
 		enc.Float(FieldRTTAvg, float64(s.rttSum)/float64(s.rttCount)/1e9)
 		enc.Float(FieldRTTMax, seconds(s.rttMax))
 	}
+	if s.score.known {
+		enc.Float(FieldScore, s.score.highest)
+	}
 }
 
 func writeErrors(enc *lineproto.Encoder, s *sums) {
@@ -304,7 +310,7 @@ func (a *Aggregator) appendTags(dst []byte, k *edgeKey) []byte {
 
 // edgeTags are the tags of an edge but for the attribution.
 func (a *Aggregator) edgeTags(k *edgeKey) []lineproto.Tag {
-	tags := append(make([]lineproto.Tag, 0, 20),
+	tags := append(make([]lineproto.Tag, 0, 26),
 		lineproto.Tag{Key: TagHost, Value: a.cfg.Host},
 		lineproto.Tag{Key: TagReporter, Value: k.reporter.String()},
 		lineproto.Tag{Key: TagProto, Value: protoName(k)},
@@ -317,7 +323,9 @@ func (a *Aggregator) edgeTags(k *edgeKey) []lineproto.Tag {
 			lineproto.Tag{Key: TagProcess[i], Value: a.names.names[e.process]},
 			lineproto.Tag{Key: TagContainer[i], Value: a.names.names[e.container]},
 			lineproto.Tag{Key: TagNamespace[i], Value: a.names.names[e.namespace]},
-			lineproto.Tag{Key: TagWorkload[i], Value: a.names.names[e.workload]})
+			lineproto.Tag{Key: TagWorkload[i], Value: a.names.names[e.workload]},
+			lineproto.Tag{Key: TagService[i], Value: a.names.names[e.service]},
+			lineproto.Tag{Key: TagNode[i], Value: a.names.names[e.node]})
 	}
 	return tags
 }

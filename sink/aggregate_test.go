@@ -243,8 +243,10 @@ func TestKnownEdgeDoesNotAllocate(t *testing.T) {
 	a := NewAggregator(testConfig())
 	r := record(web, db)
 	n := 0
+	var scores [2]float64
 	round := func() {
-		for range 10 {
+		for i := range 10 {
+			r.Score = &scores[i%2]
 			a.Add(r)
 		}
 		a.Flush(at(n))

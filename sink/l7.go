@@ -172,6 +172,7 @@ func (n *edgeNames) coarsenL7(to level, r *correlate.Record, q *question) {
 	case levelContainer:
 		n.coarsen(to, r)
 	case levelWorkload:
+		n.plain()
 		for i, e := range [...]*correlate.Endpoint{&r.Client, &r.Server} {
 			if n.end[i].kind != correlate.KindOther {
 				n.end[i].fold(e)
@@ -207,7 +208,7 @@ func (in *interner) namesAt(k *edgeKey) edgeNames {
 	n := edgeNames{port: k.port, proto: k.proto, reporter: k.reporter, attribution: k.attribution}
 	for i := range k.end {
 		e := &k.end[i]
-		n.end[i] = endNames{in.names[e.name], in.names[e.process], in.names[e.container], in.names[e.namespace], in.names[e.workload], e.kind}
+		n.end[i] = endNames{in.names[e.name], in.names[e.process], in.names[e.container], in.names[e.namespace], in.names[e.workload], in.names[e.service], in.names[e.node], e.kind}
 	}
 	return n
 }

@@ -270,6 +270,7 @@ const (
 	SelfPortsEphemeral  SelfInt = "ports_ephemeral"
 	SelfPortsOther      SelfInt = "ports_other"
 	SelfPortsScanned    SelfInt = "ports_scanned"
+	SelfScoresLost      SelfInt = "scores_lost"
 	SelfLogRows         SelfInt = "log_rows"
 	SelfLogSuppressed   SelfInt = "log_suppressed"
 	SelfLogFolded       SelfInt = "log_folded"

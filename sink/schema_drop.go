@@ -52,7 +52,7 @@ func dropTags() []Tag {
 	tags := append(containerTags(),
 		Tag{TagClass, strings.Join(classes, ", ") + ", " + ClassConntrack},
 		Tag{TagReason, "the kernel's name (skb_drop_reason, in lower case); " + ReasonConntrackFull + ": a new connection found no room in the table, and its packet is also among the netfilter_drop; other: past the series budget"})
-	tags[2].Meaning = "container, pod, process (a systemd service), host (whatever else is in the host's network namespace), unknown (… in another one), other"
+	tags[2].Meaning = "container, pod, process (a systemd service), host (whatever else is in the host's network namespace), unknown (… in another one, by its name where somebody gave it one: ip netns), other"
 	return tags
 }
 

@@ -125,6 +125,7 @@ func selfSinkFields() []Field {
 		selfInt(SelfPortsEphemeral, Count, Delta, "records written with server_port ephemeral"),
 		selfInt(SelfPortsOther, Count, Delta, "records whose server port was past the limit of its server"),
 		selfInt(SelfPortsScanned, Count, Delta, "ports taken back because a scan touched them"),
+		selfInt(SelfScoresLost, Count, Delta, "scores that a row of flow lacks because too many edges had one in the interval"),
 		selfInt(SelfLogRows, Count, Delta, "rows of flow_log"),
 		selfInt(SelfLogSuppressed, Count, Delta, "rows of flow_log not written to keep its rate"),
 		selfInt(SelfLogFolded, Count, Delta, "rows of flow_log with folded tags"),

@@ -14,6 +14,11 @@ func stageList() string {
 	return strings.Join(names, ", ")
 }
 
+var serviceMeaning = [2]string{
+	"nothing yet: nobody asks for a client",
+	"Kubernetes service that the client asked DNS for (SERVICE.NAMESPACE.svc.…) when it connected; absent: none, or the client does not live here",
+}
+
 func edgeTags() []Tag {
 	tags := []Tag{
 		tagHost,
@@ -30,8 +35,8 @@ func edgeTags() []Tag {
 			Tag{TagContainer[end], "container name; in a pod the one of its spec"},
 			Tag{TagNamespace[end], "Kubernetes namespace"},
 			Tag{TagWorkload[end], "Kubernetes workload with its kind (deployment/api), where the pod's labels tell it"},
-			Tag{TagService[end], "Kubernetes service"},
-			Tag{TagNode[end], "the other host, when it is known"})
+			Tag{TagService[end], serviceMeaning[end]},
+			Tag{TagNode[end], "the other host that this end lives on, where it is known (setting `nodes`); absent: this host, or not known"})
 	}
 	return tags
 }
@@ -57,7 +62,7 @@ func flowFields() []Field {
 		delta(FieldRetransmitsToClient, Count, "TCP segments sent again to the client"),
 		{Name: FieldRTTAvg, Type: Float, Unit: Seconds, Semantics: Mean, Meaning: "average of the kernel's smoothed RTT"},
 		{Name: FieldRTTMax, Type: Float, Unit: Seconds, Semantics: Max, Meaning: "largest smoothed RTT"},
-		{Name: FieldScore, Type: Float, Semantics: Max, Meaning: "how unusual the interval is", Planned: true},
+		{Name: FieldScore, Type: Float, Semantics: Max, Meaning: "how unusual the minute is up to the interval's end: of what is out of its usual range, the largest distance from the middle, in widths of the usual spread; 0: nothing, or nothing is known yet (docs/anomaly.md); absent: not judged"},
 	}
 }
 
@@ -99,7 +104,7 @@ func errorFields() []Field {
 		delta(FieldResetByServer, Count, "established connections reset by the server"),
 		delta(FieldTimeoutEstablished, Count, "established connections whose peer vanished"),
 		delta(FieldSYNRetransmits, Count, "SYNs sent again"),
-		delta(FieldAcceptQueueDrops, Count, "connections that the server's listener had no room for (its accept queue or the queue of half-open ones was full); the client is unknown"),
+		delta(FieldAcceptQueueDrops, Count, "times the server's listener had no room for a connection, at its SYN or at its last ACK (as ListenDrops of netstat: its accept queue or the queue of half-open ones was full, seldom memory or a policy); before Linux 6.11 with all else that it dropped, resets and repeated SYNs; the client is unknown"),
 		delta(FieldHandshakes, Count, "connections that the client began and did not complete: it never answered the SYN-ACK, or with a reset; the client is unknown where the server's listener tells (after its SYN-ACK was sent again, and the kernel gave up)"),
 		delta(FieldOutOfOrder, Count, "TCP segments that came before their turn, at the ends that live here"),
 		delta(FieldDuplicates, Count, "TCP segments sent by the ends that live here that the other end had already (by its DSACK): sent again for nothing"),
@@ -193,7 +198,7 @@ func logFields() []Field {
 		number(LogRivals[3], "… another socket at the same time: a packet's cookie tells them apart"),
 		number(LogRivals[4], "… at the same time with nothing to tell them apart: packets were given to neither"))
 	for _, f := range append(append(flowFields(), logLatencyFields()...), errorFields()...) {
-		if f.Planned {
+		if f.Planned || f.Name == FieldScore { // is of an edge
 			continue
 		}
 		if f.Semantics == Delta {

@@ -115,7 +115,7 @@ func (s *Self) SinkStage(t time.Time, a AggregatorStats, l FlowLogStats) {
 		m(SelfSeriesAdmitted, a.Admitted), m(SelfSeriesRefused, a.Refused), m(SelfSeriesExpired, a.Expired),
 		m(SelfFoldedProcess, a.FoldedProcess), m(SelfFoldedContainer, a.FoldedContainer),
 		m(SelfFoldedOneEnd, a.FoldedOneEnd), m(SelfFoldedOther, a.FoldedOther),
-		m(SelfPortsEphemeral, a.PortsEphemeral), m(SelfPortsOther, a.PortsOther), m(SelfPortsScanned, a.PortsScanned),
+		m(SelfPortsEphemeral, a.PortsEphemeral), m(SelfPortsOther, a.PortsOther), m(SelfPortsScanned, a.PortsScanned), m(SelfScoresLost, a.ScoresLost),
 		m(SelfLogRows, l.Rows), m(SelfLogSuppressed, l.Suppressed), m(SelfLogFolded, l.Folded),
 		m(SelfValuesCleaned, a.Encoder.Cleaned+l.Encoder.Cleaned),
 		m(SelfValuesClamped, a.Encoder.Clamped+l.Encoder.Clamped),

@@ -30,7 +30,7 @@ static __always_inline void snapshot_listener(struct seq_file *seq, struct sock 
 {
 	__u64 queue = (__u64)sk->sk_max_ack_backlog << 32 | sk->sk_ack_backlog;
 
-	if (c->flags & F_LISTED && (__u32)sk->sk_drops.counter == c->sig_drops && queue == c->sig_acked)
+	if (c->flags & F_LISTED && no_room(sk, c) == c->sig_drops && queue == c->sig_acked)
 		return;
 	c->role = ROLE_LISTENER;
 	fill_sock(r, REC_SOCK_SNAPSHOT, sk, tp, c, TCP_LISTEN);

@@ -29,7 +29,9 @@ struct sk_ctx {
 	__u8 pad;
 	__u16 attempt_port; /* host order */
 	__u32 refused;      /* datagrams that a port unreachable came back for */
-	__u32 sig_drops;    /* of a listener: sk_drops as told */
+	__u32 sig_drops;    /* of a listener: no_room() as told */
+	__u32 strays;       /* of a listener: see no_room() */
+	__u32 pad2;
 };
 
 struct {
@@ -50,6 +52,14 @@ struct {
 			stat_add(STAT_NO_STORAGE, 1);                                       \
 		c_;                                                                         \
 	})
+
+/* How many connections a listener had no room for. sk_drops is raised by what else is
+ * dropped there, too (resets, repeated SYNs, nonsense), and twice where the last ACK
+ * finds the accept queue full: drop.bpf.c counts those. */
+static __always_inline __u32 no_room(struct sock *sk, struct sk_ctx *c)
+{
+	return sk->sk_drops.counter - c->strays;
+}
 
 static __always_inline bool is_inet(struct sock *sk)
 {

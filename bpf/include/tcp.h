@@ -215,7 +215,7 @@ static __always_inline void fill_sock(struct sock_rec *r, __u32 type, struct soc
 	r->accept_tgid = c->accept_tgid;
 	r->drops = r->waiting = r->backlog = 0;
 	if (c->role == ROLE_LISTENER) {
-		r->drops = sk->sk_drops.counter;
+		r->drops = no_room(sk, c);
 		r->waiting = sk->sk_ack_backlog;
 		r->backlog = sk->sk_max_ack_backlog;
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,50 @@ func TestAnomalyRows(t *testing.T) {
 	}
 	if logged.Len() > 0 {
 		t.Errorf("logged: %s", logged)
+	}
+}
+
+// A surge shows in the row of its own interval, minutes before it is an event; without
+// the detector there is no score.
+func TestScoreInTheRow(t *testing.T) {
+	_, a, out, _ := anomalyRig(t, "anomaly: {learn: 1h}\n")
+	now := time.Now().Truncate(time.Minute).Add(-24 * time.Hour)
+	interval := func(a *anomalies, octets uint64) (row string) {
+		r := correlate.Record{Proto: flows.TCP, Client: serviceEnd("web"), Server: serviceEnd("db"), Reporter: correlate.ReporterBoth, Initiator: correlate.InitiatorSYN, HasPayload: true}
+		r.Server.Port, r.Server.Listened = 5432, true
+		r.Delta.ToServer.Payload, r.Delta.ToClient.Payload, r.Delta.Opened = octets, 20, 1
+		now = now.Add(10 * time.Second)
+		a.add(&r)
+		out.add(&r, now)
+		a.tick(now, out)
+		for _, b := range out.edges.Flush(now) {
+			row += string(b.Lines)
+		}
+		if !strings.HasPrefix(row, "flow,") || !strings.Contains(row, "to_server_bytes=") {
+			t.Fatalf("rows %q", row)
+		}
+		return row
+	}
+	for range 6 * 150 {
+		if row := interval(a, 1e5); !strings.Contains(row, ",score=0 ") {
+			t.Fatal(row)
+		}
+	}
+	field := regexp.MustCompile(`,score=([0-9.]+) `)
+	for i := range 6 {
+		m := field.FindStringSubmatch(interval(a, 1e8))
+		if m == nil {
+			t.Fatal("no score")
+		}
+		if score, err := strconv.ParseFloat(m[1], 64); err != nil || score < 10 || score > 256 {
+			t.Errorf("score of interval %d of a surge: %s", i, m[1])
+		}
+	}
+	if got := rows(out); got != "" {
+		t.Errorf("an event after a minute: %s", got)
+	}
+	if row := interval(nil, 1e5); strings.Contains(row, "score") {
+		t.Errorf("no detector, and yet %s", row)
 	}
 }
 

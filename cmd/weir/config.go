@@ -51,6 +51,7 @@ type Config struct {
 	Runtimes    []string          `yaml:"runtimes"`  // auto, none, docker:PATH, podman:PATH, cri:PATH
 	Subnets     map[string]string `yaml:"subnets"`   // CIDR → display name
 	Fleet       []string          `yaml:"fleet"`     // CIDRs of hosts that run a probe
+	Nodes       map[string]string `yaml:"nodes"`     // other hosts by CIDRs of theirs
 	Sockets     string            `yaml:"sockets"`   // all, or own: of this network namespace
 	L7          string            `yaml:"l7"`        // on, turns or off
 	L7Octets    int               `yaml:"l7_octets"` // copied of a turn, at most
@@ -339,9 +340,11 @@ func (c *Config) Validate() error {
 	if err := c.runtimes(nil).Validate(); err != nil {
 		return err
 	}
-	for cidr := range c.Subnets {
-		if _, err := netip.ParsePrefix(cidr); err != nil {
-			return fmt.Errorf("subnets: %q is not a network like 10.0.0.0/8", cidr)
+	for key, networks := range map[string]map[string]string{"subnets": c.Subnets, "nodes": c.Nodes} {
+		for cidr, name := range networks {
+			if _, err := netip.ParsePrefix(cidr); err != nil || name == "" {
+				return fmt.Errorf("%s: %q: %q: needs a network like 10.0.0.0/8 and a name", key, cidr, name)
+			}
 		}
 	}
 	for _, cidr := range c.Fleet {

@@ -41,6 +41,9 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Subnets) == 0 {
 			c.Subnets = nil
 		}
+		if len(c.Nodes) == 0 {
+			c.Nodes = nil
+		}
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("deploy/weir.yaml gives\n%+v\nwant the defaults\n%+v", got, want)

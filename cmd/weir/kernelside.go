@@ -80,7 +80,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 func joinConfig(cfg *Config, nats *conntrack.Watcher, who *identities) correlate.Config {
 	jc := cfg.Join
 	jc.HostNetNS = hostNetNS()
-	jc.Waited = who.outside.waited
+	jc.Waited, jc.Service = who.outside.waited, who.outside.service
 	if nats.Active() {
 		if jc.LateNAT = jc.Hold; jc.LateNAT == 0 {
 			jc.LateNAT = correlate.DefaultConfig().Hold
@@ -99,7 +99,7 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 			return err
 		}
 	}
-	if cfg.Docker != old.Docker || !slices.Equal(cfg.Runtimes, old.Runtimes) || cfg.Cmdline != old.Cmdline || !reflect.DeepEqual(cfg.Names, old.Names) || cfg.Host != old.Host || !maps.Equal(cfg.Subnets, old.Subnets) || !slices.Equal(cfg.Fleet, old.Fleet) {
+	if cfg.Docker != old.Docker || !slices.Equal(cfg.Runtimes, old.Runtimes) || cfg.Cmdline != old.Cmdline || !reflect.DeepEqual(cfg.Names, old.Names) || cfg.Host != old.Host || !maps.Equal(cfg.Subnets, old.Subnets) || !maps.Equal(cfg.Nodes, old.Nodes) || !slices.Equal(cfg.Fleet, old.Fleet) {
 		if who, err = newIdentities(cfg, log); err != nil {
 			if packets != k.packets {
 				err = errors.Join(err, packets.Close())

@@ -55,6 +55,14 @@ func (o *outside) waited(a flows.Addr, netns uint32, began int64) int64 {
 	return int64(d)
 }
 
+// service is the Kubernetes service that an address was; see correlate.Config.
+func (o *outside) service(a flows.Addr, netns uint32, began int64) string {
+	if o.dns == nil {
+		return ""
+	}
+	return o.dns.Service(a, netns, began)
+}
+
 // nameIdle is how long a display name keeps its place after its last connection.
 const nameIdle = time.Hour
 

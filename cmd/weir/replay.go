@@ -93,7 +93,7 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
-	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Subnets: cfg.subnets(), Ranges: elsewhere.ranges})
+	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Subnets: named(cfg.Subnets), Nodes: named(cfg.Nodes), Ranges: elsewhere.ranges})
 	if err != nil {
 		return errors.Join(err, d.close())
 	}

@@ -138,3 +138,21 @@ func TestReplayReadsAsMuchAsItShould(t *testing.T) {
 		t.Errorf("on: %d rows of l7, %d of response times", l7, timed)
 	}
 }
+
+// What lies on another host is told with it, from the packet to the row.
+func TestReplayNamesOtherHosts(t *testing.T) {
+	conf := file(t, "nodes: {127.0.0.0/8: elsewhere, 192.0.2.0/24: nobody}\n")
+	seen := map[string]int{}
+	for _, r := range replayed(t, "../../flows/l7/redis/testdata/redis_cli.pcap", "--config", conf) {
+		switch r.Measurement {
+		case "flow", "flow_latency", "l7":
+			seen[r.Measurement]++
+			if r.Tags["client_node"] != "elsewhere" || r.Tags["server_node"] != "elsewhere" {
+				t.Errorf("%s: %v", r.Measurement, r.Tags)
+			}
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("rows %v", seen)
+	}
+}

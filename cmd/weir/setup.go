@@ -36,6 +36,7 @@ type setupFlags struct {
 	downsample, recompute string
 	alerts, notify        string
 	tokenFile, user       string
+	readFile, readUser    string
 	kapacitor             string
 	influx                *flagSet
 }
@@ -43,7 +44,7 @@ type setupFlags struct {
 func setupInfluxCommand(e env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "influxdb",
-		Short: "Databases or buckets, retention, downsampling, checks, a token that may only write",
+		Short: "Databases or buckets, retention, downsampling, checks, tokens that may only write or only read",
 		Long: "Brings an InfluxDB 1.8+, 2.x or 3 Core into the state that Weir wants, as an administrator of it. Run it\n" +
 			"again after an upgrade, or with another retention: it changes what is different, and touches nothing\n" +
 			"that it did not make. See docs/setup.md.",
@@ -76,6 +77,8 @@ func (f *setupFlags) bind(cmd *cobra.Command) {
 	fs.StringVar(&f.notify, "notify-url", "", "http(s) URL that changes of checks are posted to (InfluxDB 2); @FILE reads it from a file")
 	fs.StringVar(&f.tokenFile, "write-token-file", "", "makes a token that may only write and leaves it in this file, mode 0600; - prints it")
 	fs.StringVar(&f.user, "write-user", "weir", "the user that may only write (InfluxDB 1.x with authentication)")
+	fs.StringVar(&f.readFile, "read-token-file", "", "makes a token that may only read, for Grafana and its like, and leaves it in this file, mode 0600; - prints it")
+	fs.StringVar(&f.readUser, "read-user", "weir_reads", "the user that may only read (InfluxDB 1.x with authentication)")
 	fs.StringVar(&f.kapacitor, "kapacitor-dir", "", "writes TICKscripts with the same alerts into this folder")
 }
 
@@ -90,7 +93,8 @@ func (f *setupFlags) options(e env) (setup.Options, error) {
 	}
 	o = setup.Options{
 		Server: cfg.InfluxDB.sink(), NoDownsampling: f.downsample == "off", NoAlerts: f.alerts == "off",
-		Histograms: cfg.Rows.Histograms, TokenFile: f.tokenFile, User: f.user, KapacitorDir: f.kapacitor, Out: e.stdout,
+		Histograms: cfg.Rows.Histograms, TokenFile: f.tokenFile, User: f.user,
+		ReadTokenFile: f.readFile, ReadUser: f.readUser, KapacitorDir: f.kapacitor, Out: e.stdout,
 	}
 	for p, v := range f.keep {
 		if o.Keep[p], err = retention(v); err != nil {
@@ -142,7 +146,7 @@ func retention(v string) (time.Duration, error) {
 // setUp plans, prints and, unless it is a dry run, does it. What is printed goes
 // to out, or to aside where a token is printed there.
 func setUp(ctx context.Context, o setup.Options, dry bool, out, aside io.Writer) error {
-	if o.TokenFile == "-" {
+	if o.TokenFile == "-" || o.ReadTokenFile == "-" {
 		out = aside
 	}
 	plan, err := setup.New(ctx, o)

@@ -71,6 +71,28 @@ func TestSetupPrintsATokenOnlyWhenAsked(t *testing.T) {
 	}
 }
 
+// TestSetupMakesATokenForGrafana beside the one of the probe.
+func TestSetupMakesATokenForGrafana(t *testing.T) {
+	s := influxd.Start(t, influxd.V2)
+	dir := t.TempDir()
+	write, read := filepath.Join(dir, "write"), filepath.Join(dir, "read")
+	out, aside, status := setupRun(t, s, "--write-token-file", write, "--read-token-file", read)
+	if status != 0 || !strings.Contains(out, "may read net, net_log, net_1m, net_1h; in "+read) {
+		t.Fatalf("status %d: %s\n%s", status, aside, out)
+	}
+	token, err := os.ReadFile(read)
+	if err != nil || len(token) < 20 || strings.Contains(out+aside, strings.TrimSpace(string(token))) {
+		t.Errorf("%q, %v", token, err)
+	}
+	out, aside, status = setupRun(t, s, "--read-token-file", "-")
+	if status != 0 || out != string(token) {
+		t.Errorf("status %d: printed %q, want the token and nothing else; beside it: %s", status, out, aside)
+	}
+	if _, _, status = setupRun(t, s, "--write-token-file", "-", "--read-token-file", "-"); status == 0 {
+		t.Error("two tokens are printed, and who takes them cannot tell which is which")
+	}
+}
+
 func TestRetention(t *testing.T) {
 	for v, want := range map[string]time.Duration{
 		"": 0, "inf": setup.Forever, "7d": 168 * time.Hour, "2w": 336 * time.Hour, "1y": 8760 * time.Hour, "36h": 36 * time.Hour,

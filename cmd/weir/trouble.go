@@ -19,12 +19,17 @@ type trouble struct {
 	used *resources
 	news *dropping
 	end  time.Time // of the interval
+	// foreign are network namespaces of which nothing is told.
+	foreign func(netns uint32) bool
 }
 
 var _ kprobes.TroubleHandler = (*trouble)(nil)
 
 // Drop names whose packets they were.
 func (t *trouble) Drop(e *kprobes.DropEvent) {
+	if t.foreign(e.NetNS) {
+		return
+	}
 	var end correlate.Endpoint
 	unit, _ := t.who.resolver.Unit(e.CgroupV2, e.CgroupV1)
 	t.who.chain.Loser(&end, e.CgroupV2, e.CgroupV1, unit, e.NetNS)
@@ -36,11 +41,15 @@ func (t *trouble) Drop(e *kprobes.DropEvent) {
 }
 
 // HalfOpen is the joiner's business.
-func (t *trouble) HalfOpen(e *kprobes.HalfOpenEvent) { t.join.HalfOpen(e) }
+func (t *trouble) HalfOpen(e *kprobes.HalfOpenEvent) {
+	if !t.foreign(e.Key.NetNS) {
+		t.join.HalfOpen(e)
+	}
+}
 
 // tellTrouble reads what went wrong in the interval.
 func (c *collector) tellTrouble(end time.Time) {
-	t := trouble{who: c.who, join: c.join, out: c.out, used: c.used, news: c.happen.drops, end: end}
+	t := trouble{who: c.who, join: c.join, out: c.out, used: c.used, news: c.happen.drops, end: end, foreign: c.foreign}
 	c.report("read drops", c.sockets.Trouble(&t))
 	t.tableFull(c.full)
 }

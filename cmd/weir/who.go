@@ -55,7 +55,7 @@ func newIdentities(cfg *Config, log *slog.Logger) (*identities, error) {
 	}
 	ec := enrich.Config{
 		Processes: w.processes, Containers: w.resolver, Groups: w.resolver, Addresses: []enrich.Addresses{w.runtimes}, Host: w.addresses, Networks: w.networks,
-		Hostname: cfg.Host, HostNetNS: knownHostNetNS(), Subnets: cfg.subnets(), Fleet: cfg.fleet(),
+		Hostname: cfg.Host, HostNetNS: knownHostNetNS(), Subnets: named(cfg.Subnets), Fleet: cfg.fleet(), Nodes: named(cfg.Nodes),
 		Ranges: w.outside.ranges,
 	}
 	if w.outside.dns != nil {
@@ -65,10 +65,10 @@ func newIdentities(cfg *Config, log *slog.Logger) (*identities, error) {
 	return w, err
 }
 
-// subnets returns the named networks; Validate has parsed them.
-func (c *Config) subnets() []enrich.Subnet {
+// named returns networks with their names; Validate has parsed them.
+func named(networks map[string]string) []enrich.Subnet {
 	var out []enrich.Subnet
-	for cidr, name := range c.Subnets {
+	for cidr, name := range networks {
 		if p, err := netip.ParsePrefix(cidr); err == nil {
 			out = append(out, enrich.Subnet{Prefix: p.Masked(), Name: name})
 		}

@@ -61,6 +61,8 @@ type Detector struct {
 	steady   int64
 	now      int64     // end of the last interval
 	told     []Anomaly // what the last Tick returned
+	busy     []*edge   // with a record in this interval
+	lost     bool      // owners were missing in the last minute
 	beacons  int
 	attempts int // edges on which nothing ever came through
 }
@@ -105,8 +107,10 @@ func (d *Detector) learning() bool {
 }
 
 // Add takes one record of the interval that the next Tick ends, and says whether it is
-// the first of an edge that is told. For an edge that is known it allocates nothing.
+// the first of an edge that is told. It has r.Score point to where that Tick puts the
+// score of its edge. For an edge that is known it allocates nothing.
 func (d *Detector) Add(r *correlate.Record) (told bool) {
+	r.Score = nil
 	if r.Self || !judged(r.Client.Kind) || !judged(r.Server.Kind) {
 		return false
 	}
@@ -149,6 +153,8 @@ func (d *Detector) Add(r *correlate.Record) (told bool) {
 		d.place(e, r)
 	}
 	e.take(r, d.now)
+	r.Score = &e.score
+	d.touched(e)
 	if e.beacon != nil && r.Delta.Opened > 0 {
 		e.beacon.connected(r)
 	} else if e.beacon != nil {
@@ -206,13 +212,15 @@ func (d *Detector) Tick(end time.Time) []Anomaly {
 	}
 	d.now = t
 	m := t - t%minute
+	judged := m != d.last
 	switch {
 	case d.last == 0 || m < d.last || m-d.last > maxPause:
 		d.pause(m)
-	case m > d.last:
+	case judged:
 		d.judge(m, float64(m-d.last)/float64(minute))
 		d.last = m
 	}
+	d.score(t, judged)
 	d.alarms.expire(t)
 	out := d.alarms.out
 	d.alarms.out, d.told = d.told[:0], out
@@ -242,7 +250,7 @@ const (
 func (d *Detector) pause(m int64) {
 	d.last, d.steady = m, m+min(starting, int64(d.cfg.Learn))
 	for _, e := range d.edges {
-		e.sums, e.streak = sums{}, [numKinds]uint8{}
+		e.sums, e.streak, e.score = sums{}, [numKinds]uint8{}, 0
 		if p := e.profile; p != nil {
 			p.turn(hourAt(m))
 		}
@@ -261,9 +269,9 @@ func (d *Detector) judge(t int64, minutes float64) {
 			n.replicas.count(t)
 		}
 	}
-	lost := d.judgeOwners(t)
+	d.lost = d.judgeOwners(t)
 	for _, e := range d.edges {
-		d.judgeEdge(e, t, minutes, lost)
+		d.judgeEdge(e, t, minutes)
 		e.sums = sums{}
 		if e.beacon != nil {
 			d.beaconing(e, t)

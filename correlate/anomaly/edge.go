@@ -63,6 +63,10 @@ type edge struct {
 	alarm    [numKinds]uint64 // fingerprints of what was told of it last
 	beacon   *beacon
 	network  flows.Addr // elsewhere, that it led to last
+	// score is how unusual the interval was that ended last; touched says that there is
+	// a record in the one that goes on.
+	score   float64
+	touched bool
 	// Who used it last.
 	process   [2]*correlate.Process
 	container [2]string

@@ -23,8 +23,9 @@ type view struct {
 }
 
 // judgeEdge ends minutes of an edge: what is out of its band is told, the rest learnt.
-// lost says that owners are missing: what is not seen may be there all the same.
-func (d *Detector) judgeEdge(e *edge, t int64, minutes float64, lost bool) {
+// Where owners are missing, what is not seen may be there all the same.
+func (d *Detector) judgeEdge(e *edge, t int64, minutes float64) {
+	e.score = 0
 	if e.profile == nil {
 		if e.sums.active() && e.told {
 			e.minutes++
@@ -38,18 +39,25 @@ func (d *Detector) judgeEdge(e *edge, t int64, minutes float64, lost bool) {
 	p := e.profile
 	d.settle(e, p, t)
 	p.turn(hourAt(t - 1))
-	w := view{e: e, t: t, minutes: minutes, hour: int(p.hour) % hours}
-	w.v, w.ok = e.sums.values(minutes)
+	w := viewOf(e, t, minutes)
 	switch {
-	case t <= d.steady || lost || e.settling && d.changing(e, t):
+	case t <= d.steady || d.lost || e.settling && d.changing(e, t):
 		e.streak = [numKinds]uint8{}
 		return
 	case e.settling || d.learning():
 		e.streak = [numKinds]uint8{}
 	default:
 		d.judgeView(&w, p)
+		e.score = max(d.most(&w), d.least(&w, p))
 	}
 	w.learn(p)
+}
+
+// viewOf looks at what e did in the minutes that end at t.
+func viewOf(e *edge, t int64, minutes float64) view {
+	w := view{e: e, t: t, minutes: minutes, hour: int(hourAt(t-1)) % hours}
+	w.v, w.ok = e.sums.values(minutes)
+	return w
 }
 
 // judgeBare judges an edge of which too little is known for more.
@@ -60,8 +68,7 @@ func (d *Detector) judgeBare(e *edge, t int64, minutes float64) {
 	if src := d.scans.sources[e.c.lookup()]; !e.told && src != nil && src.targets() > fewTargets {
 		return // that it fails everywhere is told once
 	}
-	w := view{e: e, t: t, minutes: minutes}
-	w.v, w.ok = e.sums.values(minutes)
+	w := viewOf(e, t, minutes)
 	d.exfiltration(&w, nil)
 	d.failing(&w)
 }
@@ -91,7 +98,8 @@ func (d *Detector) changing(e *edge, t int64) bool {
 	return t <= max(e.settles, e.c.settles, e.s.settles)-relearn+min(5*minute, relearn/4)
 }
 
-func (d *Detector) judgeView(w *view, p *profile) {
+// compare puts what is usual beside what was seen.
+func (d *Detector) compare(w *view, p *profile) {
 	for m := range numMetrics {
 		w.band[m], w.known[m] = p.band(m, w.hour)
 		if p.seldom(w.hour) {
@@ -102,6 +110,10 @@ func (d *Detector) judgeView(w *view, p *profile) {
 		w.known = [numMetrics]bool{}
 	}
 	w.replicas()
+}
+
+func (d *Detector) judgeView(w *view, p *profile) {
+	d.compare(w, p)
 	exfil := d.exfiltration(w, p)
 	d.failing(w)
 	if w.known[bytesOut] {
@@ -122,19 +134,6 @@ func (w *view) replicas() {
 	}
 }
 
-// above says whether m is out of its band by the factor, and at least floor.
-func (w *view) above(m metric, floor, factor float64) bool {
-	if !w.ok[m] || !w.known[m] || w.v[m] < floor {
-		return false
-	}
-	return float64(levelOf(w.v[m])) > w.band[m].high+math.Log2(factor)*octave+w.grown
-}
-
-// score is how many widths of its spread m is from the middle.
-func (w *view) score(m metric) float64 {
-	return math.Abs(float64(levelOf(w.v[m]))-w.band[m].mid) / w.band[m].spread
-}
-
 // confirmed counts the minutes in which something is so, less those in which it is
 // not: what is near the edge of a band comes and goes.
 func (w *view) confirmed(k kind, is bool) bool {
@@ -149,11 +148,9 @@ func (w *view) confirmed(k kind, is bool) bool {
 
 // volume looks for too much and too little.
 func (d *Detector) volume(w *view, exfil bool) {
-	t := &d.cfg.Thresholds
 	worst, high := bytesOut, false
-	for m, floor := range [...]float64{bytesOut: t.Bytes, bytesIn: t.Bytes, connections: t.Conns} {
-		m := metric(m)
-		if !w.above(m, floor, t.Factor) {
+	for _, m := range [...]metric{bytesOut, bytesIn, connections} {
+		if !d.high(w, m) {
 			continue
 		}
 		w.strange[m] = true
@@ -166,9 +163,7 @@ func (d *Detector) volume(w *view, exfil bool) {
 	}
 	low := false
 	for _, m := range [...]metric{bytesOut, bytesIn} {
-		b := &w.band[m]
-		if w.known[m] && w.v[m] > 0 && b.mid > float64(levelOf(t.Bytes)) &&
-			float64(levelOf(w.v[m])) < b.low-tooLittle-w.shrunk && w.e.profile.alwaysBusy(w.hour) {
+		if d.low(w, w.e.profile, m) {
 			worst, low, w.freeze = m, true, true
 		}
 	}
@@ -176,10 +171,6 @@ func (d *Detector) volume(w *view, exfil bool) {
 		d.report(w, isLow, worst, "less")
 	}
 }
-
-// tooLittle is how far below the least that was seen traffic must fall: an eighth.
-// Holidays are quiet, too.
-const tooLittle = 3 * octave
 
 // units of what volume looks at.
 var units = [...]string{bytesOut: "bytes/min to the server", bytesIn: "bytes/min to the client", connections: "connections/min"}

@@ -11,13 +11,10 @@ import (
 // yet must fail mostly.
 func (d *Detector) failing(w *view) {
 	t := &d.cfg.Thresholds
-	all := float64(w.e.sums.attempts+w.e.sums.requests) / w.minutes
-	share := w.v[failures] / max(all, w.v[failures])
-	is := w.v[failures] >= t.Failures && share >= t.FailShare
-	if w.known[failures] {
-		is = is && w.above(failures, t.Failures, t.Factor)
-	} else {
-		is = is && share >= max(t.FailShare, 0.5)
+	all, share := w.attempted(), w.failed()
+	is := d.high(w, failures)
+	if !w.known[failures] {
+		is = w.v[failures] >= t.Failures && share >= max(t.FailShare, 0.5)
 	}
 	if is {
 		w.strange[failures] = true
@@ -35,7 +32,7 @@ func (d *Detector) failing(w *view) {
 }
 
 func (d *Detector) resending(w *view) {
-	is := w.ok[retransmits] && w.v[retransmits] >= d.cfg.Thresholds.Retransmit*1e5 && w.above(retransmits, 0, d.cfg.Thresholds.Factor)
+	is := d.high(w, retransmits)
 	w.strange[retransmits] = is
 	if w.confirmed(isResending, is) && !d.still(w, isResending, w.v[retransmits]/1e5, w.score(retransmits)) {
 		x := d.of(Retransmits, w.e)
@@ -46,13 +43,11 @@ func (d *Detector) resending(w *view) {
 	}
 }
 
-// slow looks for latency; half of the factor will do, for it is a mean and takes
-// longer to confirm.
+// slow looks for latency.
 func (d *Detector) slow(w *view) {
 	worst, is := rtt, false
-	factor := (1 + d.cfg.Thresholds.Factor) / 2
 	for _, m := range [...]metric{rtt, response} {
-		if !w.ok[m] || !w.known[m] || w.v[m]-m.value(w.band[m].mid) < d.cfg.Thresholds.LatencyMS*1e3 || !w.above(m, 0, factor) {
+		if !d.high(w, m) {
 			continue
 		}
 		w.strange[m] = true

@@ -83,12 +83,15 @@ type Config struct {
 	Ranges  Ranges
 	// Fleet are networks of other hosts that run a probe.
 	Fleet []netip.Prefix
+	// Nodes are the networks of other hosts and of what runs on them, by the host's name.
+	Nodes []Subnet
 }
 
 // Validate checks the subnets.
 func (c Config) Validate() error {
 	_, err := newSubnets(c.Subnets)
-	return err
+	_, nodes := newSubnets(c.Nodes)
+	return errors.Join(err, nodes)
 }
 
 // Stats counts the ends that were named, by what they turned out to be; totals
@@ -107,6 +110,7 @@ type Chain struct {
 	cfg     Config
 	subnets subnets
 	fleet   subnets
+	nodes   subnets
 	// display keeps the joined names of Compose services and workloads.
 	display map[*correlate.Container]string
 	systems map[correlate.Geo]string // likewise of autonomous systems
@@ -135,10 +139,14 @@ func New(cfg Config) (*Chain, error) {
 			return nil, err
 		}
 	}
+	nodes, err := newSubnets(cfg.Nodes)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Hostname == "" {
 		return nil, errors.New("enrich: the name of this host is missing")
 	}
-	return &Chain{cfg: cfg, subnets: s, fleet: fleet, display: map[*correlate.Container]string{}, systems: map[correlate.Geo]string{}, spaces: spaces{host: cfg.HostNetNS, of: map[uint32]space{}}}, nil
+	return &Chain{cfg: cfg, subnets: s, fleet: fleet, nodes: nodes, display: map[*correlate.Container]string{}, systems: map[correlate.Geo]string{}, spaces: spaces{host: cfg.HostNetNS, of: map[uint32]space{}}}, nil
 }
 
 // Stats returns the counters.
@@ -217,7 +225,8 @@ func (c *Chain) Group(e *correlate.Endpoint, ct *correlate.Container, unit strin
 
 // Loser names the end that lost packets: what has the socket, by its control groups
 // and their systemd unit; of packets without a socket, or of one in no service, the
-// container that has the network namespace; else the host. It fills in nothing but
+// container that has the network namespace; else the host, or the name that somebody gave
+// the namespace. It fills in nothing but
 // Kind, Name, Contain, NetNS and Local.
 func (c *Chain) Loser(e *correlate.Endpoint, v2, v1 uint64, unit string, netns uint32) {
 	var ct *correlate.Container
@@ -233,7 +242,7 @@ func (c *Chain) Loser(e *correlate.Endpoint, v2, v1 uint64, unit string, netns u
 	case netns == 0 || c.cfg.HostNetNS == 0 || netns == c.cfg.HostNetNS:
 		e.Kind, e.Name = correlate.KindHost, c.cfg.Hostname
 	default:
-		e.Kind, e.Name = correlate.KindUnknown, ""
+		e.Kind, e.Name = correlate.KindUnknown, c.network(netns)
 	}
 	e.NetNS = netns
 }
@@ -275,6 +284,7 @@ func (c *Chain) addressed(e *correlate.Endpoint, now int64) (pending bool) {
 	}
 	e.Kind = correlate.KindExternal
 	e.Name = c.outside(e, now)
+	e.Node, _ = c.nodes.name(e.Addr)
 	if n, ok := c.fleet.name(e.Addr); ok {
 		e.Kind = correlate.KindRemote
 		if e.Name == External {

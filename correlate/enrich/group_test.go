@@ -33,15 +33,21 @@ func TestGroup(t *testing.T) {
 	}
 }
 
+// networks are names of namespaces.
+type networks map[uint32]string
+
+func (n networks) Name(inode uint32) string { return n[inode] }
+
 type groupOf map[uint64]*correlate.Container
 
 func (g groupOf) Lookup(v2, _ uint64) (*correlate.Container, bool) { return g[v2], false }
 
 // Packets are lost by who has the socket, else by who has the namespace.
 func TestLoser(t *testing.T) {
-	const host, box, lab = 1, 2, 3
+	const host, box, lab, blue, pod = 1, 2, 3, 4, 5
 	web, db := &correlate.Container{ID: "1", Name: "web"}, &correlate.Container{ID: "2", Name: "db"}
-	c, err := New(Config{Hostname: "h", HostNetNS: host, Containers: groupOf{10: web}})
+	c, err := New(Config{Hostname: "h", HostNetNS: host, Containers: groupOf{10: web},
+		Networks: networks{host: "root", box: "box", blue: "blue", pod: "cni-0b4a2f6c-7C1e-4f0a-9b1d-2f6a7c1e4f0a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +68,9 @@ func TestLoser(t *testing.T) {
 		{11, "session-3.scope", host, correlate.KindHost, "h"},
 		{0, "", 0, correlate.KindHost, "h"},
 		{0, "", lab, correlate.KindUnknown, ""},
+		{0, "", blue, correlate.KindUnknown, "blue"},
+		{11, "session-3.scope", blue, correlate.KindUnknown, "blue"},
+		{0, "", pod, correlate.KindUnknown, ""}, // a runtime's
 	} {
 		e := correlate.Endpoint{Name: "left over"}
 		if c.Loser(&e, x.v2, 0, x.unit, x.netns); e.Kind != x.kind || e.Name != x.name {

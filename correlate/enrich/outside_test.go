@@ -66,6 +66,44 @@ func TestOutside(t *testing.T) {
 	}
 }
 
+// TestNodes: what lies on another host is told with it, by the longest prefix, whether a
+// probe runs there or not; what lives here never is.
+func TestNodes(t *testing.T) {
+	net := netip.MustParsePrefix
+	c, err := New(Config{
+		Hostname: "box", Fleet: []netip.Prefix{net("10.1.0.0/16")}, Host: hostOf{addr("10.1.2.9")},
+		Nodes: []Subnet{{net("10.1.2.0/24"), "node2"}, {net("10.1.2.7/32"), "node7"}, {net("2001:db8:2::/64"), "node2"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		addr, node string
+		kind       correlate.Kind
+	}{
+		{"10.1.2.1", "node2", correlate.KindRemote},
+		{"10.1.2.7", "node7", correlate.KindRemote},
+		{"10.1.3.1", "", correlate.KindRemote},
+		{"2001:db8:2::5", "node2", correlate.KindExternal},
+		{"203.0.113.1", "", correlate.KindExternal},
+		{"10.1.2.9", "", correlate.KindHost},
+		{"224.0.0.1", "", correlate.KindMulticast},
+	} {
+		e := correlate.Endpoint{Addr: addr(x.addr)}
+		if c.Enrich(&e, nil, nil, 0); e.Node != x.node || e.Kind != x.kind {
+			t.Errorf("%s: %+v", x.addr, e)
+		}
+	}
+	if _, err := New(Config{Hostname: "box", Nodes: []Subnet{{net("10.1.2.0/24"), ""}}}); err == nil {
+		t.Error("a node without a name is accepted")
+	}
+}
+
+// hostOf is a Host with one address.
+type hostOf struct{ addr flows.Addr }
+
+func (h hostOf) IsLocal(a flows.Addr) bool { return a == h.addr }
+
 // TestFleet: what lies on another host with a probe is remote, whatever it is called.
 func TestFleet(t *testing.T) {
 	c, err := New(Config{

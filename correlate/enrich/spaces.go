@@ -56,3 +56,32 @@ func (s *spaces) routed(ns uint32) bool {
 	_, ok := s.of[ns]
 	return ok
 }
+
+// network is the name of a network namespace that is somebody's choice, "" of any other:
+// those that runtimes give end in a UUID (cni-…, netns-…) and do not last.
+func (c *Chain) network(netns uint32) string {
+	if c.cfg.Networks == nil {
+		return ""
+	}
+	name := c.cfg.Networks.Name(netns)
+	if len(name) >= uuidLength && isUUID(name[len(name)-uuidLength:]) {
+		return ""
+	}
+	return name
+}
+
+const uuidLength = 36 // RFC 9562
+
+func isUUID(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F'):
+			return false
+		}
+	}
+	return true
+}

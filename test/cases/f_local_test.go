@@ -1,15 +1,12 @@
 package cases
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/weir-probe/weir/test/probe"
 )
 
 // What this host refuses before there is a SYN is an attempt that failed here.
@@ -65,59 +62,6 @@ func TestCaseF6_ThenConnected(t *testing.T) {
 	}
 	want(t, got[0], fields{"client_pid": os.Getpid(), "server_port": 4465, "failed_local": 1, "attempts": 1, "opened": 0})
 	want(t, got[1], fields{"client_pid": os.Getpid(), "server_port": port, "failed": 0, "attempts": 1, "opened": 1, "closed": 1, "close_cause": "normal"})
-}
-
-// A listener that has no room drops connections, and says whose it is.
-func TestCaseF15_AcceptQueueFull(t *testing.T) {
-	_, rows := own(t) // in which the port is not past the 64 that a server has by name
-	b := newPair(t, 13)
-	s := spawn(t, b.far, "steps", "listen-few", b.there+":0", "wait")
-	port := s.number()
-	var fds []int
-	b.near.Do(t, func() error {
-		for range 6 {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-			if err != nil {
-				return err
-			}
-			fds = append(fds, fd)
-			if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: [4]byte{10, 210, 13, 2}, Port: port}); err != unix.EINPROGRESS {
-				return fmt.Errorf("connect: %v", err)
-			}
-		}
-		return nil
-	})
-	defer func() {
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-	}()
-	var got []row
-	probe.Until(t, patience, "drops of the listener", func() error {
-		got = rows.all(t, "flow_error", func(r row) bool {
-			return r.tag("server_port") == fmt.Sprint(port) && r.num("accept_queue_drops") > 0
-		})
-		if len(got) == 0 {
-			return fmt.Errorf("the kernel counted %d", b.counter(t, "ListenDrops"))
-		}
-		return nil
-	})
-	for _, r := range got {
-		if r.tag("server_process") != "cases.test" || r.tag("reporter") != "server" || r.tag("client_kind") != "unknown" || r.tag("attribution") != "exact" {
-			t.Error(r)
-		}
-	}
-	// The queue is full as long as nobody accepts, and so say the process's rows.
-	probe.Until(t, patience, "a full queue", func() error {
-		for _, r := range rows.all(t, "process", func(r row) bool { return r.tag("process") == "cases.test" }) {
-			if limit := r.num("listen_queue_limit"); limit > 0 && r.num("listen_queue") >= limit && r.num("tcp_listeners") == 1 {
-				return nil
-			}
-		}
-		return errors.New("none")
-	})
-	s.say("on")
-	s.ended()
 }
 
 // A connected datagram socket to a port where nobody is: refused, on who sent.

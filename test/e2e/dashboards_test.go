@@ -23,6 +23,10 @@ var unmade = []struct{ text, why string }{
 	{`"server_country"`, "no names.geoip"},
 	{`"server_kind" = 'external'`, "no end outside"},
 	{`AND "client_kind" = 'external'`, "no end outside"},
+	{`"server_kind" = 'remote'`, "no other host"},
+	{`"state" = 'resolved'`, "a day is learnt from before there is an anomaly"},
+	{`"fingerprint" =~`, "the same"},
+	{`"score" > 0`, "a day is learnt from before anything is unusual"},
 	{`"severity" = 'error'`, "nothing that bad happens"},
 }
 

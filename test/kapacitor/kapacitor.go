@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -89,7 +90,7 @@ data_dir = %[1]q
 	return s
 }
 
-// run starts the server and waits until it has loaded the tasks.
+// run starts the server and waits until it runs the tasks, or says why not.
 func (s *Server) run(t testing.TB, bin, conf string, tasks int) {
 	t.Helper()
 	log, err := os.Create(s.logFile)
@@ -128,7 +129,9 @@ func (s *Server) run(t testing.TB, bin, conf string, tasks int) {
 			continue
 		}
 		resp.Body.Close()
-		if len(s.tasks(t)) == tasks {
+		// It lists a task before it has started it.
+		all := s.tasks(t)
+		if len(all) == tasks && !slices.ContainsFunc(all, func(x task) bool { return !x.Executing && x.Error == "" }) {
 			return
 		}
 	}

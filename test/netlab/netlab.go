@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -47,6 +48,25 @@ func New(t testing.TB) *NS {
 	n.Sysctl(t, "net/ipv6/conf/default/mld_qrv", "1")
 	n.Sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
 	return n
+}
+
+// Named gives the namespace a name, as ip netns does, until the end of the test.
+func (n *NS) Named(t testing.TB, name string) {
+	t.Helper()
+	const dir = "/run/netns"
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Unmount(path, unix.MNT_DETACH) // of a killed run
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Unmount(path, unix.MNT_DETACH)
+		os.Remove(path)
+	})
+	n.Do(t, func() error { return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "") })
 }
 
 // Host is the namespace the test itself runs in.

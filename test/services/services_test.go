@@ -42,7 +42,9 @@ var services = []service{
 		server: `exec redis-server --save "" --protected-mode no --enable-debug-command yes`},
 	{name: "memcached", port: 11211, binary: "/usr/bin/memcached", install: "memcached", server: `memcached -u nobody & wait`, process: "memcached"},
 	{name: "nats", port: 4222, binary: "/usr/sbin/nats-server", install: "nats-server", server: `exec nats-server -a 0.0.0.0`,
-		ignore: func(k kind) bool { return k.operation == "PUB _INBOX" || !strings.HasPrefix(k.operation, "PUB ") && k.operation != "-ERR" }},
+		ignore: func(k kind) bool {
+			return k.operation == "PUB _INBOX" || !strings.HasPrefix(k.operation, "PUB ") && k.operation != "-ERR"
+		}},
 	{name: "amqp", port: 5672, binary: "/usr/lib/rabbitmq/bin/rabbitmq-server", install: "rabbitmq-server python3-pika",
 		server: `export HOME=/tmp RABBITMQ_NODENAME=rabbit@localhost RABBITMQ_BASE=/tmp RABBITMQ_MNESIA_BASE=/tmp/mnesia RABBITMQ_LOG_BASE=/tmp/log
 			printf '[{rabbit,[{loopback_users,[]}]}].' > /tmp/advanced.config; export RABBITMQ_ADVANCED_CONFIG_FILE=/tmp/advanced.config RABBITMQ_ENABLED_PLUGINS_FILE=/tmp/plugins

@@ -122,6 +122,9 @@ func TestOptionsAreChecked(t *testing.T) {
 	for want, o := range map[string]Options{
 		"an hour at least":     {Keep: [Places]time.Duration{Minute: time.Minute}},
 		"cannot contain ':'":   {User: "a:b"},
+		`"c:d"`:                {ReadUser: "c:d"},
+		"are two":              {User: "a", ReadUser: "a"},
+		"name two files":       {TokenFile: "-", ReadTokenFile: "-"},
 		"cannot be understood": {NotifyURL: "nowhere"},
 	} {
 		if _, err := New(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {

@@ -9,10 +9,13 @@ import (
 	"github.com/weir-probe/weir/sink"
 )
 
-// downsampled are the measurements that are kept per minute and per hour.
 var downsampled = []string{
 	sink.MeasurementFlow, sink.MeasurementFlowLatency, sink.MeasurementFlowError, sink.MeasurementL7, sink.MeasurementContainer,
 }
+
+// Downsampled are the measurements that are kept per minute and per hour, under the
+// same names, tags and fields.
+func Downsampled() []string { return slices.Clone(downsampled) }
 
 // weights are, by field that is a mean, the fields of the same row whose sum is
 // how much the row weighs: how many connections lived in the interval.

@@ -45,10 +45,17 @@ type Options struct {
 	NotifyURL influxdb.Secret
 	// TokenFile gets a token (1.x: user:password) that may only write, mode 0600;
 	// "-" prints it to Out, "" makes none.
-	TokenFile    string
-	User         string // of 1.x, that may only write; default weir
+	TokenFile string
+	User      string // of 1.x, that may only write; default weir
+	// ReadTokenFile and ReadUser are the same for one that may only read, of all
+	// places: for Grafana and its like. Only one of the two can be printed.
+	ReadTokenFile string
+	ReadUser      string // default weir_reads
+
 	KapacitorDir string // gets TICKscripts; "" = none
 	Out          io.Writer
+
+	role role // who TokenFile and User are for, while it is planned
 }
 
 func (o *Options) validate() error {
@@ -63,8 +70,19 @@ func (o *Options) validate() error {
 	if o.User == "" {
 		o.User = "weir"
 	}
-	if strings.Contains(o.User, ":") {
-		return fmt.Errorf("user %q: a name cannot contain ':' on the write endpoint", o.User)
+	if o.ReadUser == "" {
+		o.ReadUser = "weir_reads"
+	}
+	for _, user := range []string{o.User, o.ReadUser} {
+		if strings.Contains(user, ":") {
+			return fmt.Errorf("user %q: a name cannot contain ':', which ends it in a token", user)
+		}
+	}
+	if o.User == o.ReadUser {
+		return fmt.Errorf("user %q: the one that writes and the one that reads are two", o.User)
+	}
+	if o.TokenFile != "" && o.TokenFile == o.ReadTokenFile {
+		return fmt.Errorf("both tokens cannot go to %q: name two files", o.TokenFile)
 	}
 	if o.NotifyURL != "" {
 		u, err := url.Parse(string(o.NotifyURL))

@@ -80,7 +80,7 @@ func (o *Options) writable() error {
 // occupied is the error for a file that holds something that is not what is to
 // go there: perhaps somebody's only copy.
 func (o *Options) occupied() error {
-	return fmt.Errorf("keep the token: %s holds something else: remove it, or name another file with --write-token-file", o.TokenFile)
+	return fmt.Errorf("keep the token: %s holds something else: remove it, or name another file with %s", o.TokenFile, o.role.flag)
 }
 
 // token is what a file holds; "" = nothing.

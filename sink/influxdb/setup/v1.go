@@ -51,10 +51,10 @@ func (p *planner1) plan(ctx context.Context) error {
 	if p.o.NotifyURL != "" {
 		p.note("notification", "", "InfluxDB 1.x has no checks: Kapacitor has (--kapacitor-dir writes its scripts; its handlers of the topic weir tell whom)")
 	}
-	if err := p.o.writable(); err != nil {
+	if err := p.o.kept(); err != nil {
 		return err
 	}
-	if err := p.user(ctx); err != nil {
+	if err := p.users(ctx); err != nil {
 		return err
 	}
 	return p.o.files(p.Plan, p.places)
@@ -156,7 +156,16 @@ func (p *planner1) continuous(l level, what, query string) object {
 	}
 }
 
-// user plans a user that may write to the two databases and do nothing else.
+// users plans those of both roles.
+func (p *planner1) users(ctx context.Context) error {
+	return p.o.each(ctx, func(ctx context.Context, as Options) error {
+		one := *p // with the same plan
+		one.o = as
+		return one.user(ctx)
+	})
+}
+
+// user plans a user that may do with its databases what its role does, and nothing else.
 func (p *planner1) user(ctx context.Context) error {
 	if p.o.TokenFile == "" {
 		return nil
@@ -173,17 +182,17 @@ func (p *planner1) user(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	targets := []string{p.places[Raw].name, p.places[Log].name}
+	targets := p.o.targets(p.places)
 	if p.o.TokenFile != "-" && token(p.o.TokenFile) != "" && !holds(p.o.TokenFile, p.o.User+":") {
 		return p.o.occupied()
 	}
 	if !slices.ContainsFunc(users, func(r row) bool { return r.value("user") == p.o.User }) {
-		p.add(Step{Action: Create, Kind: "user", Name: p.o.User, Detail: "may write to " + strings.Join(targets, ", ") + "; " + p.o.destination(),
+		p.add(Step{Action: Create, Kind: "user", Name: p.o.User, Detail: p.o.role.may + strings.Join(targets, ", ") + "; " + p.o.destination(),
 			apply: func(ctx context.Context) error { return p.createUser(ctx, targets) }})
 		return nil
 	}
 	if p.o.TokenFile == "-" || !holds(p.o.TokenFile, p.o.User+":") {
-		p.note("user", p.o.User, "is there, and its password cannot be read: give the file that has it, another --write-user, or DROP USER %s", ident(p.o.User))
+		p.note("user", p.o.User, "is there, and its password cannot be read: give the file that has it, another %s, or DROP USER %s", p.o.role.user, ident(p.o.User))
 		return nil
 	}
 	grants, err := p.query(ctx, "SHOW GRANTS FOR "+ident(p.o.User))
@@ -191,12 +200,12 @@ func (p *planner1) user(ctx context.Context) error {
 		return err
 	}
 	for _, db := range targets {
-		step := Step{Action: Keep, Kind: "user", Name: p.o.User, Detail: "may write to " + db}
+		step := Step{Action: Keep, Kind: "user", Name: p.o.User, Detail: p.o.role.may + db}
 		if !slices.ContainsFunc(grants, func(r row) bool {
-			return r.value("database") == db && (r.value("privilege") == "WRITE" || r.value("privilege") == "ALL PRIVILEGES")
+			return r.value("database") == db && (r.value("privilege") == p.o.role.right || r.value("privilege") == "ALL PRIVILEGES")
 		}) {
 			step.Action = Change
-			step.apply = p.statement("GRANT WRITE ON %s TO %s", ident(db), ident(p.o.User))
+			step.apply = p.statement("GRANT "+p.o.role.right+" ON %s TO %s", ident(db), ident(p.o.User))
 		}
 		p.add(step)
 	}
@@ -214,7 +223,7 @@ func (p *planner1) createUser(ctx context.Context, targets []string) error {
 		return err
 	}
 	for _, db := range targets {
-		if err := p.statement("GRANT WRITE ON %s TO %s", ident(db), ident(p.o.User))(ctx); err != nil {
+		if err := p.statement("GRANT "+p.o.role.right+" ON %s TO %s", ident(db), ident(p.o.User))(ctx); err != nil {
 			return err
 		}
 	}

@@ -35,10 +35,10 @@ func plan2(ctx context.Context, s server, o Options, plan *Plan) error {
 	if err := p.organization(ctx); err != nil {
 		return err
 	}
-	if err := o.writable(); err != nil {
+	if err := o.kept(); err != nil {
 		return err
 	}
-	for _, f := range []func(context.Context) error{p.buckets, p.mappings, p.downsampling, p.alerts, p.token} {
+	for _, f := range []func(context.Context) error{p.buckets, p.mappings, p.downsampling, p.alerts, p.tokens} {
 		if err := f(ctx); err != nil {
 			return err
 		}

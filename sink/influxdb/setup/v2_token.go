@@ -3,17 +3,27 @@ package setup
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/influxdata/influxdb-client-go/v2/domain"
 )
 
-// tokenName is the description of the token that may only write.
+// tokenName is the description of the token of a role.
 func (p *planner2) tokenName() string {
-	return "weir writes. " + mark{Version, p.places[Raw].name, hash("write " + p.places[Raw].name + " " + p.places[Log].name)}.String()
+	return p.o.role.name + ". " + mark{Version, p.places[Raw].name, hash(p.o.role.mark + " " + strings.Join(p.o.targets(p.places), " "))}.String()
 }
 
-// token plans the token that a probe needs: it may write to the two buckets that
-// rows go to, and nothing else. Permissions of a token cannot be changed, so one
+// tokens plans those of both roles.
+func (p *planner2) tokens(ctx context.Context) error {
+	return p.o.each(ctx, func(ctx context.Context, as Options) error {
+		one := *p // with the same plan
+		one.o = as
+		return one.token(ctx)
+	})
+}
+
+// token plans the token of a role: a probe may write to the two buckets that rows go
+// to, and nothing else, Grafana may read those and the downsampled ones. Permissions of a token cannot be changed, so one
 // that lacks any is left to whom may still use it, and another is made.
 func (p *planner2) token(ctx context.Context) error {
 	if p.o.TokenFile == "" {
@@ -23,8 +33,7 @@ func (p *planner2) token(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	targets := p.places[Raw].name + ", " + p.places[Log].name
-	step := Step{Action: Create, Kind: "token", Name: "weir writes", Detail: "may write to " + targets + "; " + p.o.destination(), apply: p.createToken}
+	step := Step{Action: Create, Kind: "token", Name: p.o.role.name, Detail: p.o.role.may + strings.Join(p.o.targets(p.places), ", ") + "; " + p.o.destination(), apply: p.createToken}
 	kept := ""
 	if p.o.TokenFile != "-" {
 		kept = token(p.o.TokenFile)
@@ -34,7 +43,7 @@ func (p *planner2) token(ctx context.Context) error {
 		there = *list.Authorizations
 	}
 	for _, a := range there {
-		if orEmpty(a.Description) != p.tokenName() || !p.writes(a.Permissions) || (a.Status != nil && *a.Status == domain.AuthorizationUpdateRequestStatusInactive) {
+		if orEmpty(a.Description) != p.tokenName() || !p.reaches(a.Permissions) || (a.Status != nil && *a.Status == domain.AuthorizationUpdateRequestStatusInactive) {
 			continue
 		}
 		value := orEmpty(a.Token)
@@ -60,9 +69,9 @@ func (p *planner2) token(ctx context.Context) error {
 
 func (p *planner2) createToken(ctx context.Context) error {
 	var permissions []domain.Permission
-	for _, b := range []Place{Raw, Log} {
-		id := p.ids[p.places[b].name]
-		permissions = append(permissions, domain.Permission{Action: domain.PermissionActionWrite,
+	for _, name := range p.o.targets(p.places) {
+		id := p.ids[name]
+		permissions = append(permissions, domain.Permission{Action: domain.PermissionAction(p.o.role.mark),
 			Resource: domain.Resource{Type: domain.ResourceTypeBuckets, Id: &id, OrgID: &p.org}})
 	}
 	body := domain.PostAuthorizationsJSONRequestBody{OrgID: &p.org, Permissions: &permissions}
@@ -74,14 +83,14 @@ func (p *planner2) createToken(ctx context.Context) error {
 	return p.o.hand(orEmpty(a.Token))
 }
 
-// writes says whether permissions reach both buckets as they are now.
-func (p *planner2) writes(has *[]domain.Permission) bool {
+// reaches says whether permissions reach all buckets of the role as they are now.
+func (p *planner2) reaches(has *[]domain.Permission) bool {
 	if has == nil {
 		return false
 	}
-	for _, b := range []Place{Raw, Log} {
+	for _, name := range p.o.targets(p.places) {
 		if !slices.ContainsFunc(*has, func(x domain.Permission) bool {
-			return x.Action == domain.PermissionActionWrite && orEmpty(x.Resource.Id) == p.ids[p.places[b].name] && orEmpty(x.Resource.Id) != ""
+			return x.Action == domain.PermissionAction(p.o.role.mark) && orEmpty(x.Resource.Id) == p.ids[name] && orEmpty(x.Resource.Id) != ""
 		}) {
 			return false
 		}

@@ -52,8 +52,8 @@ func (p *planner3) plan(ctx context.Context) error {
 	if !p.o.NoAlerts {
 		p.note("checks", "", "InfluxDB 3 has none: alert in Grafana, which reads it")
 	}
-	if p.o.TokenFile != "" {
-		p.note("token", "", "InfluxDB 3 Core has administrators' tokens only (`influxdb3 create token --admin`): none that may only write can be made")
+	if p.o.TokenFile != "" || p.o.ReadTokenFile != "" {
+		p.note("token", "", "InfluxDB 3 Core has administrators' tokens only (`influxdb3 create token --admin`): none that may only write, or only read, can be made")
 	}
 	return p.o.files(p.Plan, p.places)
 }
