@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weir-probe/weir/correlate/anomaly"
 	"github.com/weir-probe/weir/correlate/usage"
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/lineproto"
@@ -106,19 +107,23 @@ func TestAlertRulesAreProvisioned(t *testing.T) {
 	}
 }
 
-// firing says for which hosts a check fires, as Grafana evaluates it, with its summary.
+// value is what a template has as Values.B.
+type value struct{ Value float64 }
+
+// firing says for which hosts a check fires, as Grafana evaluates it, with its severity and
+// its summary.
 func firing(t *testing.T, s *server, c *check, now time.Time) map[string]string {
 	t.Helper()
 	filter := fmt.Sprintf("time >= %dms and time <= %dms", now.Add(-c.reach).UnixMilli(), now.UnixMilli())
-	text := strings.ReplaceAll(c.query.String(), timeFilter, filter)
+	text := strings.ReplaceAll(c.query, timeFilter, filter)
 	got, err := s.ask(string(mainDB), text)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", c.uid, err, text)
 	}
-	type value struct{ Value float64 }
+	text = c.severity + ", " + c.summary
 	summary := texttemplate.Must(texttemplate.New("").Option("missingkey=error").Funcs(texttemplate.FuncMap{
 		"humanizePercentage": func(f float64) string { return fmt.Sprintf("%.4g%%", 100*f) },
-	}).Parse(c.summary))
+	}).Parse(text))
 	fires := map[string]string{}
 	for _, x := range got {
 		if len(x.Columns) != 2 || len(x.Values) == 0 {
@@ -163,10 +168,18 @@ func state(host string, now time.Time, bad bool) []byte {
 		return good
 	}
 	edge := map[string]string{clientTag: "shop/web", serverTag: "shop/db", sink.TagReporter: "both", sink.TagKind[0]: "container", sink.TagKind[1]: "container"}
+	served := maps.Clone(edge)
+	served[sink.TagReporter] = "server"
 	in := func(s sink.Stage) map[string]string { return map[string]string{sink.TagStage: string(s)} }
 	for i := range 30 {
 		at := now.Add(-time.Duration(i) * 10 * time.Second)
-		row(sink.MeasurementFlow, at, edge, map[string]int64{sink.FieldFailed: of(0, 1), sink.FieldAttempts: 5})
+		row(sink.MeasurementFlow, at, edge, map[string]int64{sink.FieldFailed: of(0, 1), sink.FieldAttempts: 5,
+			sink.FieldRetransmitsToServer: of(0, 20), sink.FieldRetransmitsToClient: of(1, 30), sink.FieldToServerPackets: 100, sink.FieldToClientPackets: 100})
+		// the server's host tells the same connections, and all the better of them
+		row(sink.MeasurementFlow, at, served, map[string]int64{sink.FieldFailed: 0, sink.FieldAttempts: 500, sink.FieldToServerPackets: 1000, sink.FieldToClientPackets: 1000})
+		if bad { // what is 0 is not written
+			row(sink.MeasurementFlowError, at, edge, map[string]int64{sink.FieldAcceptQueueDrops: 1})
+		}
 		row(sink.MeasurementL7, at, edge, map[string]int64{sink.FieldErrors: of(0, 1), sink.FieldRequests: 5})
 		row(sink.MeasurementContainer, at, map[string]string{sink.TagEnd: "shop/web"},
 			map[string]int64{sink.ContainerField(usage.Periods): 100, sink.ContainerField(usage.ThrottledPeriods): of(10, 60)})
@@ -187,7 +200,31 @@ func state(host string, now time.Time, bad bool) []byte {
 	}
 	certificates := fmt.Sprintf("l7,host=%s,server=shop/web,server_name=a.test certificate_left_seconds=5e6 %d\nl7,host=%s,server=shop/web,server_name=shop.test certificate_left_seconds=%d.5 %d\n",
 		host, now.Add(-time.Minute).UnixNano(), host, left, now.Add(-59*time.Minute).UnixNano())
-	return append(append(e.Bytes(), certificates...), fmt.Sprintf("event,host=%s,server=shop/web,severity=error,type=%s seen=1,message=\"m\" %d\n", host, event, now.Add(-time.Minute).UnixNano())...)
+	b := fmt.Appendf(append(e.Bytes(), certificates...), "event,host=%s,server=shop/web,severity=error,type=%s seen=1,message=\"m\" %d\n", host, event, now.Add(-time.Minute).UnixNano())
+	return append(b, unusual(host, now, bad)...)
+}
+
+// unusual is what began hours ago and goes on, or is over, between two ends of a host.
+func unusual(host string, now time.Time, goesOn bool) (b []byte) {
+	cfg := sink.DefaultConfig()
+	cfg.Host = host
+	events := sink.NewEvents(cfg)
+	add := func(ago time.Duration, state anomaly.State, ongoing int) {
+		for _, kind := range []anomaly.Type{anomaly.NewEdge, anomaly.PortScan, anomaly.NewService} {
+			x := sink.AnomalyEvent(&anomaly.Anomaly{Type: kind, State: state, Ongoing: ongoing, Client: anomaly.Party{Name: "shop/web"}, Message: "m"})
+			events.Add(now.Add(-ago), &x)
+		}
+	}
+	add(20*time.Hour, anomaly.Active, 1)
+	add(3*time.Hour, anomaly.Active, 2)
+	add(2*time.Hour, anomaly.Resolved, 1)
+	if !goesOn {
+		add(time.Hour, anomaly.Resolved, 0)
+	}
+	for _, batch := range events.Flush() {
+		b = append(b, batch.Lines...)
+	}
+	return b
 }
 
 // TestAlertRulesFire: on a real server each rule fires for the host that has its trouble
@@ -199,16 +236,20 @@ func TestAlertRulesFire(t *testing.T) {
 			now := sampleTime.Add(time.Hour)
 			s.write(t, mainDB, append(state("good", now, false), state("bad", now, true)...))
 			want := map[string]string{
-				"weir-connections-fail": "shop/web → shop/db on bad: 20% of the attempts to connect fail",
-				"weir-requests-fail":    "shop/web → shop/db on bad: 20% of the requests fail",
-				"weir-oom":              "shop/web on bad: processes were killed for want of memory",
-				"weir-throttled":        "shop/web on bad: the CPU quota is used up in 60% of the periods",
-				"weir-certificate":      "shop/web on bad: its certificate for shop.test expires within a week, or has expired",
-				"weir-silent":           "bad: the probe has written nothing for a minute or more",
-				"weir-coverage":         "bad: of 90% of the payload is it known whose it is",
-				"weir-lost":             "bad: stage delivery lost {60}",
-				"weir-rejected":         "bad: the database refused {60} rows for good",
-				"weir-receivers":        "bad: the probe cannot tell {1} of its receivers",
+				"weir-connections-fail": "warning, shop/web → shop/db on bad: 20% of the attempts to connect fail",
+				"weir-requests-fail":    "warning, shop/web → shop/db on bad: 20% of the requests fail or get no answer",
+				"weir-retransmits":      "critical, shop/web → shop/db on bad: 25% of the packets are retransmits",
+				"weir-not-accepted":     "warning, shop/db on bad: the listener had no room for 30 connections",
+				"weir-oom":              "critical, shop/web on bad: 1 processes were killed for want of memory",
+				"weir-throttled":        "warning, shop/web on bad: the CPU quota is used up in 60% of the periods",
+				"weir-unusual":          "warning, new_edge: shop/web on bad: 1 of that kind go on",
+				"weir-suspicious":       "critical, port_scan: shop/web on bad: 1 of that kind go on",
+				"weir-silent":           "critical, bad: the probe has sent nothing for two minutes",
+				"weir-coverage":         "warning, bad: of 90% of the payload is it known whose it is",
+				"weir-lost":             "warning, bad, stage delivery: 60 were lost",
+				"weir-rejected":         "warning, bad: the database refused 60 rows for good",
+				"weir-receivers":        "warning, bad: the probe cannot tell 1 of its receivers",
+				"weir-certificate":      "warning, shop/web on bad: its certificate for shop.test expires within a week, or has expired",
 			}
 			for _, c := range checks() {
 				if d := cmp.Diff(map[string]string{"bad": want[c.uid]}, firing(t, s, &c, now)); d != "" {

@@ -62,8 +62,9 @@ func logEnds(variable string) []string {
 // events is a table of what happened, the newest first.
 func events(title, description string, where []string) cogPanel {
 	s := stmt{
-		fields: []string{names(sink.FieldState, sink.TagEventType, sink.TagSeverity, sink.FieldScore, clientTag, serverTag, sink.FieldMessage, sink.FieldExpected, sink.FieldSeen, sink.FieldEvidence)},
-		from:   sink.MeasurementEvent, where: where, order: "time DESC", limit: 100,
+		fields: []string{names(sink.FieldState, sink.TagEventType, sink.TagSeverity, sink.FieldScore, clientTag, serverTag, sink.FieldMessage, sink.FieldExpected, sink.FieldSeen, sink.FieldEvidence,
+			sink.LogProcess[sink.ClientEnd], sink.LogUser[sink.ClientEnd], sink.LogCmdline[sink.ClientEnd], sink.LogProcess[sink.ServerEnd])},
+		from: sink.MeasurementEvent, where: where, order: "time DESC", limit: 100,
 	}
 	return ofWhom(tabular(title, description, mainDB, query{text: s.String()}, "Time", 100))
 }

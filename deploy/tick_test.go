@@ -3,6 +3,7 @@ package deploy
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,7 +170,8 @@ func TestKapacitorOfCompose(t *testing.T) {
 	if err := os.MkdirAll(tasks, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	scripts := map[string]string{"own.tick": "dbrp \"weir\".\"autogen\"\nbatch|query('SELECT count(\"v\") FROM \"weir\".\"autogen\".\"m\"').period(1m).every(1s)|log()\n"}
+	scripts := map[string]string{"own.tick": "dbrp \"weir\".\"autogen\"\nbatch|query('SELECT count(\"v\") FROM \"weir\".\"autogen\".\"m\"').period(1m).every(1s)" +
+		"|alert().id('the test').crit(lambda: \"count\" > 0).stateChangesOnly().topic('weir')\n"}
 	there, err := filepath.Glob("kapacitor/*.tick")
 	if err != nil {
 		t.Fatal(err)
@@ -191,9 +194,14 @@ func TestKapacitorOfCompose(t *testing.T) {
 	}
 	addr := ln.Addr().String()
 	ln.Close()
-	cmd := exec.CommandContext(t.Context(), bin)
-	cmd.Dir = dir
-	for key, value := range readCompose(t).Services["kapacitor"].Environment {
+	service := readCompose(t).Services["kapacitor"]
+	alerts := filepath.Join(dir, "alerts.log")
+	handlersOf(t, service, filepath.Join(dir, "load", "handlers"), alerts)
+	entrypoint := strings.NewReplacer("$$", "$", "/secrets/password", filepath.Join(k.dir, "kapacitor", "password"),
+		"/var/lib/kapacitor/alerts.log", alerts, "/entrypoint.sh kapacitord", bin).Replace(service.Entrypoint[2])
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", entrypoint)
+	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Setpgid: true} // its tail ends with it
+	for key, value := range service.Environment {
 		switch key {
 		case "KAPACITOR_INFLUXDB_0_URLS_0":
 			value = k.URL
@@ -204,18 +212,30 @@ func TestKapacitorOfCompose(t *testing.T) {
 		}
 		cmd.Env = append(cmd.Env, key+"="+value)
 	}
-	cmd.Env = append(cmd.Env, "HOME="+dir, "KAPACITOR_INFLUXDB_0_PASSWORD="+k.read(t, "kapacitor/password"), "KAPACITOR_HTTP_BIND_ADDRESS="+addr,
+	cmd.Env = append(cmd.Env, "HOME="+dir, "PATH="+os.Getenv("PATH"), "KAPACITOR_HTTP_BIND_ADDRESS="+addr,
 		"KAPACITOR_DATA_DIR="+dir, "KAPACITOR_STORAGE_BOLTDB="+filepath.Join(dir, "db"), "KAPACITOR_REPLAY_DIR="+filepath.Join(dir, "replay"))
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
+	output := filepath.Join(dir, "output")
+	log, err := os.Create(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	said := func() string {
+		b, err := os.ReadFile(output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("kapacitord says:\n%s", log.Bytes()[max(0, log.Len()-3000):])
+		if s := said(); t.Failed() {
+			t.Logf("kapacitord says:\n%s", s[max(0, len(s)-3000):])
 		}
 	})
 	probe.Until(t, time.Minute, "every TICKscript runs, the test's own has asked", func() error {
@@ -251,4 +271,40 @@ func TestKapacitorOfCompose(t *testing.T) {
 		}
 		return nil
 	})
+	probe.Until(t, time.Minute, "the alert is in the container's output", func() error {
+		if s := said(); !strings.Contains(s, `"id":"the test"`) || !strings.Contains(s, `"level":"CRITICAL"`) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
+
+// handlersOf puts the handlers that the service mounts into a folder; the file that they
+// write is another one here.
+func handlersOf(t *testing.T, s service, into, alerts string) {
+	t.Helper()
+	if err := os.MkdirAll(into, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range s.Volumes {
+		from, ok := strings.CutSuffix(v, ":/etc/kapacitor/load/handlers:ro")
+		if !ok {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join("..", from, "*.yaml"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no handlers in %s: %v", from, err)
+		}
+		for _, path := range files {
+			b, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(into, filepath.Base(path)), bytes.ReplaceAll(b, []byte("/var/lib/kapacitor/alerts.log"), []byte(alerts)), 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	t.Fatal("the service has no handlers")
 }

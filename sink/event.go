@@ -3,6 +3,7 @@ package sink
 import (
 	"time"
 
+	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/anomaly"
 	"github.com/weir-probe/weir/sink/lineproto"
 )
@@ -43,8 +44,31 @@ type Event struct {
 	Message, Evidence string
 	// Expected is what was to be expected, or a limit; Seen what was seen.
 	Expected, Seen float64
+	// Actors are who did it, at the client's and the server's end: their zero value is
+	// nobody that is known.
+	Actors [2]Actor
 	// Anomaly is what it tells of, nil for another event.
 	Anomaly *anomaly.Anomaly
+}
+
+// Actor is a process that lives here, as an event names it.
+type Actor struct {
+	Container string
+	PID       uint32
+	Process   string
+	User      string
+	Cmdline   string // redacted by whoever read it
+}
+
+// ActorOf is who used an end of a connection last.
+func ActorOf(e *correlate.Endpoint) (a Actor) {
+	if e.Contain != nil {
+		a.Container = e.Contain.Name
+	}
+	if p := e.Process; p != nil {
+		a.PID, a.Process, a.User, a.Cmdline = p.PID, p.Name, p.User, p.Cmdline
+	}
+	return a
 }
 
 const (
@@ -133,11 +157,26 @@ func (s *Events) AddLasting(t time.Time, e *Event, fingerprint string, over bool
 	enc.String(FieldEvidence, e.Evidence)
 	enc.Float(FieldExpected, e.Expected)
 	enc.Float(FieldSeen, e.Seen)
+	writeActors(enc, e)
 	if e.Anomaly != nil {
 		writeAnomaly(enc, e.Anomaly)
 	}
 	s.last = max(now, s.last+1)
 	s.rows.end(s.last)
+}
+
+// writeActors writes what is known of who did it.
+func writeActors(enc *lineproto.Encoder, e *Event) {
+	for i := range e.Actors {
+		a := &e.Actors[i]
+		known(enc, LogContainer[i], a.Container)
+		known(enc, LogProcess[i], a.Process)
+		known(enc, LogUser[i], a.User)
+		known(enc, LogCmdline[i], a.Cmdline)
+		if a.PID != 0 {
+			enc.Int(LogPID[i], int64(a.PID))
+		}
+	}
 }
 
 // admit returns the tags an event may have.

@@ -14,6 +14,7 @@ const (
 	FieldState       = "state"
 	FieldFingerprint = "fingerprint"
 	FieldEventProto  = "proto"
+	FieldOngoing     = "ongoing"
 )
 
 // anomalyTypes lists the types of anomalies, as the tag `type` has them.
@@ -39,10 +40,16 @@ func severityOf(t anomaly.Type) Severity {
 // AnomalyEvent is the event that tells of the beginning or the end of a, which it
 // keeps.
 func AnomalyEvent(a *anomaly.Anomaly) Event {
-	return Event{
+	e := Event{
 		Type: EventType(a.Type.String()), Severity: severityOf(a.Type), Client: a.Client.Name, Server: a.Server.Name,
 		Message: a.Message, Evidence: a.Evidence, Expected: a.Expected, Seen: a.Seen, Anomaly: a,
 	}
+	for i, p := range [...]*anomaly.Party{&a.Client, &a.Server} {
+		if p.Name != "" {
+			e.Actors[i] = Actor{p.Container, p.PID, p.Process, p.User, p.Cmdline}
+		}
+	}
+	return e
 }
 
 // writeAnomaly adds what only an anomaly has.
@@ -50,6 +57,7 @@ func writeAnomaly(enc *lineproto.Encoder, a *anomaly.Anomaly) {
 	enc.Float(FieldScore, a.Score)
 	enc.String(FieldState, a.State.String())
 	enc.String(FieldFingerprint, a.ID())
+	enc.Int(FieldOngoing, int64(a.Ongoing))
 	enc.Int(LogStart, a.Since)
 	if a.State == anomaly.Resolved {
 		enc.Float(LogDuration, time.Duration(a.Time-a.Since).Seconds())
@@ -64,17 +72,8 @@ func writeAnomaly(enc *lineproto.Encoder, a *anomaly.Anomaly) {
 		if p.Address != "" {
 			enc.String(LogAddress[i], p.Address)
 		}
-		if p.Name == "" {
-			continue
-		}
-		enc.String(TagKind[i], p.Kind.String())
-		for _, f := range [...]struct{ name, value string }{{LogContainer[i], p.Container}, {LogProcess[i], p.Process}, {LogCmdline[i], p.Cmdline}} {
-			if f.value != "" {
-				enc.String(f.name, f.value)
-			}
-		}
-		if p.PID != 0 {
-			enc.Int(LogPID[i], int64(p.PID))
+		if p.Name != "" {
+			enc.String(TagKind[i], p.Kind.String())
 		}
 	}
 }
@@ -83,6 +82,7 @@ func anomalyFields() []Field {
 	fs := []Field{
 		{Name: FieldScore, Type: Float, Semantics: Gauge, Meaning: "anomalies: how far seen is from expected, in widths of the usual spread or multiples of a threshold"},
 		label(FieldState, "anomalies: active (it begins), resolved (it is over)"),
+		{Name: FieldOngoing, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "anomalies: how many of the type go on between the two ends from then on; the last row's holds"},
 		label(FieldFingerprint, "anomalies: the same for the same kind of thing between the same ends, of both its rows and on every run"),
 		{Name: LogStart, Type: Int, Unit: Nanos, Semantics: Gauge, Meaning: "anomalies: when it began, unix ns"},
 		{Name: LogDuration, Type: Float, Unit: Seconds, Semantics: Gauge, Meaning: "anomalies: how long it was active"},
@@ -93,10 +93,11 @@ func anomalyFields() []Field {
 		fs = append(fs,
 			label(TagKind[i], "anomalies: what the end is"),
 			label(LogAddress[i], "anomalies: the address of who scans from outside, or is scanned"),
-			label(LogContainer[i], "anomalies: the container that did it last"),
-			label(LogProcess[i], "anomalies: the process that did it last"),
-			Field{Name: LogPID[i], Type: Int, Semantics: Gauge, Meaning: "anomalies: its PID"},
-			label(LogCmdline[i], "anomalies: its command line, redacted as in flow_log, control characters escaped"))
+			label(LogContainer[i], "the container that did it last"),
+			label(LogProcess[i], "the process that did it last"),
+			Field{Name: LogPID[i], Type: Int, Semantics: Gauge, Meaning: "its PID"},
+			label(LogUser[i], "its user, name or number"),
+			label(LogCmdline[i], "its command line, redacted as in flow_log; of anomalies with control characters escaped"))
 	}
 	return fs
 }

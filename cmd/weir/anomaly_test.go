@@ -80,7 +80,7 @@ func TestAnomalyRows(t *testing.T) {
 	if !strings.HasPrefix(got, want) || strings.Count(got, "\n") != 1 || strings.ContainsRune(got, 0x1b) {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}
-	for _, f := range []string{`score=1,`, `state="active"`, `fingerprint="`, `server_port=5432i`, `proto="tcp"`, `client_kind="process"`, `client_process="tool"`, `client_pid=7i`, `client_cmdline="tool -x \\x1b[2J"`, `server_process="db"`} {
+	for _, f := range []string{`score=1,`, `ongoing=1i,`, `state="active"`, `fingerprint="`, `server_port=5432i`, `proto="tcp"`, `client_kind="process"`, `client_process="tool"`, `client_pid=7i`, `client_cmdline="tool -x \\x1b[2J"`, `server_process="db"`} {
 		if !strings.Contains(got, f) {
 			t.Errorf("%s is missing in %s", f, got)
 		}
@@ -218,7 +218,7 @@ func TestAnomalyConfig(t *testing.T) {
 	}
 	for yaml, want := range map[string]string{
 		"anomaly: {mode: maybe}":                            "anomaly.mode",
-		"anomaly: {learn: 1s}":                              "learn 1s",
+		"anomaly: {learn: 999ms}":                           "learn 999ms",
 		"anomaly: {of: []}":                                 `"of"`,
 		"anomaly: {off: [voluem]}":                          "voluem",
 		"anomaly: {thresholds: {factor: 1}}":                "thresholds.factor 1",

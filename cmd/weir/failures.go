@@ -24,6 +24,7 @@ type edgeID struct {
 type failure struct {
 	causes  correlate.Measures
 	example string // the first failed attempt
+	client  sink.Actor // whose
 }
 
 func newFailures() *failures { return &failures{now: map[edgeID]*failure{}} }
@@ -41,7 +42,7 @@ func (f *failures) take(r *correlate.Record) {
 			f.lost += uint64(r.Delta.FailedTotal())
 			return
 		}
-		x = &failure{example: exampleOf(r)}
+		x = &failure{example: exampleOf(r), client: sink.ActorOf(&r.Client)}
 		f.now[id] = x
 	}
 	for i, n := range r.Delta.Failed {
@@ -56,13 +57,9 @@ func nameOf(e *correlate.Endpoint) string {
 	return e.Kind.String()
 }
 
-// exampleOf says who it was that could not connect, and whereto.
+// exampleOf says whereto it was that somebody could not connect.
 func exampleOf(r *correlate.Record) string {
-	s := fmt.Sprintf("server_address=%s server_port=%d", r.Server.Addr, r.Server.Port)
-	if p := r.Client.Process; p != nil {
-		s += fmt.Sprintf(" client_pid=%d client_process=%s", p.PID, p.Name)
-	}
-	return s
+	return fmt.Sprintf("server_address=%s server_port=%d", r.Server.Addr, r.Server.Port)
 }
 
 // tick ends the interval at t: each edge that failed in it, and not lately before, is
@@ -88,6 +85,6 @@ func tellFailure(t time.Time, id edgeID, x *failure, to *sink.Events) {
 	to.Add(t, &sink.Event{
 		Type: sink.EventConnectionFailed, Severity: sink.SeverityWarning, Client: id.client, Server: id.server, Seen: float64(n),
 		Message:  fmt.Sprintf("%s to port %d failed, for the first time in %d min", count(n, "attempt to connect", "attempts to connect"), id.port, int(quiet.Minutes())),
-		Evidence: strings.Join(append(words, x.example), " "),
+		Evidence: strings.Join(append(words, x.example), " "), Actors: [2]sink.Actor{x.client},
 	})
 }

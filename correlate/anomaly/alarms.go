@@ -70,8 +70,19 @@ func (a *alarms) begin(x Anomaly, lasts int64) {
 			return
 		}
 	}
+	x.Ongoing = a.among(&x)
 	a.stats.Told[x.Type]++
 	a.out = append(a.out, x)
+}
+
+// among is how many of x's type, between ends of its names, go on and are told.
+func (a *alarms) among(x *Anomaly) (n int) {
+	for _, al := range a.active {
+		if !al.silent && al.Type == x.Type && al.Client.Name == x.Client.Name && al.Server.Name == x.Server.Name {
+			n++
+		}
+	}
+	return n
 }
 
 // expire ends what has not been seen for long enough.
@@ -85,7 +96,7 @@ func (a *alarms) expire(t int64) {
 			continue
 		}
 		x := al.Anomaly
-		x.State, x.Time = Resolved, t
+		x.State, x.Time, x.Ongoing = Resolved, t, a.among(&al.Anomaly)
 		a.stats.Resolved++
 		a.out = append(a.out, x)
 	}

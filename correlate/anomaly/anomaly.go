@@ -78,6 +78,7 @@ type Party struct {
 	Container string
 	PID       uint32
 	Process   string
+	User      string
 	Cmdline   string // redacted by whoever read it, control characters escaped
 }
 
@@ -96,6 +97,9 @@ type Anomaly struct {
 	Expected, Seen, Score float64
 	Message               string // what it is, in words
 	Evidence              string // the figures behind it, key=value
+	// Ongoing is how many anomalies of this type go on between ends of these names, after
+	// this: what is 0 is over, whatever was missed before.
+	Ongoing int
 	// Fingerprint is the same for the same anomaly of the same ends, on every run.
 	Fingerprint uint64
 }
@@ -141,7 +145,7 @@ func party(n *node, p *correlate.Process, container string) Party {
 	}
 	out := Party{Kind: n.kind, Name: escape(n.name), Container: escape(container)}
 	if p != nil {
-		out.PID, out.Process, out.Cmdline = p.PID, escape(p.Name), escape(p.Cmdline)
+		out.PID, out.Process, out.User, out.Cmdline = p.PID, escape(p.Name), escape(p.User), escape(p.Cmdline)
 	}
 	return out
 }

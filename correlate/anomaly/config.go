@@ -130,11 +130,14 @@ const (
 func (c Config) Validate() error {
 	c = c.WithDefaults()
 	for _, d := range [...]struct {
-		name string
-		v    time.Duration
-	}{{"learn", c.Learn}, {"relearn", c.Relearn}, {"accept", c.Accept}, {"forget", c.Forget}, {"save_every", c.SaveEvery}} {
-		if d.v < time.Minute {
-			return fmt.Errorf("anomaly: %s %s: must be at least 1m", d.name, d.v)
+		name     string
+		v, least time.Duration
+	}{
+		{"learn", c.Learn, time.Second}, // a trial's
+		{"relearn", c.Relearn, time.Minute}, {"accept", c.Accept, time.Minute}, {"forget", c.Forget, time.Minute}, {"save_every", c.SaveEvery, time.Minute},
+	} {
+		if d.v < d.least {
+			return fmt.Errorf("anomaly: %s %s: must be at least %s", d.name, d.v, d.least)
 		}
 	}
 	t := &c.Thresholds

@@ -208,6 +208,7 @@ func (d *Detector) Tick(end time.Time) []Anomaly {
 	t := end.UnixNano()
 	if d.began == 0 {
 		d.began = t
+		d.date(t)
 	}
 	d.now = t
 	m := t - t%minute
@@ -226,17 +227,28 @@ func (d *Detector) Tick(end time.Time) []Anomaly {
 	return out
 }
 
+// date gives what came in the first interval, whose end nobody knew then, its time.
+func (d *Detector) date(t int64) {
+	for _, n := range d.nodes.byKey {
+		n.born = t
+	}
+	for _, e := range d.edges {
+		e.born, e.last = t, t
+	}
+}
+
 const (
 	// maxPause is how long an interval may be: what is longer is a time in which
 	// nobody looked.
 	maxPause = 10 * minute
-	// settling after a start: connections are found, names come in.
+	// settling after a start: connections are found, names come in. Where less is learnt,
+	// as in a trial, it takes no longer than that.
 	starting = 3 * minute
 )
 
 // pause begins anew after a time in which nobody looked.
 func (d *Detector) pause(m int64) {
-	d.last, d.steady = m, m+starting
+	d.last, d.steady = m, m+min(starting, int64(d.cfg.Learn))
 	for _, e := range d.edges {
 		e.sums, e.streak, e.score = sums{}, [numKinds]uint8{}, 0
 		if p := e.profile; p != nil {

@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows"
@@ -109,7 +110,8 @@ func (d *Detector) appeared(e *edge, r *correlate.Record) {
 		end := [...]*correlate.Endpoint{&r.Client, &r.Server}[i]
 		p := party(n, end.Process, containerName(end))
 		x := Anomaly{Type: NewService, Since: d.now, Time: d.now, Server: p, Seen: 1, Score: 1,
-			Message: "a " + n.kind.String() + " of a name that was never seen: its connections are learnt", Evidence: imageOf(end)}
+			Message:  "a " + n.kind.String() + " of a name that was never seen: its connections are learnt",
+			Evidence: strings.TrimSpace(imageOf(end) + fmt.Sprintf(" first_client=%s first_server=%s first_service=%s", escape(e.c.name), escape(e.s.name), service(e.proto, e.port)))}
 		d.begin(x, once)
 	}
 }

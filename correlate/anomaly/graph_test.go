@@ -62,6 +62,41 @@ func TestNewEdge(t *testing.T) {
 	}
 }
 
+// What goes on between two ends is told with both the beginning and the end, however
+// many of a type overlap.
+func TestOngoing(t *testing.T) {
+	r := learnt(t, Config{})
+	began := r.now
+	as := r.run(3*time.Hour, with(func(now time.Time) []*correlate.Record {
+		records := []*correlate.Record{talk(web, db, 5432, 100, 100)}
+		if now.Sub(began) > 10*time.Minute {
+			records = append(records, talk(web, db, 5433, 100, 100), talk(pay, api, 8080, 7, 8))
+		}
+		return records
+	}))
+	var got []string
+	for _, a := range as {
+		if a.Client.Name == "shop/web" {
+			got = append(got, fmt.Sprint(a.State, " ", a.Port, " ", a.Ongoing))
+		}
+	}
+	if want := "active 5432 1, active 5433 2, resolved 5432 1, resolved 5433 0"; strings.Join(got, ", ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+	}
+}
+
+// What is seen in the very first interval is known as long as everything else.
+func TestFirstInterval(t *testing.T) {
+	d := New(Config{})
+	d.Add(talk(web, db, 5432, 100, 100))
+	for i := range 30 {
+		d.Tick(start.Add(time.Duration(i) * time.Minute))
+	}
+	if s := d.Stats(); s.Edges != 1 || s.Forgotten != 0 {
+		t.Errorf("%d edges, %d forgotten", s.Edges, s.Forgotten)
+	}
+}
+
 // A port that the kernel chose is no service of its own.
 func TestEphemeralPorts(t *testing.T) {
 	r := learnt(t, Config{})
@@ -151,7 +186,7 @@ func TestDeployment(t *testing.T) {
 	}
 	as := r.run(day, deployed)
 	r.want(as, "new_service")
-	if as[0].Server.Name != "shop/cache" || as[0].Evidence != "image=redis:8" {
+	if as[0].Server.Name != "shop/cache" || as[0].Evidence != "image=redis:8 first_client=shop/api first_server=shop/cache first_service=tcp/6379" {
 		t.Errorf("%+v", as[0])
 	}
 	if s := r.d.Stats(); s.Deployed != 1 {

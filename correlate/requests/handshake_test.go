@@ -66,7 +66,7 @@ func TestFailedHandshake(t *testing.T) {
 
 // Distributions of handshakes go back to where they came from.
 func TestHandshakesAreGivenBack(t *testing.T) {
-	k := New(Config{MaxHistograms: 4}, toySpecs(), nil)
+	k := New(Config{MaxHistograms: 8}, toySpecs(), nil)
 	at := ms
 	for round := range 20 {
 		s := tcp(k, uint64(round+1), kprobes.RoleServer)

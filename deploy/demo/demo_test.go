@@ -99,12 +99,13 @@ func TestPager(t *testing.T) {
 	var out strings.Builder
 	s := httptest.NewServer(pager(&out))
 	defer s.Close()
-	resp, err := http.Post(s.URL, "application/json", strings.NewReader(`{"host":"h","alerts":[{"status":"event","type":"oom","severity":"error","server":"a\nb","message":"m"}]}`))
+	resp, err := http.Post(s.URL, "application/json", strings.NewReader(`{"host":"h","alerts":[{"status":"event","type":"oom","severity":"error","server":"a\nb","message":"m"},{"status":"firing","type":"new_edge","severity":"warning","client":"x","server":"db","message":"m","client_actor":{"process":"nc","cmdline":"nc db"}}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if want := "\"h\": event oom (error): \"\" \"a\\nb\": \"m\"\n"; out.String() != want {
+	if want := "\"h\": event oom (error): \"\" \"a\\nb\": \"m\"\n" +
+		"\"h\": firing new_edge (warning): \"x\" \"db\": \"m\" by \"nc\": \"nc db\"\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }

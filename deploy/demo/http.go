@@ -115,7 +115,10 @@ func pager(to io.Writer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Host   string
-			Alerts []struct{ Status, Type, Severity, Client, Server, Message string }
+			Alerts []struct {
+				Status, Type, Severity, Client, Server, Message string
+				By                                              *struct{ Process, Cmdline string } `json:"client_actor"`
+			}
 		}
 		if r.Method != http.MethodPost {
 			return
@@ -125,7 +128,11 @@ func pager(to io.Writer) http.Handler {
 			return
 		}
 		for _, a := range body.Alerts {
-			fmt.Fprintf(to, "%q: %s %s (%s): %q %q: %q\n", body.Host, a.Status, a.Type, a.Severity, a.Client, a.Server, a.Message)
+			fmt.Fprintf(to, "%q: %s %s (%s): %q %q: %q", body.Host, a.Status, a.Type, a.Severity, a.Client, a.Server, a.Message)
+			if a.By != nil {
+				fmt.Fprintf(to, " by %q: %q", a.By.Process, a.By.Cmdline)
+			}
+			fmt.Fprintln(to)
 		}
 	})
 }

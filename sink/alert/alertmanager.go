@@ -82,5 +82,16 @@ func annotations(it *item) map[string]string {
 			a[k] = strconv.FormatFloat(v, 'g', -1, 64)
 		}
 	}
+	for i, end := range [...]string{"client", "server"} {
+		p := &it.Actors[i]
+		for name, v := range map[string]string{"container": p.Container, "process": p.Process, "user": p.User, "cmdline": p.Cmdline} {
+			if v != "" {
+				a[end+"_"+name] = v
+			}
+		}
+		if p.PID != 0 {
+			a[end+"_pid"] = strconv.FormatUint(uint64(p.PID), 10)
+		}
+	}
 	return a
 }

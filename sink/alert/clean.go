@@ -11,6 +11,7 @@ const (
 	maxName     = 256
 	maxMessage  = 1000
 	maxEvidence = 4000
+	maxCmdline  = 1000
 )
 
 // clean makes s one line of valid UTF-8 of at most limit octets that looks like what it
@@ -45,5 +46,10 @@ func (a *Alert) cleaned() Alert {
 	c.Fingerprint = clean(a.Fingerprint, maxMessage)
 	c.Client, c.Server = clean(a.Client, maxName), clean(a.Server, maxName)
 	c.Message, c.Evidence = clean(a.Message, maxMessage), clean(a.Evidence, maxEvidence)
+	for i := range c.Actors {
+		p := &c.Actors[i]
+		p.Container, p.Process, p.User = clean(p.Container, maxName), clean(p.Process, maxName), clean(p.User, maxName)
+		p.Cmdline = clean(p.Cmdline, maxCmdline)
+	}
 	return c
 }

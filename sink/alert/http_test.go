@@ -56,7 +56,8 @@ func run(t *testing.T, to alert.Receiver, change func(*alert.Config)) *alert.Man
 
 func tell(m *alert.Manager, fingerprint string, severity sink.Severity, over bool) {
 	m.Tell(time.Now(), &alert.Alert{Fingerprint: fingerprint, Resolved: over, Event: sink.Event{
-		Type: "unusual", Severity: severity, Client: "shop/web", Server: `db "1" <x>`, Message: "slow answers", Evidence: "p99=2.5", Expected: 0.1, Seen: 2.5}})
+		Type: "unusual", Severity: severity, Client: "shop/web", Server: `db "1" <x>`, Message: "slow answers", Evidence: "p99=2.5", Expected: 0.1, Seen: 2.5,
+		Actors: [2]sink.Actor{{Process: "curl", PID: 7, User: "app", Cmdline: "curl \x1b[2J\n-H <b>\u202e"}}}})
 }
 
 // until waits for what is to come about.
@@ -118,7 +119,8 @@ func TestRealAlertmanager(t *testing.T) {
 		return n.has(`firing|unusual|warning|one|shop/web|db "1" <x>|shop/web → db "1" <x>: slow answers|p99=2.5`)
 	})
 	list := am.Alerts(t)
-	if len(list) != 1 || list[0].Labels["fingerprint"] != "f1" || list[0].Labels["job"] != "weir" || list[0].Annotations["seen"] != "2.5" {
+	if len(list) != 1 || list[0].Labels["fingerprint"] != "f1" || list[0].Labels["job"] != "weir" || list[0].Annotations["seen"] != "2.5" ||
+		list[0].Annotations["client_process"] != "curl" || list[0].Annotations["client_pid"] != "7" || list[0].Annotations["client_cmdline"] != "curl  [2J -H <b>" {
 		t.Fatalf("%+v", list)
 	}
 	if left := list[0].EndsAt.Sub(list[0].StartsAt); left < 4*time.Minute || left > 5*time.Minute {

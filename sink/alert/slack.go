@@ -15,7 +15,11 @@ import (
 type slack struct{}
 
 // shown is how many alerts a message has words for; of the others it has the number.
-const shown = 20
+// maxText is the length, octets, from which on there is no other: Slack takes 40 000.
+const (
+	shown   = 20
+	maxText = 30000
+)
 
 func (slack) endpoint(u *url.URL) *url.URL { return u }
 func (slack) perMessage() int              { return maxKnown }
@@ -27,8 +31,8 @@ func (slack) encode(m *message) ([]byte, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*Weir on* %s", code(m.host, maxName))
 	for i := range m.items {
-		if i == shown {
-			fmt.Fprintf(&b, "\n… and %d more", len(m.items)-shown)
+		if i == shown || b.Len() > maxText {
+			fmt.Fprintf(&b, "\n… and %d more", len(m.items)-i)
 			break
 		}
 		b.WriteByte('\n')
@@ -55,6 +59,11 @@ func slackLine(b *strings.Builder, it *item) {
 	if it.Evidence != "" {
 		b.WriteString(" " + code(it.Evidence, 500))
 	}
+	for i, end := range [...]string{"client", "server"} {
+		if who := it.Actors[i]; who != (sink.Actor{}) {
+			fmt.Fprintf(b, " %s %s", end, code(inWords(&who), 500))
+		}
+	}
 	fmt.Fprintf(b, " since %s", it.began.UTC().Format(time.RFC3339))
 	if it.Resolved {
 		fmt.Fprintf(b, ", for %s", it.changed.Sub(it.began).Round(time.Second))
@@ -62,6 +71,28 @@ func slackLine(b *strings.Builder, it *item) {
 	if it.once() && it.count > 1 {
 		fmt.Fprintf(b, ", %d times", it.count)
 	}
+}
+
+// inWords names who did it: nginx (pid 7, user www, in shop-web-1): nginx -g …
+func inWords(a *sink.Actor) string {
+	var of []string
+	if a.PID != 0 {
+		of = append(of, fmt.Sprintf("pid %d", a.PID))
+	}
+	if a.User != "" {
+		of = append(of, "user "+a.User)
+	}
+	if a.Container != "" {
+		of = append(of, "in "+a.Container)
+	}
+	s := a.Process
+	if len(of) > 0 {
+		s += " (" + strings.Join(of, ", ") + ")"
+	}
+	if a.Cmdline != "" {
+		s += ": " + a.Cmdline
+	}
+	return strings.TrimSpace(s)
 }
 
 // code is a code span of s, escaped as Slack wants it.

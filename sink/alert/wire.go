@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/url"
 	"time"
+
+	"github.com/weir-probe/weir/sink"
 )
 
 // wire is how one kind of receiver is talked to. A wire has no state.
@@ -57,11 +59,30 @@ type webhookAlert struct {
 	Server      string     `json:"server,omitempty"`
 	Message     string     `json:"message"`
 	Evidence    string     `json:"evidence"`
+	ClientActor *actor     `json:"client_actor,omitempty"`
+	ServerActor *actor     `json:"server_actor,omitempty"`
 	Expected    *float64   `json:"expected"`
 	Seen        *float64   `json:"seen"`
 	Count       int        `json:"count"`
 	Starts      time.Time  `json:"starts"`
 	Ends        *time.Time `json:"ends"`
+}
+
+// actor is who did it at one end.
+type actor struct {
+	Process   string `json:"process,omitempty"`
+	PID       uint32 `json:"pid,omitempty"`
+	User      string `json:"user,omitempty"`
+	Cmdline   string `json:"cmdline,omitempty"`
+	Container string `json:"container,omitempty"`
+}
+
+// actorOf is nil for nobody.
+func actorOf(a *sink.Actor) *actor {
+	if *a == (sink.Actor{}) {
+		return nil
+	}
+	return &actor{a.Process, a.PID, a.User, a.Cmdline, a.Container}
 }
 
 func (webhook) endpoint(u *url.URL) *url.URL { return u }
@@ -76,6 +97,7 @@ func (webhook) encode(m *message) ([]byte, error) {
 		*a = webhookAlert{
 			Fingerprint: it.Fingerprint, Status: it.Alert.status(), Type: string(it.Type), Severity: string(it.Severity),
 			Client: it.Client, Server: it.Server, Message: it.Message, Evidence: it.Evidence,
+			ClientActor: actorOf(&it.Actors[0]), ServerActor: actorOf(&it.Actors[1]),
 			Expected: finite(it.Expected), Seen: finite(it.Seen), Count: it.count, Starts: it.began.UTC(),
 		}
 		if a.Status != firing {

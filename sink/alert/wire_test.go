@@ -2,6 +2,7 @@ package alert
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -15,7 +16,8 @@ import (
 var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
 func sample() *message {
-	a := Alert{Fingerprint: "f1", Event: sink.Event{Type: "unusual", Severity: sink.SeverityWarning, Client: "a", Server: "b", Message: "slow", Evidence: "p99=2", Expected: 0.5, Seen: math.NaN()}}
+	a := Alert{Fingerprint: "f1", Event: sink.Event{Type: "unusual", Severity: sink.SeverityWarning, Client: "a", Server: "b", Message: "slow", Evidence: "p99=2", Expected: 0.5, Seen: math.NaN(),
+		Actors: [2]sink.Actor{{Container: "a-1", PID: 7, Process: "curl", User: "app", Cmdline: "curl -u [redacted] b"}, {Process: "db"}}}}
 	over := a
 	over.Resolved = true
 	return &message{host: "one", now: noon.Add(time.Hour), items: []item{
@@ -37,20 +39,20 @@ func encoded(t *testing.T, k Kind, m *message) string {
 // The formats, to the octet: others read them.
 func TestFormats(t *testing.T) {
 	same(t, "webhook", encoded(t, Webhook, sample()), `{"version":1,"host":"one","sent":"2026-11-29T13:00:00Z","lost":0,"alerts":[`+
-		`{"fingerprint":"f1","status":"firing","type":"unusual","severity":"warning","client":"a","server":"b","message":"slow","evidence":"p99=2","expected":0.5,"seen":null,"count":1,"starts":"2026-11-29T12:00:00Z","ends":null},`+
-		`{"fingerprint":"f1","status":"resolved","type":"unusual","severity":"warning","client":"a","server":"b","message":"slow","evidence":"p99=2","expected":0.5,"seen":null,"count":2,"starts":"2026-11-29T12:00:00Z","ends":"2026-11-29T12:01:00Z"},`+
+		`{"fingerprint":"f1","status":"firing","type":"unusual","severity":"warning","client":"a","server":"b","message":"slow","evidence":"p99=2","client_actor":{"process":"curl","pid":7,"user":"app","cmdline":"curl -u [redacted] b","container":"a-1"},"server_actor":{"process":"db"},"expected":0.5,"seen":null,"count":1,"starts":"2026-11-29T12:00:00Z","ends":null},`+
+		`{"fingerprint":"f1","status":"resolved","type":"unusual","severity":"warning","client":"a","server":"b","message":"slow","evidence":"p99=2","client_actor":{"process":"curl","pid":7,"user":"app","cmdline":"curl -u [redacted] b","container":"a-1"},"server_actor":{"process":"db"},"expected":0.5,"seen":null,"count":2,"starts":"2026-11-29T12:00:00Z","ends":"2026-11-29T12:01:00Z"},`+
 		`{"status":"event","type":"oom","severity":"error","server":"web","message":"","evidence":"","expected":0,"seen":0,"count":3,"starts":"2026-11-29T12:00:00Z","ends":"2026-11-29T12:01:00Z"}]}`)
 	same(t, "alertmanager", encoded(t, Alertmanager, sample()), `[`+
-		`{"labels":{"alertname":"unusual","client":"a","fingerprint":"f1","host":"one","job":"weir","server":"b","severity":"warning"},"annotations":{"description":"p99=2","expected":"0.5","summary":"a → b: slow"},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T13:04:00Z"},`+
-		`{"labels":{"alertname":"unusual","client":"a","fingerprint":"f1","host":"one","job":"weir","server":"b","severity":"warning"},"annotations":{"description":"p99=2","expected":"0.5","summary":"a → b: slow"},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T12:01:00Z"},`+
+		`{"labels":{"alertname":"unusual","client":"a","fingerprint":"f1","host":"one","job":"weir","server":"b","severity":"warning"},"annotations":{"client_cmdline":"curl -u [redacted] b","client_container":"a-1","client_pid":"7","client_process":"curl","client_user":"app","description":"p99=2","expected":"0.5","server_process":"db","summary":"a → b: slow"},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T13:04:00Z"},`+
+		`{"labels":{"alertname":"unusual","client":"a","fingerprint":"f1","host":"one","job":"weir","server":"b","severity":"warning"},"annotations":{"client_cmdline":"curl -u [redacted] b","client_container":"a-1","client_pid":"7","client_process":"curl","client_user":"app","description":"p99=2","expected":"0.5","server_process":"db","summary":"a → b: slow"},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T12:01:00Z"},`+
 		`{"labels":{"alertname":"oom","host":"one","job":"weir","server":"web","severity":"error"},"annotations":{"summary":"web: "},"startsAt":"2026-11-29T12:00:00Z","endsAt":"2026-11-29T13:05:00Z"}]`)
 	var text struct{ Text string }
 	if err := json.Unmarshal([]byte(encoded(t, Slack, sample())), &text); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "slack", text.Text, "*Weir on* `one`\n"+
-		":warning: *unusual* `a → b` `slow` `p99=2` since 2026-11-29T12:00:00Z\n"+
-		":white_check_mark: resolved: *unusual* `a → b` `slow` `p99=2` since 2026-11-29T12:00:00Z, for 1m0s\n"+
+		":warning: *unusual* `a → b` `slow` `p99=2` client `curl (pid 7, user app, in a-1): curl -u [redacted] b` server `db` since 2026-11-29T12:00:00Z\n"+
+		":white_check_mark: resolved: *unusual* `a → b` `slow` `p99=2` client `curl (pid 7, user app, in a-1): curl -u [redacted] b` server `db` since 2026-11-29T12:00:00Z, for 1m0s\n"+
 		":red_circle: *oom* `web` since 2026-11-29T12:00:00Z, 3 times")
 }
 
@@ -60,6 +62,7 @@ func TestSlackIsShort(t *testing.T) {
 	for range 500 {
 		it := m.items[0]
 		it.Evidence, it.Server = strings.Repeat("<", 5000), strings.Repeat("&", 5000)
+		it.Actors[0].Cmdline, it.Actors[1].Cmdline = strings.Repeat(">", 5000), strings.Repeat("&", 5000)
 		m.items = append(m.items, it)
 	}
 	m.lost = 7
@@ -67,7 +70,8 @@ func TestSlackIsShort(t *testing.T) {
 	if err := json.Unmarshal([]byte(encoded(t, Slack, m)), &text); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text.Text, "… and 483 more") || !strings.Contains(text.Text, "7 alerts could not be told") || utf8.RuneCountInString(text.Text) > 40000*2 {
+	told := strings.Count(text.Text, " since 2026")
+	if !strings.Contains(text.Text, fmt.Sprintf("… and %d more", len(m.items)-told)) || told < 6 || !strings.Contains(text.Text, "7 alerts could not be told") || utf8.RuneCountInString(text.Text) > 40000 {
 		t.Errorf("%d characters, ends with %q", len(text.Text), text.Text[len(text.Text)-100:])
 	}
 }
@@ -79,9 +83,10 @@ func FuzzFormats(f *testing.F) {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, name, text string) {
-		a := Alert{Fingerprint: name, Event: sink.Event{Type: "unusual", Severity: sink.SeverityWarning, Client: name, Server: name, Message: text, Evidence: text}}
+		a := Alert{Fingerprint: name, Event: sink.Event{Type: "unusual", Severity: sink.SeverityWarning, Client: name, Server: name, Message: text, Evidence: text,
+			Actors: [2]sink.Actor{{Container: name, PID: 1, Process: name, User: name, Cmdline: text}, {Cmdline: text}}}}
 		c := a.cleaned()
-		for _, s := range []string{c.Client, c.Server, c.Message, c.Evidence, c.Fingerprint} {
+		for _, s := range []string{c.Client, c.Server, c.Message, c.Evidence, c.Fingerprint, c.Actors[0].Container, c.Actors[0].Process, c.Actors[0].User, c.Actors[0].Cmdline, c.Actors[1].Cmdline} {
 			if !utf8.ValidString(s) || len(s) > maxEvidence || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
 				t.Fatalf("%q is not clean", s)
 			}

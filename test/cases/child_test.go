@@ -17,7 +17,7 @@ const childRole = "WEIR_TEST_CHILD"
 
 // children are what the test binary can be: each section of cases has its own.
 // A child prints what the test has to know, a line each.
-var children = []map[string]func(args []string) error{lifetimeChildren, explainChildren, hostChildren, activationChildren, tupleChildren, natChildren, outcomeChildren, sockmapChildren, l7Children, pushChildren, resourceChildren, dropChildren, namesChildren}
+var children = []map[string]func(args []string) error{lifetimeChildren, explainChildren, hostChildren, activationChildren, tupleChildren, natChildren, outcomeChildren, sockmapChildren, l7Children, pushChildren, resourceChildren, dropChildren, namesChildren, alertChildren}
 
 func beChild(role string) int {
 	for _, m := range children {

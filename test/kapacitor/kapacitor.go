@@ -213,6 +213,14 @@ func (s *Server) Events(t testing.TB, topic string) []Event {
 	return events
 }
 
+// Handle has the alerts of a topic handled in one more way, say kind "post" with the
+// option "url".
+func (s *Server) Handle(t testing.TB, topic, kind string, options map[string]any) {
+	t.Helper()
+	var answer struct{ ID string }
+	s.call(t, "POST", "/alerts/topics/"+topic+"/handlers", map[string]any{"id": kind, "kind": kind, "options": options}, &answer)
+}
+
 func (s *Server) call(t testing.TB, method, path string, in, out any) {
 	t.Helper()
 	var body io.Reader

@@ -3,114 +3,130 @@ package setup
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/weir-probe/weir/correlate/usage"
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/influxdb/rules"
 )
 
-// alert is a figure that is looked at every so often, and the bounds at which it
-// is told. One definition gives the check of 2.x and the TICKscript of 1.x.
-type alert struct {
-	name    string
-	field   string // what the figure is called
-	meaning string
-	// The figure is Σ top ⁄ Σ bottom over the time every, or Σ top without a
-	// bottom, for each value of by.
-	measurement string
-	stage       sink.Stage // of weir_self
-	top, bottom []string
-	by          []string
-	atLeast     float64       // of bottom; less is no evidence
-	every       time.Duration // often or seldom
-	warn, crit  float64       // told when it is more; 0 = never
-	below       bool          // told when it is less
+// statusOffset is how long after the minute a figure is looked at: the rows of the minute
+// are on their way.
+const statusOffset = "15s"
+
+// nobody stands for a tag that rows do not have.
+const nobody = "-"
+
+// fluxCheck is a check of 2.x as Flux. A threshold check of the server's would be less of
+// it, but looks back no further than it runs often, and says nothing of who is bad at first
+// sight: a notification rule tells changes, and there was no level before. So each that is
+// bad has a status of being well first, whose time is the beginning of all times.
+func fluxCheck(r *rules.Rule, bucket, name string, tags []body) string {
+	var labels []string
+	for _, t := range tags {
+		labels = append(labels, fmt.Sprintf("%s: %s", t["key"], fluxString(t["value"].(string))))
+	}
+	return fmt.Sprintf(`import "influxdata/influxdb/monitor"
+
+option task = {name: %[1]s, every: %[2]s, offset: %[3]s}
+
+check = {_check_id: "0000000000000000", _check_name: %[1]s, _type: "custom", tags: {%[4]s}}
+first = time(v: 0)
+figures =
+    %[5]s
+        |> map(fn: (r) => ({r with _time: now()}))
+crit = (r) => r._time > first and %[6]s
+warn = (r) => r._time > first and %[7]s
+messageFn = (r) => %[8]s
+before = figures
+    |> filter(fn: (r) => crit(r: r) or warn(r: r))
+    |> map(fn: (r) => ({r with _time: first}))
+
+union(tables: [figures, before])
+    |> monitor.check(data: check, messageFn: messageFn, crit: crit, warn: warn)
+`, fluxString(name), minutes(rules.Every), statusOffset, strings.Join(labels, ", "), indented(fluxFigures(r, bucket)),
+		fluxBound(r, r.Crit), fluxBound(r, r.Warn), fluxMessage(r))
 }
 
-// The two paces: seldom, where a figure needs some evidence.
-const (
-	often  = time.Minute
-	seldom = 5 * time.Minute
-)
-
-// silence is the alert about the probe itself: no rows from a host.
-var silence = struct {
-	name, meaning, measurement, field string
-	after, forget                     time.Duration
-}{"probe silent", "a host's probe has sent nothing", sink.MeasurementSelf, string(sink.SelfRSS), 2 * time.Minute, time.Hour}
-
-var (
-	edge = []string{sink.TagHost, sink.TagName[sink.ClientEnd], sink.TagName[sink.ServerEnd]}
-	end  = []string{sink.TagHost, sink.TagEnd}
-)
-
-func alerts() []alert {
-	return []alert{
-		{name: "connections fail", field: "failed_ratio", meaning: "more than a tenth (half: critical) of the attempts to connect fail",
-			measurement: sink.MeasurementFlow, top: []string{sink.FieldFailed}, bottom: []string{sink.FieldAttempts},
-			by: edge, atLeast: 20, every: seldom, warn: 0.1, crit: 0.5},
-		{name: "requests fail", field: "error_ratio", meaning: "more than a twentieth (half: critical) of the requests fail",
-			measurement: sink.MeasurementL7, top: []string{sink.FieldErrors, sink.FieldUnanswered}, bottom: []string{sink.FieldRequests},
-			by: edge, atLeast: 20, every: seldom, warn: 0.05, crit: 0.5},
-		{name: "segments are sent again", field: "retransmit_ratio", meaning: "more than a twentieth of the packets are retransmits",
-			measurement: sink.MeasurementFlow,
-			top:         []string{sink.FieldRetransmitsToServer, sink.FieldRetransmitsToClient},
-			bottom:      []string{sink.FieldToServerPackets, sink.FieldToClientPackets},
-			by:          edge, atLeast: 1000, every: seldom, warn: 0.05, crit: 0.2},
-		{name: "connections are not accepted", field: sink.FieldAcceptQueueDrops, meaning: "a listener has no room for connections",
-			measurement: sink.MeasurementFlowError, top: []string{sink.FieldAcceptQueueDrops}, by: edge, every: often, warn: 0.5},
-		{name: "out of memory", field: sink.ContainerField(usage.OOMKills), meaning: "processes of a container were killed for want of memory",
-			measurement: sink.MeasurementContainer, top: []string{sink.ContainerField(usage.OOMKills)}, by: end, every: often, crit: 0.5},
-		{name: "CPU quota used up", field: "throttled_ratio", meaning: "a container is throttled in more than half of its periods",
-			measurement: sink.MeasurementContainer, top: []string{sink.ContainerField(usage.ThrottledPeriods)}, bottom: []string{sink.ContainerField(usage.Periods)},
-			by: end, atLeast: 100, every: seldom, warn: 0.5},
-		{name: "rows are lost", field: string(sink.SelfDroppedRows), meaning: "rows were given up before they were delivered",
-			measurement: sink.MeasurementSelf, stage: sink.StageDelivery, top: []string{string(sink.SelfDroppedRows)},
-			by: []string{sink.TagHost}, every: often, crit: 0.5},
-		{name: "rows are refused", field: string(sink.SelfRejected), meaning: "the database refuses rows for good",
-			measurement: sink.MeasurementSelf, stage: sink.StageDelivery, top: []string{string(sink.SelfRejected)},
-			by: []string{sink.TagHost}, every: often, warn: 0.5},
-		{name: "owners are missing", field: string(sink.SelfCoverage), meaning: "more than a twentieth of the payload of local sockets has no known owner",
-			measurement: sink.MeasurementSelf, stage: sink.StageJoin,
-			top: []string{string(sink.SelfAttributedBytes)}, bottom: []string{string(sink.SelfLocalBytes)},
-			by: []string{sink.TagHost}, atLeast: 1e6, every: seldom, below: true, warn: 0.95},
+// fluxBound is the condition of a level.
+func fluxBound(r *rules.Rule, bound float64) string {
+	operator := ">"
+	switch {
+	case bound == 0:
+		return "false"
+	case r.Below:
+		operator = "<"
 	}
+	return fmt.Sprintf("r.%s %s %s", r.Field, operator, float(bound))
 }
 
-// check is the query of a check of 2.x. The server puts its own every in place
-// of the start, and takes the field's name from the only comparison with one.
-func (a *alert) check(bucket string) string {
-	where := "r._measurement == " + fluxString(a.measurement)
-	if a.stage != "" {
-		where += fmt.Sprintf(" and r.%s == %s", sink.TagStage, fluxString(string(a.stage)))
-	}
-	group := `"_measurement", "_start", "_stop", "` + strings.Join(a.by, `", "`) + `"`
-	value, enough := "r.top", "true"
-	if len(a.bottom) > 0 {
-		value, enough = "r.top / r.bottom", "r.bottom >= "+float(a.atLeast)
-	}
-	return fmt.Sprintf(`from(bucket: %s)
+// fluxFigures are the figures of now, one row for each value of By, in a column called as
+// the figure is.
+func fluxFigures(r *rules.Rule, bucket string) string {
+	fields := slices.Concat(r.Top, r.Bottom, r.Details)
+	from := fmt.Sprintf(`from(bucket: %s)
     |> range(start: -%s)
-    |> filter(fn: (r) => %s and r._field =~ %s)
-    |> sum()
-    |> group(columns: [%s])
+    |> filter(fn: (r) => r._measurement == %s%s and r._field =~ %s)`, fluxString(bucket), minutes(r.Reach), fluxString(r.From), fluxWhere(r), fluxRegexp(fields))
+	by := `["_measurement", "` + strings.Join(r.By, `", "`) + `"]`
+	if r.Of == rules.Latest {
+		return from + fmt.Sprintf(`
+    |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
+    |> filter(fn: (r) => exists r.%[1]s)
+    |> map(fn: (r) => ({r with %[2]s, %[1]s: float(v: r.%[1]s)}))
+    |> group(columns: %[3]s)
+    |> sort(columns: ["_time"])
+    |> tail(n: 1)`, r.Field, fluxNames(r.By), by)
+	}
+	figure := fmt.Sprintf("r with %s, %s: r.top", fluxNames(r.By), r.Field)
+	enough := ""
+	if r.Share() {
+		figure += " / r.bottom"
+		enough = fmt.Sprintf("\n    |> filter(fn: (r) => r.bottom >= %s)", float(r.AtLeast))
+	}
+	return from + fmt.Sprintf(`
+    |> %s()
+    |> group(columns: %s)
     |> reduce(
         identity: {top: 0.0, bottom: 0.0},
         fn: (r, accumulator) => ({
             top: accumulator.top + (if r._field =~ %s then float(v: r._value) else 0.0),
             bottom: accumulator.bottom + (if r._field =~ %s then float(v: r._value) else 0.0),
         }),
-    )
-    |> filter(fn: (r) => %s)
-    |> map(fn: (r) => ({r with _time: r._stop, _field: %s, _value: %s}))
+    )%s
+    |> map(fn: (r) => ({%s}))
     |> drop(columns: ["top", "bottom"])
-    |> group(columns: [%s, "_field"])
-    |> filter(fn: (r) => r._field == %[9]s)`,
-		fluxString(bucket), minutes(a.every), where, fluxRegexp(append(append([]string{}, a.top...), a.bottom...)),
-		group, fluxRegexp(a.top), fluxRegexp(orNothing(a.bottom)), enough, fluxString(a.field), value, group)
+    |> group(columns: %[2]s)`, r.Of, by, fluxRegexp(r.Top), fluxRegexp(orNothing(r.Bottom)), enough, figure)
 }
+
+// fluxNames gives tags that rows do not have a value: null is no part of a text.
+func fluxNames(tags []string) string {
+	var s []string
+	for _, t := range tags {
+		s = append(s, fmt.Sprintf("%s: if exists r.%[1]s then r.%[1]s else %[2]q", t, nobody))
+	}
+	return strings.Join(s, ", ")
+}
+
+// fluxWhere is what rows have to be, behind another condition.
+func fluxWhere(r *rules.Rule) string {
+	var b strings.Builder
+	for _, any := range r.Where {
+		var one []string
+		for _, is := range any {
+			c := fmt.Sprintf("r.%s == %s", is.Tag, fluxString(is.Value))
+			if is.Not {
+				c = fmt.Sprintf("not exists r.%s or r.%[1]s != %s", is.Tag, fluxString(is.Value))
+			}
+			one = append(one, c)
+		}
+		fmt.Fprintf(&b, " and (%s)", strings.Join(one, " or "))
+	}
+	return b.String()
+}
+
+func indented(s string) string { return strings.ReplaceAll(s, "\n", "\n    ") }
 
 // orNothing matches no field where there is no name.
 func orNothing(names []string) []string {
@@ -120,13 +136,18 @@ func orNothing(names []string) []string {
 	return names
 }
 
-// message is the text of a status on 2.x.
-func (a *alert) message() string {
+// fluxMessage is the text of a status on 2.x.
+func fluxMessage(r *rules.Rule) string {
 	var who []string
-	for _, t := range a.by {
+	for _, t := range r.By {
 		who = append(who, fmt.Sprintf("%s ${r.%s}", t, t))
 	}
-	return fmt.Sprintf("${r._level}: %s: %s: %s ${string(v: r.%s)} (${r._check_name})", a.meaning, strings.Join(who, ", "), a.field, a.field)
+	text := fmt.Sprintf(`"${r._level}: %s: %s: %s ${string(v: r.%s)} (${r._check_name})"`, r.Meaning, strings.Join(who, ", "), r.Field, r.Field)
+	for _, d := range r.Details {
+		text += fmt.Sprintf(` +
+    (if exists r.%[1]s then "; %[1]s: ${r.%[1]s}" else "")`, d)
+	}
+	return text
 }
 
 // minutes writes a duration as Flux, TICK and InfluxQL all read it.
@@ -152,9 +173,9 @@ var notFile = regexp.MustCompile(`[^a-z0-9]+`)
 func file(name string) string { return notFile.ReplaceAllString(strings.ToLower(name), "_") }
 
 // silenceQuery is what has to come from every host.
-func silenceQuery(bucket string) string {
+func silenceQuery(s rules.Silence, bucket string) string {
 	return fmt.Sprintf(`from(bucket: %s)
     |> range(start: -%s)
     |> filter(fn: (r) => r._measurement == %s and r.%s == %s and r._field == %s)`,
-		fluxString(bucket), minutes(silence.forget), fluxString(silence.measurement), sink.TagStage, fluxString(string(sink.StageProcess)), fluxString(silence.field))
+		fluxString(bucket), minutes(s.Forget), fluxString(s.Measurement), sink.TagStage, fluxString(string(s.Stage)), fluxString(s.Field))
 }

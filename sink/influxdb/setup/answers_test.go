@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/influxdb"
+	"github.com/weir-probe/weir/sink/influxdb/rules"
 )
 
 // core3 answers as InfluxDB 3 Core is documented to: it is not to be had here.
@@ -169,7 +170,7 @@ func FuzzParseMark(f *testing.F) {
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{KapacitorDir: dir}
-	theirs := filepath.Join(dir, file(silence.name)+".tick")
+	theirs := filepath.Join(dir, file(rules.Silent().Name)+".tick")
 	if err := os.WriteFile(theirs, []byte("// by hand\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestScripts(t *testing.T) {
 		return p
 	}
 	p := plan()
-	if p.Count(Create) != len(alerts()) || p.Count(Note) != 1 {
+	if p.Count(Create) != len(rules.All()) || p.Count(Note) != 1 {
 		t.Errorf("%v", p.Steps)
 	}
 	if err := p.Apply(t.Context(), func(Step) {}); err != nil {
@@ -191,8 +192,19 @@ func TestScripts(t *testing.T) {
 	if p := plan(); p.Changes() != 0 {
 		t.Errorf("a second run changes %q", steps(p))
 	}
+	for name, text := range map[string]string{"old.tick": generated + "\n" + dbrp("net", "autogen"), "other.tick": generated + "\n" + dbrp("other", "autogen"), "own.tick": dbrp("net", "autogen")} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := steps(plan()); len(got) != 1 || !strings.HasPrefix(got[0], "remove TICKscript "+filepath.Join(dir, "old.tick")) {
+		t.Errorf("with one of an older Weir: %q", got)
+	}
+	if err := os.Remove(filepath.Join(dir, "old.tick")); err != nil {
+		t.Fatal(err)
+	}
 	places[Raw].policy = "short"
-	if p := plan(); p.Count(Change) != len(alerts()) {
+	if p := plan(); p.Count(Change) != len(rules.All()) {
 		t.Errorf("for another policy: %q", steps(p))
 	}
 	if b, _ := os.ReadFile(theirs); string(b) != "// by hand\n" {
@@ -209,7 +221,7 @@ func TestScripts(t *testing.T) {
 			}
 		}
 	})
-	if len(names) != len(alerts())+1 {
+	if len(names) != len(rules.All())+1 {
 		t.Errorf("two alerts have one file: %v", names)
 	}
 }

@@ -38,24 +38,6 @@ func TestEveryFieldHasItsPlace(t *testing.T) {
 	}
 }
 
-// TestAlertsAskForWhatThereIs: every name of an alert is in the schema.
-func TestAlertsAskForWhatThereIs(t *testing.T) {
-	for _, a := range alerts() {
-		known, err := sink.Names(a.measurement)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, n := range slices.Concat(a.top, a.bottom, a.by) {
-			if !known[n] {
-				t.Errorf("%s: %s has no %s", a.name, a.measurement, n)
-			}
-		}
-		if a.warn == 0 && a.crit == 0 || a.every < time.Minute {
-			t.Errorf("%s: no bound, or too often", a.name)
-		}
-	}
-}
-
 // filling is what fill wrote.
 type filling struct {
 	start time.Time // of the first minute

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/influxdb/rules"
 )
 
 // Scripts are the TICKscripts, by file name, that do on Kapacitor what the
@@ -20,66 +20,83 @@ import (
 // database (batch), so they run beside InfluxDB 1.x and 2.x alike, and tell the
 // topic weir, whose handlers are the user's.
 func Scripts(db, policy string) map[string]string {
-	scripts := map[string]string{file(silence.name) + ".tick": silenceScript(db, policy)}
-	for _, a := range alerts() {
-		scripts[file(a.name)+".tick"] = a.script(db, policy)
+	silent := rules.Silent()
+	scripts := map[string]string{file(silent.Name) + ".tick": silenceScript(silent, db, policy)}
+	for _, r := range rules.All() {
+		scripts[file(r.Name)+".tick"] = script(&r, db, policy)
 	}
 	return scripts
 }
 
-func (a *alert) script(db, policy string) string {
+func script(r *rules.Rule, db, policy string) string {
 	where := ""
-	if a.stage != "" {
-		where = fmt.Sprintf(` WHERE "%s" = '%s'`, sink.TagStage, a.stage)
+	if c := r.Condition(); c != "" {
+		where = " WHERE " + c
 	}
-	fields, figure := numbered(a.top, "top"), "float("+plus(a.top, "top")+")"
+	fields, figure := numbered(r.Top, "top"), "float("+plus(r.Top, "top")+")"
 	enough := ""
-	if len(a.bottom) > 0 {
-		fields = append(fields, numbered(a.bottom, "bottom")...)
-		figure += " / float(" + plus(a.bottom, "bottom") + ")"
-		enough = fmt.Sprintf("    |where(lambda: %s >= %s)\n", plus(a.bottom, "bottom"), strings.TrimSuffix(float(a.atLeast), ".0"))
+	if r.Share() {
+		fields = append(fields, numbered(r.Bottom, "bottom")...)
+		figure += " / float(" + plus(r.Bottom, "bottom") + ")"
+		enough = fmt.Sprintf("    |where(lambda: %s >= %.0f)\n", plus(r.Bottom, "bottom"), r.AtLeast)
 	}
 	var selected, absent []string
 	for _, f := range fields {
-		selected = append(selected, fmt.Sprintf("sum(%s) AS %s", ident(f.of), ident(f.as)))
-		absent = append(absent, fmt.Sprintf("        .field('%s', 0)\n", f.as))
+		selected = append(selected, fmt.Sprintf("%s(%s) AS %s", r.Of, ident(f.of), ident(f.as)))
+		absent = append(absent, fmt.Sprintf("        .field('%s', 0.0)\n", f.as))
+	}
+	for _, d := range r.Details {
+		selected = append(selected, ident(d))
+		absent = append(absent, fmt.Sprintf("        .field('%s', '')\n", d))
 	}
 	var b strings.Builder
-	head(&b, a.name, a.meaning, db, policy)
+	head(&b, r.Name, r.Meaning, db, policy)
 	fmt.Fprintf(&b, `batch
     |query('''SELECT %s FROM %s.%s.%s%s ''')
         .period(%s)
-        .every(%[6]s)
-        .offset(15s)
+        .every(%s)
+        .offset(%s)
         .groupBy(%s)
     |default()
 %s%s    |eval(lambda: %s)
         .as('%s')
-    |alert()
-`, strings.Join(selected, ", "), ident(db), ident(policy), ident(a.measurement), where, minutes(a.every), tickNames(a.by),
-		strings.Join(absent, ""), enough, figure, a.field)
+%s    |alert()
+`, strings.Join(selected, ", "), ident(db), ident(policy), ident(r.From), where, minutes(r.Reach), minutes(rules.Every), statusOffset, tickNames(r.By),
+		strings.Join(absent, ""), enough, figure, r.Field, keep(r))
 	operator := ">"
-	if a.below {
+	if r.Below {
 		operator = "<"
 	}
 	for _, l := range []struct {
 		name  string
 		bound float64
-	}{{"warn", a.warn}, {"crit", a.crit}} {
+	}{{"warn", r.Warn}, {"crit", r.Crit}} {
 		if l.bound != 0 {
-			fmt.Fprintf(&b, "        .%s(lambda: \"%s\" %s %s)\n", l.name, a.field, operator, float(l.bound))
+			fmt.Fprintf(&b, "        .%s(lambda: \"%s\" %s %s)\n", l.name, r.Field, operator, float(l.bound))
 		}
 	}
-	message := fmt.Sprintf(`{{ .Level }}: %s: %s: %s {{ index .Fields "%s" }}`, a.meaning, tickTags(a.by), a.field, a.field)
-	tail(&b, a.name, message)
+	message := fmt.Sprintf(`{{ .Level }}: %s: %s: %s {{ index .Fields "%s" }}`, r.Meaning, tickTags(r.By), r.Field, r.Field)
+	for _, d := range r.Details {
+		message += fmt.Sprintf(`{{ with index .Fields "%s" }}; %s: {{ . }}{{ end }}`, d, d)
+	}
+	tail(&b, r.Name, message)
 	return b.String()
+}
+
+// keep has what is not computed go on with what is.
+func keep(r *rules.Rule) string {
+	if len(r.Details) == 0 {
+		return ""
+	}
+	return "        .keep()\n"
 }
 
 // number is a field under the name that a script gives its sum.
 type number struct{ of, as string }
 
 // numbered are fields as top0, top1, …: each apart, since in InfluxQL a sum with
-// one that is in no row is nothing; the script puts 0 in its place.
+// one that is in no row is nothing; the script puts 0.0 in its place (Kapacitor reads every
+// number as a float, and adds no integer to one).
 func numbered(fields []string, as string) []number {
 	var n []number
 	for i, f := range fields {
@@ -98,9 +115,9 @@ func plus(fields []string, as string) string {
 
 // silenceScript alerts for a host of which there were rows before and are none
 // now: deadman would, of a batch, only see that nobody at all sends.
-func silenceScript(db, policy string) string {
+func silenceScript(s rules.Silence, db, policy string) string {
 	var b strings.Builder
-	head(&b, silence.name, silence.meaning, db, policy)
+	head(&b, s.Name, s.Meaning, db, policy)
 	fmt.Fprintf(&b, `batch
     |query('''SELECT last("%s") AS "last" FROM %s.%s.%s WHERE "stage" = 'process' ''')
         .period(%s)
@@ -110,8 +127,8 @@ func silenceScript(db, policy string) string {
         .as('silent_seconds')
     |alert()
         .crit(lambda: "silent_seconds" > %d)
-`, silence.field, ident(db), ident(policy), ident(silence.measurement), minutes(silence.forget), silence.after/time.Second)
-	tail(&b, silence.name, fmt.Sprintf("{{ .Level }}: %s: %s", silence.meaning, tickTags([]string{"host"})))
+`, s.Field, ident(db), ident(policy), ident(s.Measurement), minutes(s.Forget), s.After/time.Second)
+	tail(&b, s.Name, fmt.Sprintf("{{ .Level }}: %s: %s", s.Meaning, tickTags([]string{"host"})))
 	return b.String()
 }
 
@@ -119,9 +136,11 @@ func silenceScript(db, policy string) string {
 const generated = "// Generated by weir setup influxdb --kapacitor-dir; to change it, copy it under another name."
 
 func head(b *strings.Builder, name, meaning, db, policy string) {
-	fmt.Fprintf(b, "// Weir, %s: %s.\n%s\ndbrp %s.%s\n\n",
-		name, meaning, generated, ident(db), ident(policy))
+	fmt.Fprintf(b, "// Weir, %s: %s.\n%s\n%s\n", name, meaning, generated, dbrp(db, policy))
 }
+
+// dbrp is the line that says for which database a script is.
+func dbrp(db, policy string) string { return fmt.Sprintf("dbrp %s.%s\n", ident(db), ident(policy)) }
 
 func tail(b *strings.Builder, name, message string) {
 	fmt.Fprintf(b, `        .id('weir %s{{ range $k, $v := .Tags }} {{ $k }}={{ $v }}{{ end }}')
@@ -168,6 +187,24 @@ func (o *Options) files(p *Plan, places places) error {
 			step.Action, step.apply, step.Detail = Note, nil, "is there and was not generated: left alone"
 		}
 		p.add(step)
+	}
+	return o.outdated(p, scripts, dbrp(places[Raw].name, policy))
+}
+
+// outdated plans the removal of scripts that an older Weir wrote for the same database and
+// this one does not.
+func (o *Options) outdated(p *Plan, scripts map[string]string, database string) error {
+	there, err := filepath.Glob(filepath.Join(o.KapacitorDir, "*.tick"))
+	if err != nil {
+		return fmt.Errorf("list TICKscripts: %w", err)
+	}
+	for _, path := range there {
+		has, err := os.ReadFile(path)
+		if scripts[filepath.Base(path)] != "" || err != nil || !bytes.Contains(has, []byte(generated)) || !bytes.Contains(has, []byte(database)) {
+			continue
+		}
+		p.add(Step{Action: Remove, Kind: "TICKscript", Name: path, Detail: "made by an older Weir, not needed any more",
+			apply: func(context.Context) error { return os.Remove(path) }})
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/sink/influxdb"
+	"github.com/weir-probe/weir/sink/influxdb/rules"
 	"github.com/weir-probe/weir/test/influxd"
 )
 
@@ -199,7 +200,7 @@ func (b *bed) everythingThere() {
 	if n := len(b.has("tasks?limit=500", "tasks", "name")); n != 2*len(downsampled) {
 		b.t.Errorf("%d tasks", n)
 	}
-	if n := len(b.has("checks?limit=100&orgID="+b.orgID(), "checks", "name")); n != len(alerts())+1 {
+	if n := len(b.has("checks?limit=100&orgID="+b.orgID(), "checks", "name")); n != len(rules.All())+1 {
 		b.t.Errorf("%d checks", n)
 	}
 	mapped := b.has("dbrps?orgID="+b.orgID(), "content", "database")

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"time"
+
+	"github.com/weir-probe/weir/sink/influxdb/rules"
 )
 
 // alertKind is a kind of object that 2.x's alerts are made of, under
@@ -16,16 +18,13 @@ type alertKind struct {
 }
 
 var (
-	checks    = alertKind{"check", "checks", "checks"}
-	endpoints = alertKind{"notification endpoint", "notificationEndpoints", "notificationEndpoints"}
-	rules     = alertKind{"notification rule", "notificationRules", "notificationRules"}
+	checks        = alertKind{"check", "checks", "checks"}
+	endpoints     = alertKind{"notification endpoint", "notificationEndpoints", "notificationEndpoints"}
+	notifications = alertKind{"notification rule", "notificationRules", "notificationRules"}
 )
 
-// Tags that a status of ours has: what rules go by.
-const (
-	tagBucket = "weir"
-	tagPace   = "every"
-)
+// tagBucket is the tag that a status of ours has: what the notification rule goes by.
+const tagBucket = "weir"
 
 func (p *planner2) alerts(ctx context.Context) error {
 	if p.o.NoAlerts {
@@ -45,7 +44,7 @@ func (p *planner2) alerts(ctx context.Context) error {
 	if err := p.alertObjects(ctx, endpoints, []object{p.object(endpoints, p.endpoint())}); err != nil {
 		return err
 	}
-	return p.alertObjects(ctx, rules, []object{p.rule(often), p.rule(seldom)})
+	return p.alertObjects(ctx, notifications, []object{p.rule()})
 }
 
 func (p *planner2) alertObjects(ctx context.Context, k alertKind, wanted []object) error {
@@ -125,35 +124,18 @@ func (p *planner2) objectFrom(k alertKind, b body, send func(context.Context) (b
 func (p *planner2) name(name string) string { return p.places[Raw].name + ": " + name }
 
 func (p *planner2) checks() []body {
-	tags := func(every time.Duration) []body {
-		return []body{{"key": tagBucket, "value": p.places[Raw].name}, {"key": tagPace, "value": minutes(every)}}
-	}
-	bucket := p.places[Raw].name
+	bucket, silent := p.places[Raw].name, rules.Silent()
+	tags := []body{{"key": tagBucket, "value": bucket}}
 	list := []body{{
-		"type": "deadman", "name": p.name(silence.name), about: silence.meaning, "status": "active", "tags": tags(often),
-		"every": minutes(often), "offset": "15s", "timeSince": minutes(silence.after), "staleTime": minutes(silence.forget),
-		"level": "CRIT", "reportZero": false, "query": body{"text": silenceQuery(bucket), "editMode": "advanced"},
-		"statusMessageTemplate": "${r._level}: " + silence.meaning + ": host ${r.host} (${r._check_name})",
+		"type": "deadman", "name": p.name(silent.Name), about: silent.Meaning, "status": "active", "tags": tags,
+		"every": minutes(rules.Every), "offset": statusOffset, "timeSince": minutes(silent.After), "staleTime": minutes(silent.Forget),
+		"level": "CRIT", "reportZero": false, "query": body{"text": silenceQuery(silent, bucket), "editMode": "advanced"},
+		"statusMessageTemplate": "${r._level}: " + silent.Meaning + ": host ${r.host} (${r._check_name})",
 	}}
-	for _, a := range alerts() {
-		kind := "greater"
-		if a.below {
-			kind = "lesser"
-		}
-		var thresholds []body
-		for level, value := range map[string]float64{"WARN": a.warn, "CRIT": a.crit} {
-			if value != 0 {
-				thresholds = append(thresholds, body{"type": kind, "level": level, "value": value, "allValues": false})
-			}
-		}
-		if len(thresholds) == 2 && thresholds[0]["level"] != "CRIT" { // maps have no order, definitions do
-			thresholds[0], thresholds[1] = thresholds[1], thresholds[0]
-		}
+	for _, r := range rules.All() {
 		list = append(list, body{
-			"type": "threshold", "name": p.name(a.name), about: a.meaning, "status": "active", "tags": tags(a.every),
-			"every": minutes(a.every), "offset": "15s", "thresholds": thresholds,
-			"query":                 body{"text": a.check(bucket), "editMode": "advanced"},
-			"statusMessageTemplate": a.message(),
+			"type": "custom", "name": p.name(r.Name), about: r.Meaning, "status": "active",
+			"query": body{"text": fluxCheck(&r, bucket, p.name(r.Name), tags), "editMode": "advanced"},
 		})
 	}
 	return list
@@ -167,11 +149,10 @@ func (p *planner2) endpoint() body {
 	}
 }
 
-// rule tells every change of level of the checks with our tags that run every so
-// often. The server lets it look back twice its every, if that is in seconds (of
-// another unit one more), so it sees the level before only of checks that run as
-// often as it does: each pace has its rule.
-func (p *planner2) rule(every time.Duration) object {
+// rule tells every change of level of the checks with our tag. The server lets it look
+// back twice its every, if that is in seconds (of another unit one more): to the level
+// before, of checks that run as often as it does.
+func (p *planner2) rule() object {
 	var changes []body
 	for _, to := range []string{"CRIT", "WARN", "OK"} {
 		for _, from := range []string{"OK", "WARN", "CRIT"} {
@@ -181,14 +162,13 @@ func (p *planner2) rule(every time.Duration) object {
 		}
 	}
 	b := body{
-		"type": "http", "name": p.name("notify on change, every " + minutes(every)), about: "tells changes of level", "status": "active",
-		"every": fmt.Sprintf("%ds", every/time.Second), "offset": "30s", "statusRules": changes,
+		"type": "http", "name": p.name("notify on change"), about: "tells changes of level", "status": "active",
+		"every": fmt.Sprintf("%ds", rules.Every/time.Second), "offset": "30s", "statusRules": changes,
 		"tagRules": []body{
 			{"key": tagBucket, "value": p.places[Raw].name, "operator": "equal"},
-			{"key": tagPace, "value": minutes(every), "operator": "equal"},
 		},
 	}
-	return p.objectFrom(rules, b, func(ctx context.Context) (body, error) {
+	return p.objectFrom(notifications, b, func(ctx context.Context) (body, error) {
 		there, err := p.list(ctx, endpoints)
 		for _, o := range there {
 			if o.name == p.name("notify") {
