@@ -222,13 +222,14 @@ const (
 	// maxPause is how long an interval may be: what is longer is a time in which
 	// nobody looked.
 	maxPause = 10 * minute
-	// settling after a start: connections are found, names come in.
+	// starting is how long it takes to settle after a start: connections are found, names
+	// come in. Who learns in less does not wait for it either.
 	starting = 3 * minute
 )
 
 // pause begins anew after a time in which nobody looked.
 func (d *Detector) pause(m int64) {
-	d.last, d.steady = m, m+starting
+	d.last, d.steady = m, m+min(starting, int64(d.cfg.Learn))
 	for _, e := range d.edges {
 		e.sums, e.streak = sums{}, [numKinds]uint8{}
 		if p := e.profile; p != nil {
