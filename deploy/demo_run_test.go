@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/weir-probe/weir/test/dockerd"
 	"github.com/weir-probe/weir/test/probe"
 )
@@ -102,6 +104,26 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	w.Stop(t)
+}
+
+// TestDemoLearnsBeforeTheBreakIn: with three minutes for InfluxDB and its set-up, which
+// Weir waits for and the shop does not.
+func TestDemoLearnsBeforeTheBreakIn(t *testing.T) {
+	var config struct {
+		Anomaly struct{ Learn, Relearn time.Duration }
+	}
+	b, err := os.ReadFile("compose/weir/demo.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(b, &config); err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(readCompose(t).Services["shop-web"].Environment["DEMO_BREAK_IN"], ":-")
+	breakIn, err := time.ParseDuration(strings.TrimSuffix(after, "}"))
+	if a := config.Anomaly; err != nil || a.Learn <= 0 || a.Relearn <= 0 || breakIn < max(a.Learn, a.Relearn)+3*time.Minute || breakIn > 9*time.Minute {
+		t.Errorf("learns %v, after a deployment %v; broken into after %v, %v", a.Learn, a.Relearn, breakIn, err)
+	}
 }
 
 // demoConfig is the demo's with its times to learn made shorter, as the break-in's is.
