@@ -109,21 +109,22 @@ kapacitor: ## deploy/kapacitor/*.tick from sink/influxdb/setup
 	$(GO) test ./deploy -run TestTICKscripts -count=1 -update
 
 .PHONY: image
-image: build ## the container image, from ./weir
-	docker build -f deploy/Dockerfile -t $(IMAGE) .
+image: build ## the container image, from ./weir (deploy/Dockerfile makes it without Go)
+	docker build -f deploy/Dockerfile.prebuilt -t $(IMAGE) .
 
-.PHONY: up
-up: build ## InfluxDB, Grafana and Weir on this machine (Docker Compose v2)
-	$(COMPOSE) up -d --build
+# Compose takes the images that are there; without them it builds them, and needs no Go.
+.PHONY: up demo tick
+up demo tick: IMAGE = weir
+up: image ## InfluxDB, Grafana and Weir on this machine (Docker Compose v2)
+	$(COMPOSE) up -d
 
-.PHONY: demo
-demo: build ## the same with a small shop and an incident every five minutes
+demo: image ## the same with a small shop, an outage every five minutes and a break-in after eight
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o deploy/demo/demo ./deploy/demo
-	WEIR_CONFIG=/etc/weir/demo.yaml $(COMPOSE) --profile demo up -d --build
+	docker build -t weir-demo deploy/demo
+	WEIR_CONFIG=/etc/weir/demo.yaml $(COMPOSE) --profile demo up -d
 
-.PHONY: tick
-tick: build ## in place of that InfluxDB 1.8, Kapacitor, Chronograf and Weir
-	$(COMPOSE) --profile tick up -d --build influxdb1 kapacitor chronograf weir-tick
+tick: image ## in place of that InfluxDB 1.8, Kapacitor, Chronograf and Weir
+	$(COMPOSE) --profile tick up -d influxdb1 kapacitor chronograf weir-tick
 
 .PHONY: clean
 clean: ## remove what was built (not the cache)

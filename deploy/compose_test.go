@@ -20,7 +20,8 @@ var capabilities = []string{"BPF", "DAC_READ_SEARCH", "NET_ADMIN", "PERFMON", "S
 
 type service struct {
 	Image       string
-	Build       struct{ Context, Dockerfile string }
+	Build       struct{ Context, Dockerfile, Target string }
+	PullPolicy  string `yaml:"pull_policy"`
 	Entrypoint  []string
 	Command     []string
 	Environment map[string]string
@@ -79,6 +80,9 @@ func TestCompose(t *testing.T) {
 	for name, s := range c.Services {
 		if !c.builds(s) && !pinned.MatchString(s.Image) {
 			t.Errorf("%s: image %q is not pinned to a release", name, s.Image)
+		}
+		if c.builds(s) && s.PullPolicy != "never" {
+			t.Errorf("%s: image %q is somebody else's in a registry", name, s.Image)
 		}
 		if s.Restart != "no" && (len(s.Healthcheck.Test) < 2 || s.Healthcheck.Retries == 0) {
 			t.Errorf("%s: no health check", name)

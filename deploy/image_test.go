@@ -18,7 +18,7 @@ import (
 	"github.com/weir-probe/weir/test/probe"
 )
 
-// image builds deploy/Dockerfile around the package's binary, with the classic
+// image builds deploy/Dockerfile.prebuilt around the package's binary, with the classic
 // builder and no registry, as Debian's Docker 20.10 would.
 func image(t *testing.T, e *dockerd.Engine, name, pkg string) string {
 	t.Helper()
@@ -28,7 +28,7 @@ func image(t *testing.T, e *dockerd.Engine, name, pkg string) string {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
-	for _, f := range []string{"../LICENSE", "../.dockerignore", "Dockerfile"} {
+	for _, f := range []string{"../LICENSE", "../.dockerignore", "Dockerfile.prebuilt"} {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +38,7 @@ func image(t *testing.T, e *dockerd.Engine, name, pkg string) string {
 		}
 	}
 	t.Setenv("DOCKER_BUILDKIT", "0")
-	e.Docker(t, "build", "-q", "-t", name, "-f", filepath.Join(dir, "Dockerfile"), dir)
+	e.Docker(t, "build", "-q", "-t", name, "-f", filepath.Join(dir, "Dockerfile.prebuilt"), dir)
 	return name
 }
 

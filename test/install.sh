@@ -75,6 +75,7 @@ fi
 test/alertmanager/build.sh || echo "install.sh: Alertmanager could not be built: its tests will skip" >&2
 
 # What a test can do without is built beside the tests, at the lowest priority: without
-# Compose v2 docker-compose 1.29 reads the file, without Telegraf its test skips.
+# Compose v2 docker-compose 1.29 reads the file, without Telegraf its test skips, without
+# the influx command a stand-in takes its place.
 mkdir -p "${WEIR_CACHE:-$HOME/.cache/weir}/log"
-(nice -n 19 test/compose/build.sh; nice -n 19 test/kafkad/telegraf.sh) > "${WEIR_CACHE:-$HOME/.cache/weir}/log/beside.log" 2>&1 < /dev/null &
+(nice -n 19 test/influxd/cli.sh; nice -n 19 test/compose/build.sh; nice -n 19 test/kafkad/telegraf.sh) > "${WEIR_CACHE:-$HOME/.cache/weir}/log/beside.log" 2>&1 < /dev/null &

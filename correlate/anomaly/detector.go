@@ -292,7 +292,9 @@ func (d *Detector) forget(e *edge) {
 	if d.pairs[pair]--; d.pairs[pair] == 0 {
 		delete(d.pairs, pair)
 	}
-	if !e.told {
+	if e.told {
+		e.cameThrough(-1)
+	} else {
 		d.attempts--
 	}
 	if e.beacon != nil {

@@ -72,6 +72,14 @@ type edge struct {
 	container [2]string
 }
 
+// cameThrough counts e at its ends, or with -1 no more.
+func (e *edge) cameThrough(n int) {
+	e.c.through += n
+	if e.s != e.c {
+		e.s.through += n
+	}
+}
+
 // profileAfter is how many busy minutes make a profile worth its memory.
 const profileAfter = 3
 

@@ -34,6 +34,7 @@ func (d *Detector) admit(r *correlate.Record, e *edge, ck, sk nodeKey, through b
 	if through {
 		e.told = true
 		d.attempts--
+		e.cameThrough(1)
 		d.welcome(e, r)
 	}
 	return e
@@ -100,10 +101,14 @@ func (d *Detector) welcome(e *edge, r *correlate.Record) {
 }
 
 // appeared leaves a new service alone that somebody deployed, and says so once: its
-// edges are all new.
+// edges are all new. It may have been there for a while in which what it needs was not,
+// unless it tried many things then.
 func (d *Detector) appeared(e *edge, r *correlate.Record) {
 	for i, n := range [...]*node{e.c, e.s} {
-		if n.born != d.now || !contained(n.kind) || n.settles != 0 {
+		if n.through > 1 || d.now-n.born > int64(d.cfg.Relearn) || !contained(n.kind) || n.settles != 0 {
+			continue
+		}
+		if n.born != d.now && d.scans.targets(r, e.c.lookup()) > fewTargets {
 			continue
 		}
 		n.settles = d.now + int64(d.cfg.Relearn)

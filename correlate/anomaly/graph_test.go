@@ -198,6 +198,27 @@ func TestDeployment(t *testing.T) {
 	}), "new_edge")
 }
 
+// A new service that starts before what it needs is one all the same; one that tries many
+// things first is not left alone.
+func TestDeploymentBeforeItsServer(t *testing.T) {
+	for _, c := range []struct {
+		tried uint16
+		want  string
+	}{{1, "new_service"}, {20, "new_edge"}} {
+		r := learnt(t, Config{})
+		late := inService("shop/late", "late:1")
+		r.want(r.run(3*time.Minute, with(func(time.Time) (rs []*correlate.Record) {
+			for i := range c.tried {
+				rs = append(rs, refusal(late, db, 5432+i))
+			}
+			return rs
+		})), "")
+		r.want(r.run(time.Minute, with(func(time.Time) []*correlate.Record {
+			return []*correlate.Record{talk(late, late, 8080, 10, 10), talk(late, db, 5432, 500, 900)} // it asks itself whether it is well
+		})), c.want)
+	}
+}
+
 func TestSilences(t *testing.T) {
 	r := learnt(t, Config{Silences: []Silence{{Type: "new_edge", Client: "shop/*", Server: "*/db", Until: start.Add(30 * time.Hour).Format(time.RFC3339)}}})
 	r.want(r.run(time.Hour, with(func(time.Time) []*correlate.Record {

@@ -24,7 +24,9 @@ type node struct {
 	nodeKey
 	id    uint32
 	edges int // that name it
-	born  int64
+	// through is on how many of them something came through.
+	through int
+	born    int64
 	// settles is until when it is left alone: it is new, or was deployed.
 	settles int64
 	// revisions are of the images and specifications seen lately, the newest first.

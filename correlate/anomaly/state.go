@@ -187,7 +187,9 @@ func (d *Detector) insert(e *edge) bool {
 	d.pairs[pairOf(e.c, e.s)]++
 	e.c.edges++
 	e.s.edges++
-	if !e.told {
+	if e.told {
+		e.cameThrough(1)
+	} else {
 		d.attempts++
 	}
 	if e.beacon != nil {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,9 +14,12 @@ import (
 
 func TestScript(t *testing.T) {
 	noon := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
-	i, err := scripted(func(string) string { return "" })
+	i, b, err := scripted(func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
+	}
+	if b != (breakIn{8 * time.Minute, time.Hour}) {
+		t.Errorf("break-ins: %v", b)
 	}
 	for _, c := range []struct {
 		after time.Duration
@@ -30,9 +34,9 @@ func TestScript(t *testing.T) {
 			t.Errorf("after %v: %v until %v", c.after, i.at(at), i.next(at))
 		}
 	}
-	for _, bad := range []string{"x", "0s", "6m"} {
-		if _, err := scripted(env{"DEMO_FOR": bad}.get); err == nil {
-			t.Errorf("DEMO_FOR=%s is taken", bad)
+	for _, bad := range []env{{"DEMO_FOR": "x"}, {"DEMO_FOR": "0s"}, {"DEMO_FOR": "6m"}, {"DEMO_BREAK_IN": "0s"}, {"DEMO_BREAK_IN_EVERY": "-1s"}} {
+		if _, _, err := scripted(bad.get); err == nil {
+			t.Errorf("%v is taken", bad)
 		}
 	}
 }
@@ -107,5 +111,53 @@ func TestPager(t *testing.T) {
 	if want := "\"h\": event oom (error): \"\" \"a\\nb\": \"m\"\n" +
 		"\"h\": firing new_edge (warning): \"x\" \"db\": \"m\" by \"nc\": \"nc db\"\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+// TestBreakInKeepsTime: first when Weir has learnt, and not more often than asked for.
+func TestBreakInKeepsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour+time.Minute)
+		defer cancel()
+		var at []time.Duration
+		breakIn{8 * time.Minute, time.Hour}.run(ctx, func(context.Context) { at = append(at, time.Since(start)) })
+		if want := []time.Duration{8 * time.Minute, 68 * time.Minute}; !slices.Equal(at, want) {
+			t.Errorf("at %v, want %v", at, want)
+		}
+	})
+}
+
+// TestLookAround reads what is there, by as many connections as entries beside the one
+// that found the port.
+func TestLookAround(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan int)
+	go func() {
+		n := 0
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				accepted <- n
+				return
+			}
+			n++
+			go answer(c)
+		}
+	}()
+	if err := lookAround(t.Context(), ln.Addr().String()); err != nil {
+		t.Error(err)
+	}
+	ln.Close()
+	if n := <-accepted; n != taken+1 {
+		t.Errorf("%d connections, want %d", n, taken+1)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := lookAround(ctx, ln.Addr().String()); err == nil {
+		t.Error("without a cache nothing fails")
 	}
 }

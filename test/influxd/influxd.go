@@ -24,6 +24,9 @@ const (
 	V2 = "2.7.12"
 )
 
+// Command is the influx command of InfluxDB 2 that cli.sh makes; empty: it is not there.
+func Command() string { return machine.Cached("influx-2.5") }
+
 // Names that every server here has.
 const (
 	Org       = "weir-test"
