@@ -25,6 +25,10 @@ volatile const __u32 turn_octets = 4096;
 volatile const __u32 window_exchanges = 167;
 
 #define L7_SKIPS_PER_LOOK 16
+/* Where this many times as many exchanges come as there is time for, a part of that
+ * does: what is told is a small sample anyhow. */
+#define L7_FLOOD 8
+#define L7_FLOOD_PART 4
 
 /* Takes from a segment what was seen before: what is sent again is not payload
  * again. Returns the octets that are new; a segment that fills a hole is new. */
@@ -73,10 +77,14 @@ static __always_inline bool l7_room(void)
 		number = bpf_ktime_get_boot_ns() >> L7_WINDOW_SHIFT;
 		if (w->number != number) {
 			w->number = number;
-			w->told = 0;
+			w->limit = window_exchanges;
+			if (w->asked / L7_FLOOD > window_exchanges)
+				w->limit = (window_exchanges + L7_FLOOD_PART - 1) / L7_FLOOD_PART;
+			w->asked = w->told = 0;
 		}
 	}
-	if (w->told >= window_exchanges)
+	w->asked++;
+	if (w->told >= w->limit)
 		return false;
 	w->told++;
 	return true;
@@ -254,7 +262,8 @@ static __always_inline void l7_datagram(struct __sk_buff *skb, struct bpf_sock *
 	l7_emit(skb, sk, p, &t);
 }
 
-static __always_inline int l7_packet(struct __sk_buff *skb, bool out)
+/* Whether it is of a connection that has had payload. */
+static __always_inline bool l7_packet(struct __sk_buff *skb, bool out)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct l7_packet p = {};
@@ -262,39 +271,53 @@ static __always_inline int l7_packet(struct __sk_buff *skb, bool out)
 	int rc;
 
 	if (!sk)
-		return 1;
+		return false;
 	s = bpf_sk_storage_get(&l7_sock, sk, 0, 0);
 	if (s) { /* a connection, so nothing need be asked of the socket */
 		if (s->want == L7_OFF)
-			return 1; /* for good: nothing costs less */
+			return true; /* for good: nothing costs less */
 	} else {
 		sk = bpf_sk_fullsock(sk);
 		if (!sk || sk->state == TCP_LISTEN)
-			return 1;
+			return false;
 	}
 	rc = l7_parse(skb, &p);
 	if (rc) {
 		if (rc < 0)
 			l7_count(L7_STAT_UNPARSED, 1);
-		return 1;
+		return s;
 	}
 	if (p.proto == IPPROTO_UDP)
 		l7_datagram(skb, sk, &p, out);
 	else
 		l7_segment(skb, sk, s, &p, out);
-	return 1;
+	return s;
 }
+
+/* The programs of peer.h, where they are attached behind these: what is neither a
+ * datagram nor a connection's beginning passes one program, not two. An array for each
+ * direction, because the kernel has one attach type in an array. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} behind_egress SEC(".maps"), behind_ingress SEC(".maps");
 
 SEC("cgroup_skb/egress")
 int payload_egress(struct __sk_buff *skb)
 {
-	return l7_packet(skb, true);
+	if (!l7_packet(skb, true))
+		bpf_tail_call(skb, &behind_egress, 0);
+	return 1;
 }
 
 SEC("cgroup_skb/ingress")
 int payload_ingress(struct __sk_buff *skb)
 {
-	return l7_packet(skb, false);
+	if (!l7_packet(skb, false))
+		bpf_tail_call(skb, &behind_ingress, 0);
+	return 1;
 }
 
 /* Keep the record's type in the BTF, where a test reads it. */

@@ -16,6 +16,8 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	L7MapBehindEgress    = "behind_egress"
+	L7MapBehindIngress   = "behind_ingress"
 	L7MapL7Sock          = "l7_sock"
 	L7MapL7Stats         = "l7_stats"
 	L7MapL7Wants         = "l7_wants"
@@ -80,13 +82,15 @@ type L7ProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type L7MapSpecs struct {
-	L7Sock    *ebpf.MapSpec `ebpf:"l7_sock"`
-	L7Stats   *ebpf.MapSpec `ebpf:"l7_stats"`
-	L7Wants   *ebpf.MapSpec `ebpf:"l7_wants"`
-	L7Windows *ebpf.MapSpec `ebpf:"l7_windows"`
-	Payload   *ebpf.MapSpec `ebpf:"payload"`
-	SkCtx     *ebpf.MapSpec `ebpf:"sk_ctx"`
-	Stats     *ebpf.MapSpec `ebpf:"stats"`
+	BehindEgress  *ebpf.MapSpec `ebpf:"behind_egress"`
+	BehindIngress *ebpf.MapSpec `ebpf:"behind_ingress"`
+	L7Sock        *ebpf.MapSpec `ebpf:"l7_sock"`
+	L7Stats       *ebpf.MapSpec `ebpf:"l7_stats"`
+	L7Wants       *ebpf.MapSpec `ebpf:"l7_wants"`
+	L7Windows     *ebpf.MapSpec `ebpf:"l7_windows"`
+	Payload       *ebpf.MapSpec `ebpf:"payload"`
+	SkCtx         *ebpf.MapSpec `ebpf:"sk_ctx"`
+	Stats         *ebpf.MapSpec `ebpf:"stats"`
 }
 
 // L7VariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,17 +122,21 @@ func (o *L7Objects) Close() error {
 //
 // It can be passed to LoadL7Objects or ebpf.CollectionSpec.LoadAndAssign.
 type L7Maps struct {
-	L7Sock    *ebpf.Map `ebpf:"l7_sock"`
-	L7Stats   *ebpf.Map `ebpf:"l7_stats"`
-	L7Wants   *ebpf.Map `ebpf:"l7_wants"`
-	L7Windows *ebpf.Map `ebpf:"l7_windows"`
-	Payload   *ebpf.Map `ebpf:"payload"`
-	SkCtx     *ebpf.Map `ebpf:"sk_ctx"`
-	Stats     *ebpf.Map `ebpf:"stats"`
+	BehindEgress  *ebpf.Map `ebpf:"behind_egress"`
+	BehindIngress *ebpf.Map `ebpf:"behind_ingress"`
+	L7Sock        *ebpf.Map `ebpf:"l7_sock"`
+	L7Stats       *ebpf.Map `ebpf:"l7_stats"`
+	L7Wants       *ebpf.Map `ebpf:"l7_wants"`
+	L7Windows     *ebpf.Map `ebpf:"l7_windows"`
+	Payload       *ebpf.Map `ebpf:"payload"`
+	SkCtx         *ebpf.Map `ebpf:"sk_ctx"`
+	Stats         *ebpf.Map `ebpf:"stats"`
 }
 
 func (m *L7Maps) Close() error {
 	return _L7Close(
+		m.BehindEgress,
+		m.BehindIngress,
 		m.L7Sock,
 		m.L7Stats,
 		m.L7Wants,

@@ -13,6 +13,7 @@
 #include "tcp.h"
 #include "tcp_life.h"
 #include "sockmap.h"
+#include "io.h"
 #include "peer.h"
 #include "iter.h"
 #include "attempt.h"
@@ -59,37 +60,14 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int oldstate, int newstate)
 	return 0;
 }
 
-/* ---- who uses it: task context, all of them ---- */
-
-static __always_inline void note_io(struct sock *sk, enum io_hook hook)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct sk_ctx *c = ctx_lookup(sk);
-	struct tcp_sock *tp;
-
-	if (c) {
-		if (same_user(c, task))
-			return;
-	} else {
-		/* older than the probe: it waited in an accept queue, say */
-		c = ctx_create(sk);
-		if (!c)
-			return;
-		tp = bpf_skc_to_tcp_sock(sk);
-		if (tp)
-			set_baseline(c, sk, tp);
-		else
-			c->flags |= F_HAS_PEER;
-	}
-	set_owner(c, task, HOW_IO, hook);
-}
-
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *req)
 {
 	on_synack_again(sk, req);
 	return 0;
 }
+
+/* ---- who uses it: task context, all of them ---- */
 
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(tcp_rcv_space_adjust, struct sock *sk)
@@ -116,10 +94,14 @@ int BPF_PROG(sock_send_length, struct sock *sk, int ret)
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(sock_recv_length, struct sock *sk, int ret, int flags)
 {
+	bool mapped;
+
 	if (ret <= 0 || !is_inet(sk))
 		return 0;
-	note_io(sk, HOOK_RECV_LENGTH);
-	if (in_sockmap(sk) && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+	mapped = in_sockmap(sk);
+	if (mapped || !read_told(sk))
+		note_io(sk, HOOK_RECV_LENGTH);
+	if (mapped && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		count_received(sk, ret);
 	return 0;
 }

@@ -261,6 +261,9 @@ func (s *Set) attachProbe(p *probe, prog *ebpf.Program, root *cgroupRoot) error 
 		}
 		s.links[p.program] = l
 	case kindCgroup:
+		if p.behind != "" && s.status[probeIndex(p.behind)].State == StateAttached {
+			return s.maps[objPayload][behindMaps[p.behind]].Put(uint32(0), prog)
+		}
 		at := s.specs[p.object].Programs[p.program].AttachType
 		l, err := link.AttachCgroup(link.CgroupOptions{Path: root.path(), Attach: at, Program: prog})
 		if err != nil {
@@ -280,6 +283,9 @@ func (s *Set) attachProbe(p *probe, prog *ebpf.Program, root *cgroupRoot) error 
 	}
 	return nil
 }
+
+// behindMaps are where a program finds the one it goes on to.
+var behindMaps = map[string]string{"payload_egress": "behind_egress", "payload_ingress": "behind_ingress"}
 
 // markFallbacks turns what is missing but stood in for into StateFallback.
 func (s *Set) markFallbacks() {

@@ -57,6 +57,7 @@ type probe struct {
 	needs    string
 	fallback string // program that stands in for it
 	standsIn string // this one is loaded only when that program is not attached
+	behind   string // where that program is attached, it goes on to this one
 	hot      bool   // runs at every send or receive: Config.NoIOHooks leaves it out
 	required bool
 	// conntrack marks a program that reads conntrack entries: bpf.ConntrackTypes.
@@ -67,7 +68,7 @@ type probe struct {
 }
 
 // probes is all there is. Order matters: what stands in comes after what it
-// stands in for.
+// stands in for, and what is behind another after that.
 var probes = []probe{
 	{program: "inet_sock_set_state", kind: kindTracing, hook: "tp_btf/inet_sock_set_state", needs: "Linux ≥ 5.12 with BTF", required: true,
 		loses: "every TCP connection"},
@@ -91,11 +92,15 @@ var probes = []probe{
 		loses: "that an IPv4 tunnel's packets are the kernel's"},
 	{program: "post_bind6", kind: kindCgroup, hook: "cgroup/post_bind6", needs: "Linux ≥ 5.8 and cgroup v2",
 		loses: "that an IPv6 tunnel's packets are the kernel's"},
-	{program: "peer_egress_nat", kind: kindCgroup, hook: "cgroup_skb/egress with conntrack", needs: "Linux ≥ 6.2 and nf_conntrack", fallback: "peer_egress", conntrack: true,
+	{program: "payload_egress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/egress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
+		loses: "requests: their names, answers and response times; names by DNS"},
+	{program: "payload_ingress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/ingress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
+		loses: "requests: their names, answers and response times; names by DNS"},
+	{program: "peer_egress_nat", behind: "payload_egress", kind: kindCgroup, hook: "cgroup_skb/egress with conntrack", needs: "Linux ≥ 6.2 and nf_conntrack", fallback: "peer_egress", conntrack: true,
 		loses: "translations in the namespaces of sockets: conntrack's own events tell them later"},
-	{program: "peer_egress", kind: kindCgroup, hook: "cgroup_skb/egress", needs: "Linux ≥ 5.8 and cgroup v2", standsIn: "peer_egress_nat",
+	{program: "peer_egress", behind: "payload_egress", kind: kindCgroup, hook: "cgroup_skb/egress", needs: "Linux ≥ 5.8 and cgroup v2", standsIn: "peer_egress_nat",
 		loses: "sent UDP and ICMP"},
-	{program: "peer_ingress", kind: kindCgroup, hook: "cgroup_skb/ingress", needs: "Linux ≥ 5.8 and cgroup v2",
+	{program: "peer_ingress", behind: "payload_ingress", kind: kindCgroup, hook: "cgroup_skb/ingress", needs: "Linux ≥ 5.8 and cgroup v2",
 		loses: "received UDP and ICMP"},
 	{program: "sendmsg4", kind: kindCgroup, hook: "cgroup/sendmsg4", needs: "Linux ≥ 4.18 and cgroup v2", standsIn: "sock_send_length",
 		loses: "senders on unconnected IPv4 sockets"},
@@ -127,10 +132,6 @@ var probes = []probe{
 		loses: "which of several holders of an older socket serves it"},
 	{program: "bootstrap_sockets", kind: kindIter, hook: "iter/task_file", needs: "Linux ≥ 5.12 with BTF",
 		loses: "owners of sockets older than the probe, until they are used"},
-	{program: "payload_egress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/egress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
-		loses: "requests: their names, answers and response times; names by DNS"},
-	{program: "payload_ingress", object: objPayload, kind: kindCgroup, hook: "cgroup_skb/ingress payload", needs: "Linux ≥ 5.8 and cgroup v2", payload: true,
-		loses: "requests: their names, answers and response times; names by DNS"},
 	{program: "kfree_skb_rx", object: objDrop, kind: kindTracing, hook: "tp_btf/kfree_skb with the receiver", needs: "Linux ≥ 6.11 with BTF", fallback: "kfree_skb",
 		loses: "whose socket a dropped packet was for; accept_queue_drops has resets and repeated SYNs in it"},
 	{program: "kfree_skb", object: objDrop, kind: kindTracing, hook: "tp_btf/kfree_skb", needs: "Linux ≥ 5.17 with BTF", standsIn: "kfree_skb_rx",

@@ -31,7 +31,9 @@ struct {
 struct l7_window {
 	__u64 number; /* of the window, see L7_WINDOW_SHIFT */
 	__u32 tick;   /* low half of jiffies when that was looked at */
+	__u32 asked;  /* exchanges that came in it */
 	__u32 told;
+	__u32 limit;  /* of told */
 };
 
 /* 2^26 ns are 67 ms */
