@@ -3,6 +3,7 @@ package main
 import (
 	"reflect"
 	"testing"
+	"time"
 )
 
 // TestExampleIsTheDefault: deploy/weir.yaml names every key with its default.
@@ -66,6 +67,12 @@ func TestComposeConfigurations(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.file, want.Alerts = got.file, got.Alerts
+		if name == "demo" { // learns in minutes, what minutes can teach
+			if a := got.Anomaly; a.Learn != 5*time.Minute || a.Relearn != a.Learn || len(a.Off) == 0 || len(a.Silences) == 0 {
+				t.Errorf("%s: anomaly %+v", name, a)
+			}
+			want.Anomaly = got.Anomaly
+		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s.yaml gives\n%+v\nwant the defaults\n%+v", name, got, want)
 		}

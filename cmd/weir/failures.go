@@ -23,7 +23,7 @@ type edgeID struct {
 
 type failure struct {
 	causes  correlate.Measures
-	example string // the first failed attempt
+	example string     // the first failed attempt
 	client  sink.Actor // whose
 }
 

@@ -227,7 +227,7 @@ var steps = map[string]func(*stepper) error{
 	"shut":   func(s *stepper) error { return s.conn.CloseWrite() },
 	"close":  func(s *stepper) error { return s.conn.Close() },
 	"say":    func(s *stepper) error { _, err := fmt.Println(s.next()); return err },
-	"pause": func(s *stepper) error { time.Sleep(time.Duration(s.number()) * time.Millisecond); return nil },
+	"pause":  func(s *stepper) error { time.Sleep(time.Duration(s.number()) * time.Millisecond); return nil },
 	"wait": func(*stepper) error { // for a word
 		var word string
 		_, err := fmt.Scanln(&word)

@@ -30,6 +30,7 @@ type Message struct {
 	ResponseOctets uint64 `json:"response_octets,omitempty"`
 	Overlapped     bool   `json:"overlapped,omitempty"`
 	Streaming      bool   `json:"streaming,omitempty"`
+	Upgrade        bool   `json:"upgrade,omitempty"`
 }
 
 var outcomes = [...]string{l7.Answered: "answered", l7.Unanswered: "unanswered", l7.OneWay: "one_way", l7.Lost: "lost"}
@@ -43,7 +44,7 @@ func Keep(m *l7.Message) Message {
 		RequestFirst: m.RequestFirst, RequestLast: m.RequestLast,
 		ResponseFirst: m.ResponseFirst, ResponseLast: m.ResponseLast,
 		RequestOctets: m.RequestOctets, ResponseOctets: m.ResponseOctets,
-		Overlapped: m.Overlapped, Streaming: m.Streaming,
+		Overlapped: m.Overlapped, Streaming: m.Streaming, Upgrade: m.Upgrade,
 	}
 }
 
@@ -63,7 +64,7 @@ func (m Message) String() string {
 	}
 	fmt.Fprintf(&b, " %d/%d", m.RequestOctets, m.ResponseOctets)
 	timed := l7.Message{
-		Outcome: l7.Outcome(slices.Index(outcomes[:], m.Outcome)), Streaming: m.Streaming,
+		Outcome: l7.Outcome(slices.Index(outcomes[:], m.Outcome)), Streaming: m.Streaming, Upgrade: m.Upgrade,
 		RequestLast: m.RequestLast, ResponseFirst: m.ResponseFirst,
 	}
 	if ns, ok := timed.ResponseTime(); ok {
