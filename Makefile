@@ -48,6 +48,10 @@ test-race: ## the same under the race detector
 test-root: ## network namespaces, BPF, containers (root)
 	@test/run.sh root
 
+.PHONY: test-deploy
+test-deploy: ## images, compose files and the demo (root, Docker)
+	@test/run.sh deploy
+
 .PHONY: test-e2e
 test-e2e: build ## the program against real servers and containers (root)
 	@test/run.sh e2e

@@ -7,18 +7,19 @@
 #   unit       every package that does not touch kernel state, in parallel
 #   race       the same under the race detector
 #   root       packages whose tests want root, one after the other
+#   deploy     ./deploy: images, compose files and the demo, by a Docker Engine
 #   e2e        test/e2e: the program against real servers and containers
 #   kernels    TestKernel… and weir under emulated 5.10, 6.1, 6.12; cases that want
 #              systemd in a guest that has it
 #   fuzz       every fuzz target for $FUZZTIME
 #   bench      every benchmark once
 #
-# With no level named, fuzz and kernels run beside root.
+# With no level named, fuzz and kernels, and deploy, run beside root.
 # A level goes on after a failure; the exit status says whether one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-LEVELS="lint generated unit race root e2e kernels fuzz bench"
+LEVELS="lint generated unit race root deploy e2e kernels fuzz bench"
 # A count, not a time: at a deadline the fuzzing engine fails by chance with
 # "context deadline exceeded" (golang/go#75804).
 FUZZTIME=${FUZZTIME:-20000x}
@@ -31,11 +32,11 @@ go build -o "$SUMMARY" ./test/summary || exit 1
 # user it runs as, or starts a Docker Engine; nothing has to be listed by hand.
 all_packages() { go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | sed "s|^$PWD/|./|"; }
 root_packages() {
-	all_packages | grep -vE '^\./test/(e2e|kernels)(/|$)' | while read -r dir; do
+	all_packages | grep -vE '^\./(test/(e2e|kernels)(/|$)|deploy$)' | while read -r dir; do
 		grep -lqE 'Gete?uid\(\)|test/dockerd"' "$dir"/*_test.go && echo "$dir"
 	done
 }
-unit_packages() { comm -23 <(all_packages | grep -vE '^\./test/(e2e|kernels)(/|$)' | sort) <(root_packages | sort); }
+unit_packages() { comm -23 <(all_packages | grep -vE '^\./(test/(e2e|kernels)(/|$)|deploy$)' | sort) <(root_packages | sort); }
 e2e_packages() { all_packages | grep -E '^\./test/e2e(/|$)'; }
 
 # As an ordinary user the tests that want root run through sudo where it asks
@@ -101,6 +102,7 @@ level_generated() {
 level_unit() { go_test unit "$(unit_packages)" -count=1 -timeout 10m; }
 level_race() { go_test race "$(unit_packages)" -race -count=1 -timeout 15m; }
 level_root() { go_test root "$(root_packages)" -p 1 -count=1 -timeout 30m "${as_root[@]}"; }
+level_deploy() { go_test deploy ./deploy -count=1 -timeout 20m "${as_root[@]}"; }
 level_e2e() { go_test e2e "$(e2e_packages)" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 20m; }
 
@@ -117,20 +119,23 @@ level_bench() {
 }
 
 # The cases of root mostly wait: for intervals, for time-outs. What only computes has
-# the processors meanwhile, at the lowest priority, when all levels run.
-BESIDE="fuzz kernels"
-beside=
-start_beside() {
+# the processors meanwhile, at the lowest priority, when all levels run; and what waits
+# for minutes of a demo waits at the same time.
+BESIDE="fuzz kernels deploy"
+beside=()
+start_beside() { # NICE LEVEL…
+	local nice=$1
+	shift
 	(
-		renice -n 19 "$BASHPID" > /dev/null
+		renice -n "$nice" "$BASHPID" > /dev/null
 		failed=0
-		for level in $BESIDE; do
+		for level in "$@"; do
 			echo "== level $level"
 			"level_$level" || failed=1
 		done
 		exit $failed
-	) > out/test/beside.log 2>&1 &
-	beside=$!
+	) > "out/test/beside-$1.log" 2>&1 &
+	beside+=($!)
 }
 
 mkdir -p out/test
@@ -146,12 +151,17 @@ for level in ${*:-$LEVELS}; do
 	if [ $# = 0 ] && [[ " $BESIDE " == *" $level "* ]]; then
 		continue
 	fi
-	[ $# = 0 ] && [ "$level" = root ] && start_beside
+	if [ $# = 0 ] && [ "$level" = root ]; then
+		start_beside 19 fuzz kernels
+		start_beside 1 deploy
+	fi
 	echo "== level $level"
 	"level_$level" || failed=1
-	if [ "$level" = root ] && [ -n "$beside" ]; then
-		wait "$beside" || failed=1
-		cat out/test/beside.log
+	if [ "$level" = root ]; then
+		for job in "${beside[@]}"; do
+			wait "$job" || failed=1
+		done
+		[ ${#beside[@]} = 0 ] || cat out/test/beside-*.log
 	fi
 done
 exit $failed
