@@ -29,10 +29,10 @@ func (j *Joiner) Describe(now time.Time, want func([]Side) bool, tell func(*Reco
 		r.Proto, r.Start, r.End = c.key.Proto, c.start, c.last
 		r.HasPayload, r.HasWire, r.Final = true, len(c.slots) > 0, c.ended()
 		r.Flags, r.Initiator = c.flags, c.initiator
-		connected := c.connected
+		connected, answered := c.connected, c.answered
 		j.fillEnds(c, r, now.UnixNano())
-		j.fillTimes(c, r)
-		c.connected = connected
+		j.fillTimes(c, r, now.UnixNano())
+		c.connected, c.answered = connected, answered
 		j.fillEvidence(c, r)
 		if r.Final {
 			r.EndReason, r.CloseCause = c.endReason(Running), c.closeCause()

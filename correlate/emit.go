@@ -108,7 +108,7 @@ func (j *Joiner) emit(c *conn, now int64, phase Phase, emit func(*Record)) {
 	r.HasPayload, r.HasWire, r.Active, r.Final = true, len(c.slots) > 0, active, final
 	r.Flags, r.Initiator = c.flags, c.initiator
 	j.fillEnds(c, r, now)
-	j.fillTimes(c, r)
+	j.fillTimes(c, r, now)
 	if final {
 		c.done, c.doneAt = true, now
 		r.EndReason, r.CloseCause = c.endReason(phase), c.closeCause()
@@ -185,8 +185,10 @@ func (e *end) waited() int64 {
 }
 
 // fillTimes sets what the beginning of the connection took, and the minimal RTT.
-func (j *Joiner) fillTimes(c *conn, r *Record) {
-	if c.ends[client] == nil || c.answered {
+func (j *Joiner) fillTimes(c *conn, r *Record, now int64) {
+	// The client may be here and not have told yet.
+	nobody := c.ends[client] == nil && (r.Final || now-c.start >= 2*int64(j.cfg.Hold))
+	if nobody || c.answered {
 		r.SynAckTotal = c.synAck
 	}
 	if r.SynAckTotal != 0 && !c.answered {
