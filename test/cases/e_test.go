@@ -21,6 +21,7 @@ const (
 func TestCaseE1_OneRowForABridge(t *testing.T) {
 	rows := watch(t)
 	box := bridgedAt(t, netlab.Host(t), 11, 2)
+	metered(t, rows, boxAddr(11, 1), pair{box[0], box[1]})
 	port := drain(t, box[1], boxAddr(11, 1))
 	sent, answered := sentBy(t, box[0]), sentBy(t, box[1])
 	bulk(t, box[0], boxAddr(11, 1), port, 100000)
@@ -34,6 +35,7 @@ func TestCaseE1_OneRowForABridge(t *testing.T) {
 func TestCaseE3_SegmentsOfSuperPackets(t *testing.T) {
 	rows := watch(t)
 	box := bridgedAt(t, netlab.Host(t), 12, 2)
+	metered(t, rows, boxAddr(12, 1), pair{box[0], box[1]})
 	port := drain(t, box[1], boxAddr(12, 1))
 	before := sentBy(t, box[0])
 	const size = 20 << 20
@@ -77,6 +79,7 @@ func TestCaseE2_LoopbackLive(t *testing.T) {
 func TestCaseE5_MPTCP(t *testing.T) {
 	rows := watch(t)
 	box := bridgedAt(t, netlab.Host(t), 14, 2)
+	metered(t, rows, boxAddr(14, 1), pair{box[0], box[1]})
 	var lc net.ListenConfig
 	var d net.Dialer
 	lc.SetMultipathTCP(true)

@@ -64,6 +64,7 @@ func TestCaseE6_FragmentsAndOptions(t *testing.T) {
 func TestCaseE7_Retransmits(t *testing.T) {
 	rows := watch(t)
 	box := bridgedAt(t, netlab.Host(t), 16, 2)
+	metered(t, rows, boxAddr(16, 1), pair{box[0], box[1]})
 	// The receiver's own netfilter: everything before it is on the wire.
 	box[1].Run(t, "nft", "add table ip loss; add chain ip loss in { type filter hook prerouting priority -300; }; add rule ip loss in tcp flags & syn == 0 numgen inc mod 20 == 7 drop")
 	port := drain(t, box[1], boxAddr(16, 1))
