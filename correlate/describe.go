@@ -29,10 +29,13 @@ func (j *Joiner) Describe(now time.Time, want func([]Side) bool, tell func(*Reco
 		r.Proto, r.Start, r.End = c.key.Proto, c.start, c.last
 		r.HasPayload, r.HasWire, r.Final = true, len(c.slots) > 0, c.ended()
 		r.Flags, r.Initiator = c.flags, c.initiator
-		connected, answered := c.connected, c.answered
+		connected, answered, resolved, accept := c.connected, c.answered, c.resolved, c.accept
 		j.fillEnds(c, r, now.UnixNano())
 		j.fillTimes(c, r, now.UnixNano())
-		c.connected, c.answered = connected, answered
+		c.connected, c.answered, c.accept = connected, answered, accept
+		if resolved != resolveTold && c.resolved == resolveTold {
+			c.resolved = resolveKnown // a wait is given out once: it is kept for the row
+		}
 		j.fillEvidence(c, r)
 		if r.Final {
 			r.EndReason, r.CloseCause = c.endReason(Running), c.closeCause()
