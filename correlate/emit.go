@@ -290,7 +290,7 @@ func (j *Joiner) fillEnd(c *conn, s side, ep *Endpoint, own, seen flows.Key, now
 	ep.Local, ep.Kind, ep.Name = id.local, id.kind, id.name
 	ep.Process, ep.Creator, ep.Current = id.process, id.creator, id.current
 	ep.Contain, ep.Match, ep.NetName = id.contain, id.match, id.netName
-	ep.DNSName, ep.Node, ep.Geo = id.dnsName, id.node, id.geo
+	ep.DNSName, ep.Node, ep.Zone, ep.Geo = id.dnsName, id.node, id.zone, id.geo
 	if e != nil {
 		ep.Match = matchOf(&e.owner.Owner, c.method)
 		ep.Evidence = e.evidence()

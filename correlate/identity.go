@@ -33,6 +33,7 @@ type identity struct {
 	netName string
 	dnsName string
 	node    string
+	zone    string
 	geo     Geo
 }
 
@@ -127,7 +128,7 @@ func (j *Joiner) ask(c *conn, s side, ep *Endpoint, now int64) (*identity, bool)
 	}
 	id := identity{
 		local: tmp.Local, kind: tmp.Kind, name: tmp.Name, match: tmp.Match, process: tmp.Process, creator: tmp.Creator,
-		current: tmp.Current, contain: tmp.Contain, group: tmp.Evidence.Group, legacy: tmp.Evidence.Legacy, netName: tmp.NetName, dnsName: tmp.DNSName, node: tmp.Node, geo: tmp.Geo,
+		current: tmp.Current, contain: tmp.Contain, group: tmp.Evidence.Group, legacy: tmp.Evidence.Legacy, netName: tmp.NetName, dnsName: tmp.DNSName, node: tmp.Node, zone: tmp.Zone, geo: tmp.Geo,
 	}
 	shared := j.known[id]
 	if shared == nil {

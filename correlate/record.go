@@ -140,6 +140,8 @@ type Endpoint struct {
 	Service string
 	// Node is the other host that an end elsewhere lives on, "" where it is not known.
 	Node string
+	// Zone is the availability zone that an end is in, "" where it is not known.
+	Zone string
 	// NetName is the name of NetNS, "" where it has none.
 	NetName string
 	// DNSName is what the other end's namespace had been told its address is called,

@@ -15,13 +15,13 @@ const protoOther flows.Proto = 255
 
 // endKey is one end's tags.
 type endKey struct {
-	name, process, container, namespace, workload, service, node uint32
-	kind                                                         correlate.Kind
+	name, process, container, namespace, workload, service, node, zone uint32
+	kind                                                               correlate.Kind
 }
 
 // ids are the interned strings of a key.
-func (k *endKey) ids() [7]uint32 {
-	return [...]uint32{k.name, k.process, k.container, k.namespace, k.workload, k.service, k.node}
+func (k *endKey) ids() [8]uint32 {
+	return [...]uint32{k.name, k.process, k.container, k.namespace, k.workload, k.service, k.node, k.zone}
 }
 
 // edgeKey is the tag set of an edge: equal keys are equal tag sets. It holds no
@@ -32,12 +32,13 @@ type edgeKey struct {
 	proto       flows.Proto
 	reporter    correlate.Reporter
 	attribution correlate.Attribution
+	crosses     crossing
 }
 
 // endNames is an endKey whose strings need not be interned.
 type endNames struct {
-	name, process, container, namespace, workload, service, node string
-	kind                                                         correlate.Kind
+	name, process, container, namespace, workload, service, node, zone string
+	kind                                                               correlate.Kind
 }
 
 // edgeNames is an edgeKey whose strings need not be interned.
@@ -47,13 +48,14 @@ type edgeNames struct {
 	proto       flows.Proto
 	reporter    correlate.Reporter
 	attribution correlate.Attribution
+	crosses     crossing
 }
 
 // namesOf returns the finest identity of a record.
 func namesOf(r *correlate.Record, port uint32) edgeNames {
 	return edgeNames{
 		end:  [2]endNames{endNamesOf(&r.Client), endNamesOf(&r.Server)},
-		port: port, proto: normal(r.Proto), reporter: r.Reporter, attribution: r.Attribution,
+		port: port, proto: normal(r.Proto), reporter: r.Reporter, attribution: r.Attribution, crosses: crossingOf(r),
 	}
 }
 
@@ -66,7 +68,7 @@ func normal(p flows.Proto) flows.Proto {
 }
 
 func endNamesOf(e *correlate.Endpoint) endNames {
-	n := endNames{name: e.DisplayName(), service: e.Service, node: e.Node, kind: e.Kind}
+	n := endNames{name: e.DisplayName(), service: e.Service, node: e.Node, zone: e.Zone, kind: e.Kind}
 	if e.Process != nil {
 		n.process = e.Process.Name
 	}
@@ -92,6 +94,7 @@ func (n *edgeNames) coarsen(to level, r *correlate.Record) {
 		if n.port != 0 {
 			n.port = portOther
 		}
+		n.crosses = crossingUnknown
 		if s := n.proto.String(); s[0] >= '0' && s[0] <= '9' {
 			n.proto = protoOther
 		}
@@ -105,8 +108,9 @@ func (n *endNames) fold(e *correlate.Endpoint) {
 	}
 }
 
-// plain takes off what multiplies an edge: under pressure it is one, wherever its ends
-// are and under whatever name the server was asked for.
+// plain takes off what multiplies an edge: under pressure it is one, on whatever hosts
+// its ends are and under whatever name the server was asked for. Zones are few, and what
+// goes between them is billed: they stay as long as the end's name.
 func (n *edgeNames) plain() {
 	for i := range n.end {
 		n.end[i].service, n.end[i].node = "", ""
@@ -121,7 +125,7 @@ func (n *edgeNames) hash() uint64 {
 	d.Reset()
 	for i := range n.end {
 		e := &n.end[i]
-		for _, s := range [...]string{e.name, e.process, e.container, e.namespace, e.workload, e.service, e.node} {
+		for _, s := range [...]string{e.name, e.process, e.container, e.namespace, e.workload, e.service, e.node, e.zone} {
 			_, _ = d.WriteString(s) // never fails
 			_, _ = d.WriteString("\x00")
 		}
@@ -129,7 +133,7 @@ func (n *edgeNames) hash() uint64 {
 	var b [10]byte
 	binary.LittleEndian.PutUint32(b[:], n.port)
 	b[4], b[5], b[6] = byte(n.proto), byte(n.reporter), byte(n.attribution)
-	b[7], b[8] = byte(n.end[0].kind), byte(n.end[1].kind)
+	b[7], b[8], b[9] = byte(n.end[0].kind), byte(n.end[1].kind), byte(n.crosses)
 	_, _ = d.Write(b[:])
 	return d.Sum64()
 }
@@ -137,20 +141,20 @@ func (n *edgeNames) hash() uint64 {
 // lookup returns the key of names; it matches no series when one of the strings
 // is in none.
 func (in *interner) key(n *edgeNames) edgeKey {
-	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution}
+	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution, crosses: n.crosses}
 	for i := range n.end {
 		e := &n.end[i]
-		k.end[i] = endKey{in.lookup(e.name), in.lookup(e.process), in.lookup(e.container), in.lookup(e.namespace), in.lookup(e.workload), in.lookup(e.service), in.lookup(e.node), e.kind}
+		k.end[i] = endKey{in.lookup(e.name), in.lookup(e.process), in.lookup(e.container), in.lookup(e.namespace), in.lookup(e.workload), in.lookup(e.service), in.lookup(e.node), in.lookup(e.zone), e.kind}
 	}
 	return k
 }
 
 // acquireKey is key for a new series: its strings are kept until releaseKey.
 func (in *interner) acquireKey(n *edgeNames) edgeKey {
-	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution}
+	k := edgeKey{port: n.port, proto: n.proto, reporter: n.reporter, attribution: n.attribution, crosses: n.crosses}
 	for i := range n.end {
 		e := &n.end[i]
-		k.end[i] = endKey{in.acquire(e.name), in.acquire(e.process), in.acquire(e.container), in.acquire(e.namespace), in.acquire(e.workload), in.acquire(e.service), in.acquire(e.node), e.kind}
+		k.end[i] = endKey{in.acquire(e.name), in.acquire(e.process), in.acquire(e.container), in.acquire(e.namespace), in.acquire(e.workload), in.acquire(e.service), in.acquire(e.node), in.acquire(e.zone), e.kind}
 	}
 	return k
 }

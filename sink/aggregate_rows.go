@@ -314,11 +314,12 @@ func (a *Aggregator) appendTags(dst []byte, k *edgeKey) []byte {
 
 // edgeTags are the tags of an edge but for the attribution.
 func (a *Aggregator) edgeTags(k *edgeKey) []lineproto.Tag {
-	tags := append(make([]lineproto.Tag, 0, 26),
+	tags := append(make([]lineproto.Tag, 0, 29),
 		lineproto.Tag{Key: TagHost, Value: a.cfg.Host},
 		lineproto.Tag{Key: TagReporter, Value: k.reporter.String()},
 		lineproto.Tag{Key: TagProto, Value: protoName(k)},
-		lineproto.Tag{Key: TagServerPort, Value: portName(k.port)})
+		lineproto.Tag{Key: TagServerPort, Value: portName(k.port)},
+		lineproto.Tag{Key: TagCrosses, Value: k.crosses.String()})
 	for i := range k.end {
 		e := &k.end[i]
 		tags = append(tags,
@@ -329,7 +330,8 @@ func (a *Aggregator) edgeTags(k *edgeKey) []lineproto.Tag {
 			lineproto.Tag{Key: TagNamespace[i], Value: a.names.names[e.namespace]},
 			lineproto.Tag{Key: TagWorkload[i], Value: a.names.names[e.workload]},
 			lineproto.Tag{Key: TagService[i], Value: a.names.names[e.service]},
-			lineproto.Tag{Key: TagNode[i], Value: a.names.names[e.node]})
+			lineproto.Tag{Key: TagNode[i], Value: a.names.names[e.node]},
+			lineproto.Tag{Key: TagZone[i], Value: a.names.names[e.zone]})
 	}
 	return tags
 }

@@ -10,7 +10,7 @@ const (
 	levelWorkload               // containers folded into their workload or Compose service
 	levelOneEnd                 // the end nobody knew folded into other
 	levelOther                  // both ends folded into other
-	levelLast                   // and the port, and protocols without a name: always admitted
+	levelLast                   // and the port, whether zones are crossed, and protocols without a name: always admitted
 	levels
 )
 

@@ -178,7 +178,7 @@ func checkSize(t *testing.T, a *Aggregator) {
 	held := uint32(0)
 	for k := range a.edges {
 		for _, e := range k.end {
-			for _, id := range []uint32{e.name, e.process, e.container} {
+			for _, id := range e.ids() {
 				if id != 0 {
 					held++
 				}

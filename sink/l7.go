@@ -223,10 +223,10 @@ func (in *interner) l7Key(edge edgeKey, q *question) l7Key {
 
 // namesAt is the inverse of key.
 func (in *interner) namesAt(k *edgeKey) edgeNames {
-	n := edgeNames{port: k.port, proto: k.proto, reporter: k.reporter, attribution: k.attribution}
+	n := edgeNames{port: k.port, proto: k.proto, reporter: k.reporter, attribution: k.attribution, crosses: k.crosses}
 	for i := range k.end {
 		e := &k.end[i]
-		n.end[i] = endNames{in.names[e.name], in.names[e.process], in.names[e.container], in.names[e.namespace], in.names[e.workload], in.names[e.service], in.names[e.node], e.kind}
+		n.end[i] = endNames{in.names[e.name], in.names[e.process], in.names[e.container], in.names[e.namespace], in.names[e.workload], in.names[e.service], in.names[e.node], in.names[e.zone], e.kind}
 	}
 	return n
 }

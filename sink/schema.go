@@ -25,6 +25,7 @@ const (
 	TagProto       = "proto"
 	TagServerPort  = "server_port"
 	TagAttribution = "attribution"
+	TagCrosses     = "crosses"
 	TagEndReason   = "end_reason"
 	TagStage       = "stage"
 )
@@ -45,12 +46,15 @@ var (
 	TagWorkload  = perEnd("workload")
 	TagService   = perEnd("service")
 	TagNode      = perEnd("node")
+	TagZone      = perEnd("zone")
 )
 
 // Values of tags that are the schema's own.
 const (
 	PortEphemeral = "ephemeral" // a server port nobody listens on and that is no known service
 	Other         = "other"     // what the series budget or the port limit folded
+	CrossesNone   = "none"      // an edge within one zone
+	CrossesZone   = "zone"      // an edge between two
 )
 
 // Fields of flow.

@@ -26,6 +26,7 @@ func edgeTags() []Tag {
 		{TagProto, "tcp, udp, icmp, …"},
 		{TagServerPort, "the service's port; ephemeral: nobody listens there and it is no known service; other: past the 64 ports of a server; 0 without ports"},
 		{TagAttribution, "exact, inferred, none: the weaker of the ends that live here"},
+		{TagCrosses, "zone: the ends are in two zones, none: in one (InfluxQL does not compare tags with each other); absent: the zone of an end is not known. An end that is folded into other keeps it"},
 	}
 	for end, who := range []string{"client (who opened the connection)", "server"} {
 		tags = append(tags,
@@ -36,7 +37,8 @@ func edgeTags() []Tag {
 			Tag{TagNamespace[end], "Kubernetes namespace"},
 			Tag{TagWorkload[end], "Kubernetes workload with its kind (deployment/api), where the pod's labels tell it"},
 			Tag{TagService[end], serviceMeaning[end]},
-			Tag{TagNode[end], "the other host that this end lives on, where it is known (setting `nodes`); absent: this host, or not known"})
+			Tag{TagNode[end], "the other host that this end lives on, where it is known (setting `nodes`); absent: this host, or not known"},
+			Tag{TagZone[end], "availability zone that this end is in (settings `zone`, `zones`); absent: not known, or the end is folded into other"})
 	}
 	return tags
 }

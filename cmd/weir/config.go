@@ -52,6 +52,8 @@ type Config struct {
 	Subnets     map[string]string `yaml:"subnets"`   // CIDR → display name
 	Fleet       []string          `yaml:"fleet"`     // CIDRs of hosts that run a probe
 	Nodes       map[string]string `yaml:"nodes"`     // other hosts by CIDRs of theirs
+	Zone        string            `yaml:"zone"`      // that this host is in
+	Zones       map[string]string `yaml:"zones"`     // CIDRs, or names of hosts → zone
 	Sockets     string            `yaml:"sockets"`   // all, or own: of this network namespace
 	L7          string            `yaml:"l7"`        // on, turns or off
 	L7Octets    int               `yaml:"l7_octets"` // copied of a turn, at most
@@ -152,6 +154,7 @@ var settings = []setting{
 	{"tls", "look inside TLS (OpenSSL, Go) of containers and services with this name (glob), or of all; off unless given; repeatable", true, func(c *Config, v string) error { c.TLS = append(c.TLS, v); return nil }},
 	{"resources", "what containers and services use: on or off", false, func(c *Config, v string) error { c.Resources = v; return nil }},
 	{"host", "value of the host tag", false, func(c *Config, v string) error { c.Host = v; return nil }},
+	{"zone", "availability zone of this host", false, func(c *Config, v string) error { c.Zone = v; return nil }},
 	{"docker", "Docker Engine API socket", false, func(c *Config, v string) error { c.Docker = v; return nil }},
 	{"runtime", "container runtime: auto, none, docker:PATH, podman:PATH or cri:PATH; repeatable", true, appendRuntime},
 	{"log-level", "debug, info, warn or error", false, func(c *Config, v string) error { c.LogLevel = v; return nil }},
@@ -340,17 +343,8 @@ func (c *Config) Validate() error {
 	if err := c.runtimes(nil).Validate(); err != nil {
 		return err
 	}
-	for key, networks := range map[string]map[string]string{"subnets": c.Subnets, "nodes": c.Nodes} {
-		for cidr, name := range networks {
-			if _, err := netip.ParsePrefix(cidr); err != nil || name == "" {
-				return fmt.Errorf("%s: %q: %q: needs a network like 10.0.0.0/8 and a name", key, cidr, name)
-			}
-		}
-	}
-	for _, cidr := range c.Fleet {
-		if _, err := netip.ParsePrefix(cidr); err != nil {
-			return fmt.Errorf("fleet: %q is not a network like 10.0.0.0/8", cidr)
-		}
+	if err := c.validateNetworks(); err != nil {
+		return err
 	}
 	if err := oneOf("sockets", c.Sockets, socketsAll, socketsOwn); err != nil {
 		return err

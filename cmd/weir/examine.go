@@ -22,7 +22,7 @@ import (
 
 // examine looks at everything weir run needs, in the order of the data path.
 func examine(ctx context.Context, cfg *Config, e env) []check {
-	checks := examineHost()
+	checks := append(examineHost(), examineZone(cfg))
 	hooks, err := kprobes.Probe(payloadConfig(kprobes.Config{}, cfg))
 	checks = append(append(checks, examineHooks(hooks, err)...), examineTLS(cfg))
 	checks = append(checks, examinePackets(ctx, cfg, hooks)...)

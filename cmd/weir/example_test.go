@@ -45,6 +45,9 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Nodes) == 0 {
 			c.Nodes = nil
 		}
+		if len(c.Zones) == 0 {
+			c.Zones = nil
+		}
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("deploy/weir.yaml gives\n%+v\nwant the defaults\n%+v", got, want)

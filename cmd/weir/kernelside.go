@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"reflect"
 	"slices"
 
@@ -99,7 +98,7 @@ func (k *kernelSide) adapt(ctx context.Context, cfg *Config, log *slog.Logger) e
 			return err
 		}
 	}
-	if cfg.Docker != old.Docker || !slices.Equal(cfg.Runtimes, old.Runtimes) || cfg.Cmdline != old.Cmdline || !reflect.DeepEqual(cfg.Names, old.Names) || cfg.Host != old.Host || !maps.Equal(cfg.Subnets, old.Subnets) || !maps.Equal(cfg.Nodes, old.Nodes) || !slices.Equal(cfg.Fleet, old.Fleet) {
+	if cfg.Docker != old.Docker || !slices.Equal(cfg.Runtimes, old.Runtimes) || cfg.Cmdline != old.Cmdline || !reflect.DeepEqual(cfg.Names, old.Names) || cfg.Host != old.Host || !cfg.sameNetworks(old) {
 		if who, err = newIdentities(cfg, log); err != nil {
 			if packets != k.packets {
 				err = errors.Join(err, packets.Close())

@@ -103,7 +103,7 @@ func replay(ctx context.Context, cfg *Config, files []string, e env) error {
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
-	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Names: elsewhere.names(), Subnets: named(cfg.Subnets), Nodes: named(cfg.Nodes), Ranges: elsewhere.ranges})
+	who, err := enrich.New(enrich.Config{Hostname: cfg.Host, Names: elsewhere.names(), Subnets: named(cfg.Subnets), Nodes: named(cfg.Nodes), Zones: cfg.zones(), Ranges: elsewhere.ranges})
 	if err != nil {
 		return errors.Join(err, d.close())
 	}

@@ -178,3 +178,30 @@ func TestReplayNamesOtherHosts(t *testing.T) {
 		t.Errorf("rows %v", seen)
 	}
 }
+
+// Zones are told from the packet to the row, of what a file shows as of what hosts see.
+func TestReplayTellsZones(t *testing.T) {
+	const capture = "../../flows/capture/testdata/real_http.pcap" // 10.9.0.1 asks 10.9.0.2
+	for _, x := range []struct{ conf, want string }{
+		{"zones: {10.9.0.0/24: a}\n", "a a none"},
+		{"zones: {10.9.0.0/24: a, 10.9.0.2/32: b}\n", "a b zone"},
+		{"nodes: {10.9.0.2/32: node2}\nzones: {10.9.0.0/16: a, node2: b}\n", "a b zone"},
+		{"nodes: {10.9.0.0/24: node2}\nzones: {10.9.0.1/32: a, node2: b}\n", "a b zone"},
+		{"zone: a\nzones: {10.9.0.2/32: b}\n", " b "}, // a file shows nothing that lives here
+		{"zones: {h: a, node2: b}\n", "  "},
+	} {
+		seen := map[string]int{}
+		for _, r := range replayed(t, capture, "--config", file(t, x.conf)) {
+			switch r.Measurement {
+			case "flow", "flow_latency", "l7":
+				seen[r.Measurement]++
+				if got := r.Tags["client_zone"] + " " + r.Tags["server_zone"] + " " + r.Tags["crosses"]; got != x.want {
+					t.Errorf("%s: %s: %q, want %q", x.conf, r.Measurement, got, x.want)
+				}
+			}
+		}
+		if len(seen) != 3 {
+			t.Errorf("%s: rows %v", x.conf, seen)
+		}
+	}
+}

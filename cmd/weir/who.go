@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,32 +55,14 @@ func newIdentities(cfg *Config, log *slog.Logger) (*identities, error) {
 	ec := enrich.Config{
 		Processes: w.processes, Containers: w.resolver, Groups: w.resolver, Addresses: []enrich.Addresses{w.runtimes}, Host: w.addresses, Networks: w.networks,
 		Hostname: cfg.Host, HostNetNS: knownHostNetNS(), Subnets: named(cfg.Subnets), Fleet: cfg.fleet(), Nodes: named(cfg.Nodes),
+		Zone: cfg.ownZone(), Zones: cfg.zones(),
 		Names: w.outside.names(), Ranges: w.outside.ranges,
+	}
+	if ec.Zone == "" && len(ec.Zones) > 0 {
+		log.Warn("zones are known of others and not of this host: what goes between zones is not told", "remedy", zoneRemedy)
 	}
 	w.chain, err = enrich.New(ec)
 	return w, err
-}
-
-// named returns networks with their names; Validate has parsed them.
-func named(networks map[string]string) []enrich.Subnet {
-	var out []enrich.Subnet
-	for cidr, name := range networks {
-		if p, err := netip.ParsePrefix(cidr); err == nil {
-			out = append(out, enrich.Subnet{Prefix: p.Masked(), Name: name})
-		}
-	}
-	return out
-}
-
-// fleet returns the networks of hosts with a probe.
-func (c *Config) fleet() []netip.Prefix {
-	var out []netip.Prefix
-	for _, cidr := range c.Fleet {
-		if p, err := netip.ParsePrefix(cidr); err == nil {
-			out = append(out, p.Masked())
-		}
-	}
-	return out
 }
 
 // start runs what works in the background.

@@ -85,13 +85,17 @@ type Config struct {
 	Fleet []netip.Prefix
 	// Nodes are the networks of other hosts and of what runs on them, by the host's name.
 	Nodes []Subnet
+	// Zone is where this host is, Zones where networks elsewhere are.
+	Zone  string
+	Zones []Subnet
 }
 
 // Validate checks the subnets.
 func (c Config) Validate() error {
 	_, err := newSubnets(c.Subnets)
 	_, nodes := newSubnets(c.Nodes)
-	return errors.Join(err, nodes)
+	_, zones := newSubnets(c.Zones)
+	return errors.Join(err, nodes, zones)
 }
 
 // Stats counts the ends that were named, by what they turned out to be; totals
@@ -111,6 +115,7 @@ type Chain struct {
 	subnets subnets
 	fleet   subnets
 	nodes   subnets
+	zones   subnets
 	// display keeps the joined names of Compose services and workloads.
 	display map[*correlate.Container]string
 	systems map[correlate.Geo]string // likewise of autonomous systems
@@ -143,10 +148,14 @@ func New(cfg Config) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
+	zones, err := newSubnets(cfg.Zones)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Hostname == "" {
 		return nil, errors.New("enrich: the name of this host is missing")
 	}
-	return &Chain{cfg: cfg, subnets: s, fleet: fleet, nodes: nodes, display: map[*correlate.Container]string{}, systems: map[correlate.Geo]string{}, spaces: spaces{host: cfg.HostNetNS, of: map[uint32]space{}}}, nil
+	return &Chain{cfg: cfg, subnets: s, fleet: fleet, nodes: nodes, zones: zones, display: map[*correlate.Container]string{}, systems: map[correlate.Geo]string{}, spaces: spaces{host: cfg.HostNetNS, of: map[uint32]space{}}}, nil
 }
 
 // Stats returns the counters.
@@ -160,10 +169,23 @@ func (c *Chain) Enrich(e *correlate.Endpoint, owner, creator *kprobes.Owner, now
 	} else {
 		pending = c.addressed(e, now)
 	}
+	e.Zone = c.zone(e)
 	if pending {
 		c.stats.Pending++
 	}
 	return pending
+}
+
+// zone is where an end is: what lives here is where the host is, whatever its address.
+func (c *Chain) zone(e *correlate.Endpoint) string {
+	switch {
+	case e.Local:
+		return c.cfg.Zone
+	case e.Kind == correlate.KindMulticast:
+		return ""
+	}
+	z, _ := c.zones.name(e.Addr)
+	return z
 }
 
 // owned names an end whose socket's owner is known.

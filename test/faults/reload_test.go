@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -59,6 +60,29 @@ func TestReload(t *testing.T) {
 	}
 	if !strings.Contains(r.Stderr.String(), "configuration read again") {
 		t.Error("the log does not tell of the reload")
+	}
+}
+
+// A reload tells the zone that the configuration has by then.
+func TestReloadZone(t *testing.T) {
+	needsRoot(t)
+	r, s := runConfigured(t), listen(t)
+	ports := s.connect(t, 20)
+	configure(t, r.file, "before", r.out, "zone: here\n")
+	r.Signal(t, syscall.SIGHUP)
+	r.WaitLogs(t, "msg=ready", 2)
+	ports = append(ports, s.connect(t, 20)...)
+	r.Stop(t)
+	lines := read(r.out)
+	s.exactlyOnce(t, lines, ports)
+	zoned := map[bool]int{}
+	for line := range strings.Lines(lines) {
+		if strings.HasPrefix(line, "flow,") && strings.Contains(line, fmt.Sprintf(",server_port=%d", s.port)) {
+			zoned[strings.Contains(line, ",client_zone=here,") && strings.Contains(line, ",crosses=none,") && strings.Contains(line, ",server_zone=here")]++
+		}
+	}
+	if zoned[false] == 0 || zoned[true] == 0 {
+		t.Errorf("rows with the zone %d, without %d", zoned[true], zoned[false])
 	}
 }
 

@@ -51,7 +51,7 @@ func (b *bed) fill(start time.Time) filling {
 	var lines []string
 	for i := 1; i <= 18; i++ {
 		at := start.Add(time.Duration(i) * 10 * time.Second).UnixNano()
-		for j, host := range []string{"a", "b"} {
+		for j, host := range []string{"a", "b,client_zone=z1,server_zone=z2,crosses=zone"} {
 			v := i + 100*j
 			lines = append(lines,
 				fmt.Sprintf(`flow,host=%s,proto=tcp,server_port=80,client=c,server=s to_server_bytes=%di,opened=1i,active=%di,closed=%di,rtt_avg_seconds=%g,rtt_max_seconds=%g %d`,
@@ -183,6 +183,7 @@ func TestDownsampledRowsAddUp(t *testing.T) {
 				`sum("connect_count") FROM "flow_latency"`, `sum("connect_sum_seconds") FROM "flow_latency"`, `sum("connect_le_0.0025") FROM "flow_latency"`,
 				`min("connect_min_seconds") FROM "flow_latency"`, `max("connect_max_seconds") FROM "flow_latency"`,
 				`sum("to_server_bytes") FROM "flow" WHERE "host" = 'b'`,
+				`sum("to_server_bytes") FROM "flow" WHERE "crosses" = 'zone' AND "client_zone" = 'z1' AND "server_zone" = 'z2'`,
 			} {
 				if raw, got := b.value("net", q), b.value(db, q); !near(raw, got) {
 					t.Errorf("%s: %v in %s, %v in net", q, got, db, raw)
