@@ -38,8 +38,9 @@ func capacity() *dashboard.DashboardBuilder {
 		WithPanel(stacked("By client", "Payload in both directions.", "Bps", overBy(flow, onHosts, bytesExpr("bytes"), "$tag_"+clientTag, clientTag))).
 		WithPanel(stacked("By host", "Payload in both directions, of the connections that each host tells.", "Bps", overBy(flow, onHosts, bytesExpr("bytes"), "$tag_"+sink.TagHost, sink.TagHost)))
 	external(d)
+	zones(d)
 	return d.WithRow(dashboard.NewRowBuilder("To other hosts")).
-		WithPanel(stacked("To other hosts, by name or network", "Payload of connections that clients on a host have with servers on other hosts of the fleet (setting fleet): what they are called by DNS, else by their network (setting subnets: give those of a zone its name), else the network in fleet.", "Bps",
+		WithPanel(stacked("To other hosts, by name or network", "Payload of connections that clients on a host have with servers on other hosts of the fleet (setting fleet): what they are called by DNS, else by their network (setting subnets), else the network in fleet.", "Bps",
 			overBy(flow, crossHost, bytesExpr("bytes"), "$tag_"+sink.TagHost+" to $tag_"+serverTag, sink.TagHost, serverTag))).
 		WithPanel(talkersIn("Edges to other hosts", "The 20 with most payload, between hosts of the fleet.", crossHost, clientTag, serverTag).Span(12).Height(8)).
 		WithRow(dashboard.NewRowBuilder("CPU and memory beside the traffic")).

@@ -29,14 +29,16 @@ var sampleValues = Values{
 var sampleEdges = []map[string]string{
 	{"client": "curl", "client_kind": "process", "client_process": "curl", "server": "shop/web", "server_kind": "container",
 		"server_container": "shop-web-1", "server_process": "nginx", "server_port": "80", "proto": "tcp", "reporter": "both", "attribution": "exact",
+		"client_zone": "a", "server_zone": "a", "crosses": "none",
 		"l7": "http", "operation": "GET /cart/{id}", "status": "200", "name": "shop/web", "kind": "container", "container": "shop-web-1", "process": "nginx", "type": "throttled", "severity": "warning"},
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "server": "shop/db",
 		"server_kind": "remote", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "client", "attribution": "inferred",
+		"client_zone": "a", "server_zone": "b", "crosses": "zone",
 		"l7": "dns", "operation": "AAAA", "status": "NXDOMAIN", "name": "shop/db", "kind": "container", "container": "shop-db-1", "process": "postgres", "type": "oom", "severity": "error"},
 	{"client": "shop/web", "client_kind": "container", "client_process": "nginx", "client_container": "shop-web-1", "client_namespace": "shop", "server": "api.example.com",
 		"server_kind": "external", "server_port": "443", "proto": "tcp", "reporter": "client", "attribution": "exact",
 		"l7": "dns", "operation": "A", "status": "NOERROR", "name": "shop/worker", "kind": "container", "container": "shop-worker-1", "process": "ruby", "type": "new_edge", "severity": "info"},
-	{"client": "office", "client_kind": "external", "server": "shop/db",
+	{"client": "office", "client_kind": "external", "server": "shop/db", "client_zone": "b", "server_zone": "a", "crosses": "zone",
 		"server_kind": "container", "server_container": "shop-db-1", "server_process": "postgres", "server_port": "5432", "proto": "tcp", "reporter": "server", "attribution": "exact",
 		"l7": "tls", "operation": "TLS 1.2", "status": "ok", "alpn": "h2", "server_name": "shop.example.org", "name": "shop/db", "kind": "container", "container": "shop-db-2", "process": "postgres", "type": "port_scan", "severity": "warning", "end_reason": "active"},
 }
@@ -152,6 +154,7 @@ func TestQueriesRun(t *testing.T) {
 					t.Errorf("%s, %s: no answer although every field has data\n%s", q.Dashboard, q.Panel, q.Text)
 				}
 			}
+			t.Run("zones", func(t *testing.T) { checkZones(t, s) })
 			t.Run("map", func(t *testing.T) { checkMap(t, s) })
 			t.Run("choices", func(t *testing.T) { checkChoices(t, s) })
 			t.Run("links", func(t *testing.T) { checkLinkValues(t, s) })
@@ -219,6 +222,11 @@ func checkAnswers(t *testing.T, s *server) {
 		// two edges leave the site, one the host only
 		{"capacity", "External", "external", 140},
 		{"capacity", "To other hosts", "across", 40}, // of the fleet
+		// b's server and, in the other direction, b's client; one edge within a zone, of one nothing is known
+		{"capacity", "Between zones and within", "between zones", 20 * (2 + 4)},
+		{"capacity", "Between zones and within", "within a zone", 20},
+		{"capacity", "Between zones and within", "zone not known", 60},
+		{"capacity", "Edges between zones", "bytes", 2 * 400 * sampleIntervals},
 		{"capacity", "Top servers", "bytes", 2 * 600 * sampleIntervals},
 		{"capacity", "What it costs", "cpu", 2 * 0.5 * sampleIntervals},
 		{"capacity", "What it costs", "as server", 2 * 300 * sampleIntervals},

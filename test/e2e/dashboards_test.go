@@ -25,6 +25,8 @@ var unmade = []struct{ text, why string }{
 	{`"server_kind" = 'external'`, "no end outside"},
 	{`AND "client_kind" = 'external'`, "no end outside"},
 	{`"server_kind" = 'remote'`, "no other host"},
+	{`"crosses" = 'zone'`, "no other host"},
+	{`"crosses" = ''`, "every end is here, and in a zone"},
 	{`"syn_ack_count"`, "no client elsewhere"},
 	{`"state" = 'resolved'`, "a day is learnt from before there is an anomaly"},
 	{`"fingerprint" =~`, "the same"},

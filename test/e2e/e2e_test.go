@@ -54,7 +54,7 @@ func newWorld(t *testing.T, version string) *world {
 	w.pager = newPager(t)
 	w.weir = probe.Start(t, bin, "INFLUX_TOKEN="+w.db.Token, "run", "--config", w.pager.config(t), "--interval", "2s", "--influxdb-url", w.db.URL,
 		"--influxdb-org", w.db.Org, "--influxdb-bucket", influxd.Bucket, "--journal", filepath.Join(t.TempDir(), "journal"),
-		"--docker", strings.TrimPrefix(w.engine.Host, "unix://"), "--listen", "", "--flow-log-rate", "100000", "--host", "e2e")
+		"--docker", strings.TrimPrefix(w.engine.Host, "unix://"), "--listen", "", "--flow-log-rate", "100000", "--host", "e2e", "--zone", "here")
 	w.weir.WaitReady(t)
 	return w
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,14 @@ type fleetHost struct {
 	weir *probe.Process
 }
 
+// fleetConfig is the same on all hosts: a and b have a probe and are in two zones.
+const fleetConfig = `
+sockets: own
+fleet: [10.77.0.1/32, 10.77.0.2/32]
+nodes: {10.77.0.1/32: a, 10.77.0.2/32: b}
+zones: {a: east, b: west}
+`
+
 // fleetOf puts hosts on one wire: 10.77.0.1 and so on.
 func fleetOf(t *testing.T, n int) (hosts []*fleetHost) {
 	t.Helper()
@@ -46,7 +55,7 @@ func (h *fleetHost) probed(t *testing.T, name string) {
 	t.Helper()
 	h.out = filepath.Join(t.TempDir(), "rows")
 	cfg := filepath.Join(t.TempDir(), "weir.yaml")
-	if err := os.WriteFile(cfg, []byte("sockets: own\nfleet: [10.77.0.1/32, 10.77.0.2/32]\n"), 0o600); err != nil {
+	if err := os.WriteFile(cfg, []byte(fleetConfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := command("--config", cfg, "--host", name, "--packets", "auto", "--interface", "eth0", "--journal", "", "--listen", "", "--sink", "file:"+h.out)
@@ -159,6 +168,12 @@ func TestTwoHosts(t *testing.T) {
 		{"from outside", "opened", "reporter = 'server' AND client_kind = 'external'", 11},
 		{"to outside", "opened", "reporter = 'client' AND server_kind = 'external'", 7},
 		{"on one host", "opened", "reporter = 'both'", 5},
+		{"between zones", "opened", once + " AND crosses = 'zone'", between},
+		{"from east to west", "opened", once + " AND client_zone = 'east' AND server_zone = 'west'", 60},
+		{"from west to east", "opened", once + " AND client_zone = 'west' AND server_zone = 'east'", 25},
+		{"from west to east, told by the other host", "opened", "reporter = 'server' AND client_node = 'b' AND client_zone = 'west' AND server_zone = 'east'", 25},
+		{"within a zone", "opened", once + " AND crosses = 'none' AND client_zone = 'east' AND server_zone = 'east'", 5},
+		{"with an end in no zone that is known", "opened", once + " AND crosses = ''", 11 + 7},
 	} {
 		if got := total(c.field, c.where); got != c.want {
 			t.Errorf("%s: %d, want %d", c.what, got, c.want)
@@ -166,5 +181,40 @@ func TestTwoHosts(t *testing.T) {
 	}
 	if wire := total("to_client_wire_bytes", once); wire < 2000*all {
 		t.Errorf("%d octets on the wire to clients, less than their payload", wire)
+	}
+	checkZonePanels(t, db)
+}
+
+// checkZonePanels: the page of costs says what went between the two hosts, by direction.
+func checkZonePanels(t *testing.T, db *influxd.Server) {
+	t.Helper()
+	queries, err := dashboards.Queries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	sent := map[string]int64{} // payload
+	for _, q := range queries {
+		if q.Dashboard != "capacity" || !strings.Contains(q.Text, "crosses") {
+			continue
+		}
+		for _, row := range db.QueryInfluxQL(t, q.Database, q.Text) {
+			found[q.Panel]++
+			if q.Panel == "From zone to zone" {
+				for _, by := range []string{"clients", "servers"} {
+					n, _ := row.Values[by].(json.Number)
+					octets, _ := n.Int64()
+					sent[fmt.Sprint(row.Values["from"], " to ", row.Values["to"])] += octets
+				}
+			}
+		}
+	}
+	for _, panel := range []string{"Between zones and within", "Between zones, by client's and server's", "From zone to zone", "Edges between zones"} {
+		if found[panel] == 0 {
+			t.Errorf("%s finds nothing", panel)
+		}
+	}
+	if want := map[string]int64{"east to west": 60*100 + 25*2000, "west to east": 25*100 + 60*2000}; !maps.Equal(sent, want) {
+		t.Errorf("payload between zones %v, want %v", sent, want)
 	}
 }

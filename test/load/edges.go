@@ -77,15 +77,19 @@ func (h *Host) container(project, i int, service, process string) *correlate.End
 		Addr: address(172, 18, byte(project), byte(2+i)), Port: 40000, Local: true, Kind: correlate.KindContainer, Name: name(project) + "/" + service,
 		Process: &correlate.Process{PID: uint32(1000 + 10*project + i), Start: 1, Name: process, Cmdline: process + " --serve", User: "app", PPID: 1},
 		Contain: &correlate.Container{ID: fmt.Sprintf("%064x", 1000*project+i+1), Name: name(project) + "-" + service + "-1", Image: service + ":1", Project: name(project), Service: service},
+		Zone:    zone(0),
 		NetNS:   uint32(4026532000 + project), Cookie: uint64(1000*project + i + 1),
 		Match: correlate.Match{Method: correlate.MethodCookie, Confidence: correlate.AttributionExact},
 	}
 }
 
 func external(n int, called string) *correlate.Endpoint {
-	return &correlate.Endpoint{Addr: address(203, 0, byte(n>>8), byte(n)), Port: 50000, Kind: correlate.KindExternal, Name: called, DNSName: called,
+	return &correlate.Endpoint{Addr: address(203, 0, byte(n>>8), byte(n)), Port: 50000, Kind: correlate.KindExternal, Name: called, DNSName: called, Zone: zone(n),
 		Geo: correlate.Geo{ASN: uint32(64500 + n%20), Org: fmt.Sprintf("Example %d", n%20), Country: []string{"DE", "FR", "US"}[n%3]}}
 }
+
+// zone is one of three; containers are in the first.
+func zone(n int) string { return string(rune('a' + n%3)) }
 
 func address(a, b, c, d byte) flows.Addr {
 	return flows.Addr{10: 0xff, 11: 0xff, 12: a, 13: b, 14: c, 15: d}
