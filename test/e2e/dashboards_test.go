@@ -26,7 +26,7 @@ var unmade = []struct{ text, why string }{
 	{`AND "client_kind" = 'external'`, "no end outside"},
 	{`"server_kind" = 'remote'`, "no other host"},
 	{`"crosses" = 'zone'`, "no other host"},
-	{`"crosses" = ''`, "every end is here, and in a zone"},
+	{`"crosses" = ''`, "every end of this run is here, and so in a zone"},
 	{`"syn_ack_count"`, "no client elsewhere"},
 	{`"state" = 'resolved'`, "a day is learnt from before there is an anomaly"},
 	{`"fingerprint" =~`, "the same"},
