@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 const childEnv = "WEIR_TEST_CHILD"
@@ -67,9 +69,7 @@ func child(t *testing.T, role string) (*exec.Cmd, io.Reader) {
 // TestKernelRun runs the whole program on this kernel and asks for one thing:
 // one connection comes out with both its owners and its octets.
 func TestKernelRun(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	machine.Root(t, "runs the probe")
 	var log syncBuffer
 	out := filepath.Join(t.TempDir(), "rows")
 	ctx, stop := context.WithCancel(t.Context())

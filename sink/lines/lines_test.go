@@ -18,6 +18,7 @@ import (
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/lines"
 	"github.com/weir-probe/weir/sink/sinktest"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -140,9 +141,7 @@ func TestRefusesWhatIsNoFile(t *testing.T) {
 // TestFullDiskLeavesWholeLines: a write that fits only in part is taken back,
 // and its repetition leaves each line once.
 func TestFullDiskLeavesWholeLines(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to mount a small file system")
-	}
+	machine.Root(t, "mounts a small file system")
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("cannot mount a tmpfs: %v", err)

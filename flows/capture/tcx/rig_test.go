@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // sink keeps everything a Collect handed out.
@@ -55,9 +56,7 @@ func to(r *flows.Record, p uint16) flows.Direction {
 
 func needRoot(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: loads BPF programs and makes network namespaces")
-	}
+	machine.Root(t, "loads BPF programs and makes network namespaces")
 }
 
 // ns is a network namespace without a name: it is gone with its last user.
