@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -70,7 +68,7 @@ func child(t *testing.T, role string) (*exec.Cmd, io.Reader) {
 // one connection comes out with both its owners and its octets.
 func TestKernelRun(t *testing.T) {
 	machine.Root(t, "runs the probe")
-	var log syncBuffer
+	var log machine.Buffer
 	out := filepath.Join(t.TempDir(), "rows")
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan int, 1)
@@ -119,21 +117,4 @@ func TestKernelRun(t *testing.T) {
 	if t.Failed() {
 		t.Logf("log:\n%s\nrows:\n%s", log.String(), rows)
 	}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

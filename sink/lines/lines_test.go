@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,24 +23,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func split(b []byte) []string { return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") }
-
-// safeBuffer is a bytes.Buffer that may be read while it is written.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *safeBuffer) bytes() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.b.Bytes())
-}
 
 func TestConformance(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
@@ -63,8 +44,8 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("stdout", func(t *testing.T) {
 		sinktest.Run(t, func(t *testing.T) sinktest.Subject {
-			var out safeBuffer
-			return sinktest.Subject{Sink: lines.Writer("stdout", &out), Lines: func(sink.Stream) []string { return split(out.bytes()) }}
+			var out machine.Buffer
+			return sinktest.Subject{Sink: lines.Writer("stdout", &out), Lines: func(sink.Stream) []string { return split([]byte(out.String())) }}
 		})
 	})
 }
