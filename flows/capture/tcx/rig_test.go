@@ -226,21 +226,11 @@ func devices(t testing.TB, m *Meter) map[string]Device {
 	return all
 }
 
-// eventually polls until f is true.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in 10 s: %s", what)
-		}
-	}
-}
-
 // settle waits until no packet moves any more and returns the ledgers.
 func settle(t testing.TB, m *Meter) map[string]Device {
 	t.Helper()
 	last := devices(t, m)
-	eventually(t, "traffic stops", func() bool {
+	machine.Until(t, "traffic stops", func() bool {
 		time.Sleep(60 * time.Millisecond) // longer than a delayed ACK
 		now := devices(t, m)
 		same := fmt.Sprint(now) == fmt.Sprint(last)
