@@ -72,7 +72,8 @@ int BPF_PROG(tcp_retransmit_synack, struct sock *sk, struct request_sock *req)
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(tcp_rcv_space_adjust, struct sock *sk)
 {
-	note_io(sk, HOOK_SPACE_ADJUST);
+	if (current_reads(sk))
+		note_io(sk, HOOK_SPACE_ADJUST);
 	return 0;
 }
 

@@ -109,7 +109,9 @@ static __always_inline void tls_bind(struct sock *sk)
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(tls_received, struct sock *sk)
 {
-	tls_bind(sk);
+	/* nobody has locked it: called in softirq, `current` may be in a call of another connection */
+	if (sk->sk_lock.owned)
+		tls_bind(sk);
 	return 0;
 }
 

@@ -142,7 +142,7 @@ func (p *Page) InChronograf() bool { return slices.Contains(corePages, p.Name) }
 // inChronograf says whether a panel shows the answers to its queries as they are: what
 // Grafana makes of the rows of others, Chronograf cannot.
 func inChronograf(panel *dashboard.Panel) bool {
-	return !slices.ContainsFunc(panel.Transformations, func(t transformation) bool { return t.Id == "groupBy" || t.Id == "merge" })
+	return !slices.ContainsFunc(panel.Transformations, func(t transformation) bool { return t.Id == "groupBy" || t.Id == "merge" || t.Id == "reduce" })
 }
 
 // Chronograf is the page as Chronograf imports it.

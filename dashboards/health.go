@@ -45,6 +45,7 @@ func health() *dashboard.DashboardBuilder {
 		WithPanel(graph("Series admitted and refused", "Refused: written in a coarser row. Folded: how.", "short",
 			over(self, host, sums(sink.SelfSeriesAdmitted, sink.SelfSeriesRefused, sink.SelfSeriesExpired,
 				sink.SelfFoldedProcess, sink.SelfFoldedContainer, sink.SelfFoldedOneEnd, sink.SelfFoldedOther, sink.SelfLogSuppressed)...))).
+		WithPanel(losses(host)).
 		WithRow(dashboard.NewRowBuilder("Journal and delivery")).
 		WithPanel(graph("Queue and journal", "Rows and octets waiting for delivery, and the journal's size on disk.", "bytes",
 			over(self, host, mosts(sink.SelfQueueBytes, sink.SelfSpoolBytes)...))).
@@ -94,14 +95,34 @@ func rates(fields ...sink.SelfInt) (list []string) {
 	return list
 }
 
-// hooks says what runs where, and how much of it got attached.
+// losses names each counter of a loss or a limit that is not 0, and what it counts. The
+// answer has a column per counter, which become the rows.
+func losses(host []string) cogPanel {
+	const name, total = "Field", "Total" // as the transformation calls them
+	var fields []string
+	meanings := map[string]any{}
+	for i, f := range sink.Losses() {
+		fields = append(fields, sum(f.Name))
+		meanings[f.Name] = map[string]any{"index": i, "text": f.Name + ": " + f.Meaning}
+	}
+	s := stmt{fields: fields, from: sink.MeasurementSelf, where: host}
+	p := tableOf("Losses and limits", "Each counter that is not 0 in the time range: what is missing from the rows, or coarser in them than it was. No rows: nothing is.",
+		mainDB, []query{{text: s.String()}}, total, len(fields), turned("sum"), above(total, 0))
+	p.OverrideByName(name, []dashboard.DynamicConfigValue{
+		{Id: "mappings", Value: []map[string]any{{"type": "value", "options": meanings}}},
+	})
+	return p
+}
+
+// hooks says what runs where, how much of it got attached and what waits for a restart.
 func hooks(host []string) cogPanel {
 	s := stmt{
 		fields: []string{last(sink.InfoVersion), last(sink.InfoSchema), last(sink.InfoKernel),
-			last(sink.InfoHooksAttached), last(sink.InfoHooksFallback), last(sink.InfoHooksMissing)},
+			last(sink.InfoHooksAttached), last(sink.InfoHooksFallback), last(sink.InfoHooksMissing),
+			last(sink.InfoOutOfSight), last(sink.InfoRestartNeeded)},
 		from: sink.MeasurementInfo, where: host, by: []string{ident(sink.TagHost)},
 	}
-	p := tabular("Probes", "Version, kernel and hooks by state; weir doctor on the host says which and why.", mainDB, query{text: s.String()}, sink.InfoHooksMissing, 500)
+	p := tabular("Probes", "Version, kernel and hooks by state; weir doctor on the host says which and why. restart_needed: settings that a reload has read and that wait for a restart.", mainDB, query{text: s.String()}, sink.InfoHooksMissing, 500)
 	p.OverrideByName(sink.InfoHooksMissing, []dashboard.DynamicConfigValue{
 		{Id: "thresholds", Value: map[string]any{"mode": "absolute", "steps": []map[string]any{{"color": "green", "value": nil}, {"color": "orange", "value": 1}}}},
 		{Id: "custom.cellOptions", Value: map[string]any{"type": "color-text"}},

@@ -71,11 +71,21 @@ func renamed(columns ...string) transformation {
 	return transformation{Id: "organize", Options: map[string]any{"renameByName": names}}
 }
 
-// only keeps the rows with a value in a column.
-func only(column, value string) transformation {
+// only keeps the rows with a value in a column, above those with more than one.
+func only(column, value string) transformation      { return where(column, "equal", value) }
+func above(column string, x float64) transformation { return where(column, "greater", x) }
+
+func where(column, comparison string, value any) transformation {
 	return transformation{Id: "filterByValue", Options: map[string]any{
 		"type": "include", "match": "all",
-		"filters": []map[string]any{{"fieldName": column, "config": map[string]any{"id": "equal", "options": map[string]any{"value": value}}}},
+		"filters": []map[string]any{{"fieldName": column, "config": map[string]any{"id": comparison, "options": map[string]any{"value": value}}}},
+	}}
+}
+
+// turned makes a row of each column: its name (Field) and what its values come to.
+func turned(reducer string) transformation {
+	return transformation{Id: "reduce", Options: map[string]any{
+		"mode": "seriesToRows", "reducers": []string{reducer}, "includeTimeField": false,
 	}}
 }
 

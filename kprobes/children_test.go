@@ -22,6 +22,7 @@ var children = map[string]func(args []string) error{
 	"scm-worker":  childSCMWorker,
 	"echo-once":   childEchoOnce,
 	"read-some":   childReadSome,
+	"write-some":  childWriteSome,
 	"udp-send":    childUDPSend,
 }
 
@@ -134,6 +135,16 @@ func childReadSome(args []string) error {
 		return err
 	}
 	_, err = io.CopyN(io.Discard, inherited(), int64(n))
+	return err
+}
+
+// childWriteSome writes args[0] octets to the connection it was given.
+func childWriteSome(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	_, err = inherited().Write(make([]byte, n))
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // patience is how long a test polls for an event: generous, for emulated
@@ -116,9 +117,7 @@ type fixture struct {
 
 func requireRoot(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	machine.Root(t, "loads BPF programs")
 }
 
 // attach starts the socket path without the bootstrap.

@@ -139,7 +139,7 @@ func selfAnomalyFields() []Field {
 		selfInt(SelfAnomalies, Count, Delta, "anomaly: anomalies that began and were told"),
 		selfInt(SelfAnomaliesOver, Count, Delta, "anomaly: anomalies that ended and were told"),
 		selfInt(SelfSilenced, Count, Delta, "anomaly: anomalies that a silence kept from being told"),
-		selfInt(SelfNotTold, Count, Delta, "anomaly: anomalies not told because too many go on"),
+		selfLoss(SelfNotTold, Count, "anomaly: anomalies not told because too many go on"),
 		selfInt(SelfUnclear, Count, Delta, "anomaly: records without an owner at an end that lives here: not learnt"),
 		selfInt(SelfGuessed, Count, Delta, "anomaly: records of no known edge of which is not known who is the client: not learnt"),
 		selfInt(SelfAccepted, Count, Delta, "anomaly: new edges that are not told: while learning, after a deployment, of who does little else"),
@@ -150,6 +150,6 @@ func selfAnomalyFields() []Field {
 		selfInt(SelfQueries, Count, Delta, "anomaly: DNS questions looked at"),
 		selfInt(SelfStateBytes, Bytes, Gauge, "anomaly: size of the state that was saved last"),
 		selfInt(SelfSaves, Count, Delta, "anomaly: times the state was saved"),
-		selfInt(SelfSaveFailures, Count, Delta, "anomaly: times it could not be saved"),
+		selfLoss(SelfSaveFailures, Count, "anomaly: times it could not be saved"),
 	}
 }

@@ -21,7 +21,7 @@ func selfAlertFields() []Field {
 		selfInt(SelfAlertsSent, Count, Delta, "alerts: accepted by a receiver"),
 		selfInt(SelfAlertsFiltered, Count, Delta, "alerts: that a receiver does not want"),
 		selfInt(SelfAlertsRepeated, Count, Delta, "alerts: that a receiver knows already"),
-		selfInt(SelfAlertsStale, Count, Delta, "alerts: given up after they waited for an hour"),
+		selfLoss(SelfAlertsStale, Count, "alerts: given up after they waited for an hour"),
 		selfInt(SelfAlertsFiring, Count, Gauge, "alerts: that go on, as far as receivers know"),
 		selfInt(SelfAlertsWaiting, Count, Gauge, "alerts: to be sent"),
 		selfInt(SelfAlertsFailing, Count, Gauge, "alerts: receivers that cannot be told"),

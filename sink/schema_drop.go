@@ -37,10 +37,10 @@ const (
 
 func selfDropFields() []Field {
 	return []Field{
-		selfInt(SelfLostDrops, Count, Delta, "kernel: dropped packets that are not in drop, because there were too many reasons and owners at once"),
-		selfInt(SelfLostHandshakes, Count, Delta, "kernel: SYN-ACKs sent again that were not followed, because there were too many"),
+		selfLoss(SelfLostDrops, Count, "kernel: dropped packets that are not in drop, because there were too many reasons and owners at once"),
+		selfLoss(SelfLostHandshakes, Count, "kernel: SYN-ACKs sent again that were not followed, because there were too many"),
 		selfInt(SelfDropSeries, Count, Gauge, "kernel: series of drop held against the budget"),
-		selfInt(SelfDropsFolded, Count, Delta, "kernel: counts in a coarser series of drop than their own"),
+		selfLoss(SelfDropsFolded, Count, "kernel: counts in a coarser series of drop than their own"),
 	}
 }
 

@@ -41,6 +41,6 @@ func selfNameFields() []Field {
 		selfInt(SelfNetworks, Count, Gauge, "names: networks with a name, from files"),
 		selfInt(SelfAnswers, Count, Delta, "names: DNS answers taken"),
 		selfInt(SelfUnasked, Count, Delta, "names: datagrams like a DNS answer that nobody here waited for, ignored"),
-		selfInt(SelfRefusedNames, Count, Delta, "names: ends called external because names.max_names are in use"),
+		selfLoss(SelfRefusedNames, Count, "names: ends called external because names.max_names are in use"),
 	}
 }

@@ -100,6 +100,25 @@ func TestEveryNameIsDescribed(t *testing.T) {
 	}
 }
 
+// TestLossesAreMarked: what is called a loss or a limit is in the table of those.
+func TestLossesAreMarked(t *testing.T) {
+	called := regexp.MustCompile(`^lost|_lost$|refused|rejected|dropped|folded|suppressed|overflow|truncated|evicted|errors$|_failures$`)
+	not := map[string]string{
+		"message_errors": "of the messages, not of the probe",
+	}
+	for _, f := range selfFields() {
+		if named := called.MatchString(f.Name) && not[f.Name] == ""; named && !f.Loss {
+			t.Errorf("%s counts a loss and is not marked as one", f.Name)
+		}
+		if f.Loss && f.Semantics != Delta {
+			t.Errorf("%s is a loss, but %s", f.Name, f.Semantics)
+		}
+	}
+	if n := len(Losses()); n < 80 {
+		t.Errorf("%d losses", n)
+	}
+}
+
 func TestNames(t *testing.T) {
 	n, err := Names("flow")
 	if err != nil || !n["server_port"] || !n["rtt_avg_seconds"] || n["nonsense"] {
@@ -136,7 +155,8 @@ Generated from sink/schema.go by `+"`go test ./sink -run TestSchemaDocument -upd
 Tags are bounded identities; everything else is a field. Counters are deltas per
 interval (int64), gauges are values at the interval's end, times are in seconds
 (float64) where the name says so. A row's time is the end of its interval on a
-grid common to all hosts, in nanoseconds. An empty tag is left out.
+grid common to all hosts, in nanoseconds. An empty tag is left out. A "loss" counts what
+is missing from the rows, or coarser in them than it was: 0 is well.
 `, SchemaVersion)
 	for _, m := range Measurements() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s Stream: %s. An absent field means: %s.\n\n| kind | name | type | unit | aggregate as | meaning |\n|---|---|---|---|---|---|\n", m.Name, m.Meaning, m.Stream, m.Absent)
@@ -144,14 +164,17 @@ grid common to all hosts, in nanoseconds. An empty tag is left out.
 			fmt.Fprintf(&b, "| tag | `%s` | string | | | %s |\n", t.Name, t.Meaning)
 		}
 		for _, f := range m.Fields {
-			note := ""
+			note, semantics := "", string(f.Semantics)
+			if f.Loss {
+				semantics += ", loss"
+			}
 			if f.OptIn != "" {
 				note = " (with `" + f.OptIn + ": true`)"
 			}
 			if f.Planned {
 				note = " (not written yet)"
 			}
-			fmt.Fprintf(&b, "| field | `%s` | %s | %s | %s | %s%s |\n", f.Name, f.Type, f.Unit, f.Semantics, f.Meaning, note)
+			fmt.Fprintf(&b, "| field | `%s` | %s | %s | %s | %s%s |\n", f.Name, f.Type, f.Unit, semantics, f.Meaning, note)
 		}
 	}
 	return b.String()

@@ -21,17 +21,17 @@ const (
 
 func selfTLSFields() []Field {
 	return []Field{
-		selfInt(SelfUnreadableBuffers, Count, Delta, "tls: buffers that could not be read; counted in lost"),
-		selfInt(SelfUnbound, Count, Delta, "tls: calls of connections whose socket is not known: memory is between the library and it, or the connection is older than the probes; seen: the others"),
+		selfLoss(SelfUnreadableBuffers, Count, "tls: buffers that could not be read; counted in lost"),
+		selfLoss(SelfUnbound, Count, "tls: calls of connections whose socket is not known: memory is between the library and it, or the connection is older than the probes; seen: the others"),
 		selfInt(SelfBound, Count, Delta, "tls: connections whose socket was found"),
 		selfInt(SelfTLSGroups, Count, Gauge, "tls: control groups that are looked into"),
 		selfInt(SelfProbedFiles, Count, Gauge, "tls: libraries and programs with probes"),
 		selfInt(SelfProbes, Count, Gauge, "tls: probes"),
 		selfInt(SelfAttached, Count, Delta, "tls: files that were given probes"),
 		selfInt(SelfDetached, Count, Delta, "tls: files whose probes were taken away: no process runs them any more"),
-		selfInt(SelfUnattached, Count, Delta, "tls: files with TLS functions that could not be given probes"),
-		selfInt(SelfRefusedFiles, Count, Delta, "tls: times that a file was left out because too many have probes"),
+		selfLoss(SelfUnattached, Count, "tls: files with TLS functions that could not be given probes"),
+		selfLoss(SelfRefusedFiles, Count, "tls: times that a file was left out because too many have probes"),
 		selfInt(SelfVisits, Count, Delta, "tls: looks at what a process runs"),
-		selfInt(SelfMissedStarts, Count, Delta, "tls: starts of processes left to the next round: too many at once"),
+		selfLoss(SelfMissedStarts, Count, "tls: starts of processes left to the next round: too many at once"),
 	}
 }

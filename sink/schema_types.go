@@ -1,6 +1,9 @@
 package sink
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Type is the type of a field; it never changes.
 type Type uint8
@@ -54,6 +57,9 @@ type Field struct {
 	Unit      Unit
 	Semantics Semantics
 	Meaning   string
+	// Loss marks a counter of what is missing from the rows, or coarser in them
+	// than it was: 0 is well.
+	Loss bool
 	// OptIn names the configuration key that a field needs to be written.
 	OptIn string
 	// Planned marks a field whose name is kept free and that nothing writes yet.
@@ -117,6 +123,11 @@ func Measurements() []Measurement {
 			"nothing to report", []Tag{tagHost, {TagStage, "the stage of the pipeline: " + stageList()}}, selfFields()},
 		{MeasurementInfo, Main, "What runs here.", "unknown", []Tag{tagHost}, infoFields()},
 	}
+}
+
+// Losses are the counters of weir_self that count something missing.
+func Losses() []Field {
+	return slices.DeleteFunc(selfFields(), func(f Field) bool { return !f.Loss })
 }
 
 // Names returns every tag and field name of a measurement, or an error that

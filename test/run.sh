@@ -28,12 +28,12 @@ SUMMARY=$(mktemp "${TMPDIR:-/tmp}/weir-summary.XXXXXX")
 trap 'rm -f "$SUMMARY"' EXIT
 go build -o "$SUMMARY" ./test/summary || exit 1
 
-# Packages by level. A package is a root package when a test of it asks which
-# user it runs as, or starts a Docker Engine; nothing has to be listed by hand.
+# Packages by level. A package is a root package when a test of it says so to
+# test/machine, or starts a Docker Engine; nothing has to be listed by hand.
 all_packages() { go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | sed "s|^$PWD/|./|"; }
 root_packages() {
 	all_packages | grep -vE '^\./(test/(e2e|kernels)(/|$)|deploy$)' | while read -r dir; do
-		grep -lqE 'Gete?uid\(\)|test/dockerd"' "$dir"/*_test.go && echo "$dir"
+		grep -lqE 'machine\.Root\(|test/dockerd"' "$dir"/*_test.go && echo "$dir"
 	done
 }
 unit_packages() { comm -23 <(all_packages | grep -vE '^\./(test/(e2e|kernels)(/|$)|deploy$)' | sort) <(root_packages | sort); }

@@ -96,6 +96,9 @@ struct sock_cgroup_data {
 
 struct sock {
 	struct sock_common __sk_common;
+	struct {
+		int owned;
+	} sk_lock;
 	int sk_err;
 	atomic_t sk_drops;
 	__u32 sk_ack_backlog, sk_max_ack_backlog;

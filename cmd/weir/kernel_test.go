@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,9 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 const childEnv = "WEIR_TEST_CHILD"
@@ -67,10 +67,8 @@ func child(t *testing.T, role string) (*exec.Cmd, io.Reader) {
 // TestKernelRun runs the whole program on this kernel and asks for one thing:
 // one connection comes out with both its owners and its octets.
 func TestKernelRun(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-	var log syncBuffer
+	machine.Root(t, "runs the probe")
+	var log machine.Buffer
 	out := filepath.Join(t.TempDir(), "rows")
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan int, 1)
@@ -119,21 +117,4 @@ func TestKernelRun(t *testing.T) {
 	if t.Failed() {
 		t.Logf("log:\n%s\nrows:\n%s", log.String(), rows)
 	}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // liveGroups makes n control groups in the hierarchies of this host.
 func liveGroups(t testing.TB, n int) (*Sampler, []Group) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: makes control groups")
-	}
+	machine.Root(t, "makes control groups")
 	l, err := FindLayout("/proc")
 	if err != nil {
 		t.Skip(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -15,15 +14,14 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // inNamespaces runs f in a new network namespace with lo and one end of a veth
 // pair (wa, 10.77.0.1) up; the other end (wb, 10.77.0.2) is in the second one.
 func inNamespaces(t *testing.T, f func(a, b netns.NsHandle)) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	machine.Root(t, "makes network namespaces")
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	origin, err := netns.Get()

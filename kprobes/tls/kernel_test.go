@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // patience is how long a test polls for what must come; nothing is measured with it.
@@ -58,9 +59,7 @@ type fixture struct {
 // open looks into a control group of this test's own.
 func open(t testing.TB) *fixture {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	machine.Root(t, "loads BPF programs")
 	set, err := kprobes.Load(kprobes.Config{Payload: true, TLS: true})
 	if err != nil {
 		t.Fatal(err)

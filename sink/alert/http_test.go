@@ -24,6 +24,7 @@ import (
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/alert"
 	"github.com/weir-probe/weir/test/alertmanager"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,16 +59,6 @@ func tell(m *alert.Manager, fingerprint string, severity sink.Severity, over boo
 	m.Tell(time.Now(), &alert.Alert{Fingerprint: fingerprint, Resolved: over, Event: sink.Event{
 		Type: "unusual", Severity: severity, Client: "shop/web", Server: `db "1" <x>`, Message: "slow answers", Evidence: "p99=2.5", Expected: 0.1, Seen: 2.5,
 		Actors: [2]sink.Actor{{Process: "curl", PID: 7, User: "app", Cmdline: "curl \x1b[2J\n-H <b>\u202e"}}}})
-}
-
-// until waits for what is to come about.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited for: %s", what)
-		}
-	}
 }
 
 // notices are what an Alertmanager posts to its webhook.
@@ -115,7 +106,7 @@ func TestRealAlertmanager(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	tell(m, "f1", sink.SeverityWarning, false)
-	until(t, "the alert fires", func() bool {
+	machine.Until(t, "the alert fires", func() bool {
 		return n.has(`firing|unusual|warning|one|shop/web|db "1" <x>|shop/web → db "1" <x>: slow answers|p99=2.5`)
 	})
 	list := am.Alerts(t)
@@ -127,17 +118,17 @@ func TestRealAlertmanager(t *testing.T) {
 		t.Errorf("it ends by itself after %v", left)
 	}
 	tell(m, "f1", sink.SeverityError, false)
-	until(t, "it gets worse", func() bool { return n.has("firing|unusual|error") && n.has("resolved|unusual|warning") })
+	machine.Until(t, "it gets worse", func() bool { return n.has("firing|unusual|error") && n.has("resolved|unusual|warning") })
 	if list := am.Alerts(t); len(list) != 1 || list[0].Labels["severity"] != "error" {
 		t.Errorf("%+v", list)
 	}
 	tell(m, "f1", sink.SeverityError, true)
-	until(t, "it is over", func() bool { return n.has("resolved|unusual|error") })
+	machine.Until(t, "it is over", func() bool { return n.has("resolved|unusual|error") })
 	if list := am.Alerts(t); len(list) != 0 {
 		t.Errorf("it goes on: %+v", list)
 	}
 	m.Tell(time.Now(), &alert.Alert{Event: sink.Event{Type: sink.EventOOM, Severity: sink.SeverityError, Server: "web", Message: "\xff1 process killed\n"}})
-	until(t, "the event", func() bool { return n.has("firing|oom|error|one||web|web: �1 process killed|") })
+	machine.Until(t, "the event", func() bool { return n.has("firing|oom|error|one||web|web: �1 process killed|") })
 	if s := m.Stats(); s.Sent < 4 || s.Lost() != 0 || s.Retries != 0 || s.Waiting != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -215,14 +206,14 @@ func TestFaults(t *testing.T) {
 			})
 			tell(m, "f1", sink.SeverityError, false)
 			var st alert.Status
-			until(t, "the trouble is told", func() bool { st = m.Status()[0]; return st.Error != "" })
+			machine.Until(t, "the trouble is told", func() bool { st = m.Status()[0]; return st.Error != "" })
 			if !strings.Contains(st.Error, c.want) {
 				t.Errorf("%q does not say %q", st.Error, c.want)
 			}
 			mu.Lock()
 			broken = false
 			mu.Unlock()
-			until(t, "it arrives", func() bool { return m.Stats().Waiting == 0 && m.Status()[0].Error == "" })
+			machine.Until(t, "it arrives", func() bool { return m.Stats().Waiting == 0 && m.Status()[0].Error == "" })
 			mu.Lock()
 			defer mu.Unlock()
 			if len(arrived) == 0 || !strings.Contains(arrived[len(arrived)-1], "slow answers") {
@@ -257,7 +248,7 @@ func TestTLS(t *testing.T) {
 	to := alert.Receiver{Kind: alert.Webhook, URLFile: write("url", s.URL+"/hook\n"), TokenFile: write("token", "t0ken\n")}
 	m := run(t, to, nil)
 	tell(m, "f1", sink.SeverityError, false)
-	until(t, "an error", func() bool { return strings.Contains(m.Status()[0].Error, "certificate") })
+	machine.Until(t, "an error", func() bool { return strings.Contains(m.Status()[0].Error, "certificate") })
 	to.CAFile = ca
 	m = run(t, to, nil)
 	tell(m, "f1", sink.SeverityError, false)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/weir-probe/weir/sink/journal"
 	"github.com/weir-probe/weir/sink/sinktest"
 	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 func TestMain(m *testing.M) {
@@ -89,29 +89,11 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// safeBuffer is a bytes.Buffer that may be read while it is written.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // pipeline is a journal on disk and a Deliverer for its main stream.
 type pipeline struct {
 	*sink.Deliverer
 	journal *journal.Journal
-	log     *safeBuffer
+	log     *machine.Buffer
 }
 
 func newPipeline(t *testing.T, s sink.Sink) *pipeline {
@@ -129,7 +111,7 @@ func newPipelineWith(t *testing.T, s sink.Sink, cfg journal.Config, limit sink.L
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pipeline{journal: j, log: &safeBuffer{}}
+	p := &pipeline{journal: j, log: &machine.Buffer{}}
 	p.Deliverer = sink.NewDeliverer(s, q, sink.Main, sink.DeliverConfig{
 		Limit: limit, MinBackoff: 5 * time.Millisecond, MaxBackoff: 50 * time.Millisecond, ConfigRetry: 20 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(p.log, nil)),

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/journal"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // writeForEver is the body of the child that is killed: it tells each batch
@@ -196,9 +197,7 @@ func TestTornTailIsCutOffAndCounted(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to mount a small file system")
-	}
+	machine.Root(t, "mounts a small file system")
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skipf("cannot mount a tmpfs: %v", err)

@@ -4,20 +4,18 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/weir-probe/weir/test/kafkad"
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/probe"
 )
 
 // TestProbe: the program brings both streams to a real Kafka.
 func TestProbe(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	srv := kafkad.Start(t)
 	create(t, srv.Broker, topic, 2)
 	create(t, srv.Broker, topic+"_log", 2)

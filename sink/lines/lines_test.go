@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,29 +17,12 @@ import (
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/lines"
 	"github.com/weir-probe/weir/sink/sinktest"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func split(b []byte) []string { return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") }
-
-// safeBuffer is a bytes.Buffer that may be read while it is written.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *safeBuffer) bytes() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.b.Bytes())
-}
 
 func TestConformance(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
@@ -62,8 +44,8 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("stdout", func(t *testing.T) {
 		sinktest.Run(t, func(t *testing.T) sinktest.Subject {
-			var out safeBuffer
-			return sinktest.Subject{Sink: lines.Writer("stdout", &out), Lines: func(sink.Stream) []string { return split(out.bytes()) }}
+			var out machine.Buffer
+			return sinktest.Subject{Sink: lines.Writer("stdout", &out), Lines: func(sink.Stream) []string { return split([]byte(out.String())) }}
 		})
 	})
 }
@@ -140,9 +122,7 @@ func TestRefusesWhatIsNoFile(t *testing.T) {
 // TestFullDiskLeavesWholeLines: a write that fits only in part is taken back,
 // and its repetition leaves each line once.
 func TestFullDiskLeavesWholeLines(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to mount a small file system")
-	}
+	machine.Root(t, "mounts a small file system")
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("cannot mount a tmpfs: %v", err)

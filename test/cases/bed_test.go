@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/netlab"
 	"github.com/weir-probe/weir/test/probe"
 )
@@ -81,9 +82,7 @@ func options(sinkFile string) []string {
 // among them: match by address and port.
 func watch(t *testing.T) *rows {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	shared.once.Do(func() {
 		out := filepath.Join(dir, "shared.lp")
 		cmd := exec.Command(binary, options(out)...)
@@ -113,9 +112,7 @@ func ownIn(t *testing.T, ns *netlab.NS, args ...string) (*probe.Process, *rows) 
 
 func ownBy(t *testing.T, start func(*exec.Cmd) error, args ...string) (*probe.Process, *rows) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	out := filepath.Join(t.TempDir(), "rows.lp")
 	cmd := exec.Command(binary, append(options(out), args...)...)
 	cmd.Env = probe.Environment()

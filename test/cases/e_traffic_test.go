@@ -18,36 +18,13 @@ import (
 // drain opens a TCP listener in a namespace that reads each connection to its end.
 func drain(t *testing.T, ns *netlab.NS, addr string) (port int) {
 	t.Helper()
-	return serve(t, ns, addr, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	return ns.Serve(t, addr+":0", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 }
 
 // echo answers each octet with itself.
 func echo(t *testing.T, ns *netlab.NS, addr string) (port int) {
 	t.Helper()
-	return serve(t, ns, addr, func(c net.Conn) { _, _ = io.Copy(c, c) })
-}
-
-func serve(t *testing.T, ns *netlab.NS, addr string, with func(net.Conn)) (port int) {
-	t.Helper()
-	var ln net.Listener
-	ns.Do(t, func() (err error) {
-		ln, err = net.Listen("tcp", addr+":0")
-		return err
-	})
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				with(c)
-			}()
-		}
-	}()
-	return ln.Addr().(*net.TCPAddr).Port
+	return ns.Serve(t, addr+":0", func(c net.Conn) { _, _ = io.Copy(c, c) })
 }
 
 // dial connects from a namespace.

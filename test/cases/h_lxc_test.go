@@ -16,9 +16,7 @@ import (
 // where WEIR_REQUIRE asks for the package.
 func needs(t *testing.T, program, debian string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: starts containers")
-	}
+	machine.Root(t, "starts containers")
 	if _, err := exec.LookPath(program); err == nil {
 		return
 	}

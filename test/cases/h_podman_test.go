@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/podman"
 	"github.com/weir-probe/weir/test/probe"
 )
@@ -51,9 +52,7 @@ const rootlessUID = 65534
 // that the runtime leaves the container in its own group: the test puts it where
 // systemd's driver would.
 func TestCaseH7_PodmanRootless(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	run := fmt.Sprint("/run/user/", rootlessUID)
 	if _, err := os.Stat(run); err == nil {
 		t.Skip(run + " exists: it is somebody's session")

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/netlab"
 	"github.com/weir-probe/weir/test/probe"
 )
@@ -17,9 +18,7 @@ import (
 // with namespaces of its own.
 func confined(t *testing.T, behind ...string) (*probe.Process, *rows) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	out := filepath.Join(t.TempDir(), "rows.lp")
 	command := append(append(append([]string{}, behind...), binary), options(out)...)
 	p := probe.Start(t, command[0], append([]string{"WEIR_CONFIG=/dev/null"}, command[1:]...)...)

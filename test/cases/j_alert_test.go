@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/netlab"
 	"github.com/weir-probe/weir/test/probe"
 )
@@ -136,9 +137,7 @@ func playing(t *testing.T, ns *netlab.NS, name string, uid uint32, role string, 
 // them which process it was, whose, and with what command line, but no secret and nothing
 // that a terminal or a chat would obey. Who is known is not told.
 func TestCaseJ8_UnknownClient(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	p, b := newPager(t), newPair(t, 79)
 	config := filepath.Join(t.TempDir(), "weir.yaml")
 	text := fmt.Sprintf(`anomaly: {learn: 20s}

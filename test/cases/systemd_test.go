@@ -8,15 +8,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // The cases of this file want systemd as the first process: on another host they
 // run in the guest of test/kernels (make vm-test).
 func needsSystemd(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		t.Skip("needs systemd as the first process: make vm-test runs this in a guest")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/test/dockerd"
 	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/probe"
 )
 
@@ -39,9 +40,7 @@ func TestEndToEnd(t *testing.T) {
 }
 
 func newWorld(t *testing.T, version string) *world {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	machine.Root(t, "runs the probe")
 	w := &world{t: t, truthDir: t.TempDir()}
 	os.Chmod(w.truthDir, 0o777)
 	w.db = influxd.Start(t, version)

@@ -66,25 +66,10 @@ func (h *fleetHost) probed(t *testing.T, name string) {
 // serve accepts connections at port 8080: each says 100 octets and is told 2000.
 func (h *fleetHost) serve(t *testing.T) {
 	t.Helper()
-	var ln net.Listener
-	h.Do(t, func() (err error) {
-		ln, err = net.Listen("tcp", h.ip+":8080")
-		return err
+	h.Serve(t, h.ip+":8080", func(c net.Conn) {
+		_, _ = io.ReadFull(c, make([]byte, 100))
+		_, _ = c.Write(make([]byte, 2000))
 	})
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_, _ = io.ReadFull(c, make([]byte, 100))
-				_, _ = c.Write(make([]byte, 2000))
-			}()
-		}
-	}()
 }
 
 // calls makes n connections from one host to another's server, each to its end.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/probe"
 )
 
@@ -37,9 +38,7 @@ func build(m *testing.M) int {
 
 func needsRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 }
 
 // patience is how long anything that must happen may take on a busy machine.

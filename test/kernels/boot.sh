@@ -20,7 +20,7 @@ OUT=${OUT:-$HERE/../../out/kernels}
 # suite:label; the label is only a label, the test asserts uname -r.
 KERNELS=${KERNELS:-bullseye-security:5.10 bookworm-security:6.1 trixie-security:6.12}
 # What the tests need of a kernel that has it as modules.
-MODULES=${MODULES:-sch_ingress cls_bpf act_bpf veth bridge dummy nf_conntrack nf_nat nf_conntrack_netlink}
+MODULES=${MODULES:-sch_ingress cls_bpf act_bpf veth bridge dummy nf_conntrack nf_nat nf_conntrack_netlink tls gcm ghash-generic}
 # Seconds for a whole boot (emulated: slow on a busy machine) and for one job.
 BOOT_TIMEOUT=${BOOT_TIMEOUT:-400}
 JOB_TIMEOUT=${JOB_TIMEOUT:-240}

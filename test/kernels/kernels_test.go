@@ -42,6 +42,7 @@ var guests = map[string]guest{
 			"TestKernelSockmap":       "no sock_send_length before 6.3",
 			"TestKernelSockmapPeek":   "no sock_recv_length before 6.3",
 			"TestKernelSockmapSplice": "no sock_send_length before 6.3",
+			"TestKernelTLSReader":     "no sock_recv_length before 6.3",
 			"TestKernelNoRoom":        "no receiver in kfree_skb before 6.11",
 		},
 		doctorSays: []string{"6.1.", "sock_send_length", "from conntrack's events", "containers' own: from conntrack's events"},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,8 +46,17 @@ func Cached(name string) string {
 // Missing skips t for want of a capability, or fails it where WEIR_REQUIRE asks for that.
 func Missing(t testing.TB, capability, why string) {
 	t.Helper()
-	if strings.Contains(os.Getenv("WEIR_REQUIRE"), capability) {
+	if slices.Contains(strings.Fields(os.Getenv("WEIR_REQUIRE")), capability) {
 		t.Fatalf("WEIR_REQUIRE asks for %s: %s", capability, why)
 	}
 	t.Skip(why)
+}
+
+// Root is Missing where t does not run as root; purpose is what t does as root: "makes
+// network namespaces". Packages whose tests call it are of the level root (test/run.sh).
+func Root(t testing.TB, purpose string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Missing(t, "root", "needs root: "+purpose)
+	}
 }

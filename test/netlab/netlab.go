@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // NS is a network namespace without a name. Netlink speaks to it.
@@ -27,9 +29,7 @@ type NS struct {
 // New makes a namespace with lo up, or skips the test where that needs root.
 func New(t testing.TB) *NS {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: makes network namespaces")
-	}
+	machine.Root(t, "makes network namespaces")
 	n := &NS{}
 	made := make(chan error)
 	go func() {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/probe"
 )
 
@@ -31,9 +32,7 @@ type answer struct {
 // selftest runs the program and returns its answer and exit status.
 func selftest(t *testing.T, environ []string, args ...string) (a answer, status int) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: makes network namespaces and runs the probe")
-	}
+	machine.Root(t, "makes network namespaces and runs the probe")
 	cmd := exec.Command(probe.Build(t, "./cmd/weir"), append([]string{"selftest", "--json", "--duration", "3s", "--interval", "1s"}, args...)...)
 	cmd.Env = append(append(os.Environ(), "WEIR_CONFIG="+os.DevNull), environ...)
 	cmd.Stderr = os.Stderr
@@ -85,9 +84,7 @@ func TestSelftest(t *testing.T) {
 func TestSelftestThroughInfluxDB(t *testing.T) {
 	for _, version := range []string{influxd.V2, influxd.V1} {
 		t.Run(version, func(t *testing.T) {
-			if os.Geteuid() != 0 {
-				t.Skip("needs root: makes network namespaces and runs the probe")
-			}
+			machine.Root(t, "makes network namespaces and runs the probe")
 			db := influxd.Start(t, version)
 			a, status := selftest(t, []string{"INFLUX_TOKEN=" + db.Token},
 				"--influxdb-url", db.URL, "--influxdb-org", db.Org, "--influxdb-bucket", influxd.Bucket)
@@ -106,9 +103,7 @@ func TestSelftestThroughInfluxDB(t *testing.T) {
 
 // TestSelftestWithoutRoot: it says that it proves nothing, and why.
 func TestSelftestWithoutRoot(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: to run as somebody else")
-	}
+	machine.Root(t, "runs as somebody else")
 	bin := probe.Build(t, "./cmd/weir")
 	if err := os.Chmod(filepath.Dir(filepath.Dir(bin)), 0o755); err != nil { // as MkdirTemp makes it, nobody else gets in
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-probe/weir/sink/decode"
 	"github.com/weir-probe/weir/test/dockerd"
+	"github.com/weir-probe/weir/test/machine"
 	"github.com/weir-probe/weir/test/probe"
 )
 
@@ -32,9 +33,7 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: runs the probe")
-	}
+	machine.Root(t, "runs the probe")
 	b := &bed{t: t, engine: dockerd.Start(t), rows: filepath.Join(t.TempDir(), "rows.lp")}
 	var err error
 	if b.files, err = filepath.Abs("testdata"); err != nil {

@@ -3,7 +3,6 @@ package address
 import (
 	"context"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"testing"
@@ -11,14 +10,13 @@ import (
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 func addr(s string) flows.Addr { return flows.AddrFrom(netip.MustParseAddr(s)) }
 
 func TestFollowsTheKernel(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to add an address")
-	}
+	machine.Root(t, "adds an address")
 	const dev, a4, a6 = "weirF0", "198.51.100.77", "2001:db8::77"
 	ip := func(args ...string) {
 		t.Helper()

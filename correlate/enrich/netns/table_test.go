@@ -7,14 +7,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // mountAt gives a namespace of this process a name, like ip netns does.
 func mountAt(t *testing.T, of, path string) uint32 {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: mounts a namespace")
-	}
+	machine.Root(t, "mounts a namespace")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

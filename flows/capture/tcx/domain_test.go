@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // G3: of all combinations of flags only SYN opens, and only SYN with ACK answers.
@@ -61,7 +62,7 @@ func TestCaseC2_Domains(t *testing.T) {
 	}
 	is := func(what string, f func() bool) {
 		t.Helper()
-		eventually(t, what, f)
+		machine.Until(t, what, f)
 	}
 	bridge("routed", "10.0.1.1/24")
 	bridge("lone", "")

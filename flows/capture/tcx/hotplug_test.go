@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // Devices come, are renamed and go while the meter runs.
@@ -23,7 +25,7 @@ func TestKernelHotplug(t *testing.T) {
 		return ""
 	}
 	n.veth(t, "v0", other, "v1")
-	eventually(t, "the new device is attached", func() bool { return state("v0") == StateAttached })
+	machine.Until(t, "the new device is attached", func() bool { return state("v0") == StateAttached })
 	n.addr(t, "v0", "10.77.1.1/24")
 	other.addr(t, "v1", "10.77.1.2/24")
 	datagrams(t, n, other, "10.77.1.2:5353", 5, 50)
@@ -33,17 +35,17 @@ func TestKernelHotplug(t *testing.T) {
 	if err := errors.Join(n.nl.LinkSetDown(v0), n.nl.LinkSetName(v0, "renamed0"), n.nl.LinkSetUp(v0)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new name is known", func() bool { return state("renamed0") == StateAttached })
+	machine.Until(t, "the new name is known", func() bool { return state("renamed0") == StateAttached })
 	datagrams(t, n, other, "10.77.1.2:5353", 5, 50)
 
 	n.veth(t, "x0", other, "x1")
-	eventually(t, "the device that is not asked for is skipped", func() bool { return state("x0") == StateSkipped })
+	machine.Until(t, "the device that is not asked for is skipped", func() bool { return state("x0") == StateSkipped })
 
 	settle(t, m)
 	if err := n.nl.LinkDel(v0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the device is forgotten", func() bool { return state("renamed0") == "" })
+	machine.Until(t, "the device is forgotten", func() bool { return state("renamed0") == "" })
 	var s sink
 	collect(t, m, &s)
 	checkBalance(t, devices(t, m), s.sum())
@@ -57,7 +59,7 @@ func TestKernelHotplug(t *testing.T) {
 
 	// The same again, perhaps under the same number.
 	n.veth(t, "v0", other, "v1")
-	eventually(t, "the device is back", func() bool { return state("v0") == StateAttached })
+	machine.Until(t, "the device is back", func() bool { return state("v0") == StateAttached })
 }
 
 // I8: somebody removes the qdisc; verify puts the filters back. Filters of

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // sink keeps everything a Collect handed out.
@@ -55,9 +56,7 @@ func to(r *flows.Record, p uint16) flows.Direction {
 
 func needRoot(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: loads BPF programs and makes network namespaces")
-	}
+	machine.Root(t, "loads BPF programs and makes network namespaces")
 }
 
 // ns is a network namespace without a name: it is gone with its last user.
@@ -227,21 +226,11 @@ func devices(t testing.TB, m *Meter) map[string]Device {
 	return all
 }
 
-// eventually polls until f is true.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in 10 s: %s", what)
-		}
-	}
-}
-
 // settle waits until no packet moves any more and returns the ledgers.
 func settle(t testing.TB, m *Meter) map[string]Device {
 	t.Helper()
 	last := devices(t, m)
-	eventually(t, "traffic stops", func() bool {
+	machine.Until(t, "traffic stops", func() bool {
 		time.Sleep(60 * time.Millisecond) // longer than a delayed ACK
 		now := devices(t, m)
 		same := fmt.Sprint(now) == fmt.Sprint(last)

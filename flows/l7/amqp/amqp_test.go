@@ -2,7 +2,6 @@ package amqp
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -11,16 +10,8 @@ import (
 )
 
 // client and server return a line of a script: a packet with frames.
-func client(frames ...string) string { return "> " + escape(strings.Join(frames, "")) + "\n" }
-func server(frames ...string) string { return "< " + escape(strings.Join(frames, "")) + "\n" }
-
-func escape(s string) string {
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		fmt.Fprintf(&b, `\x%02x`, c)
-	}
-	return b.String()
-}
+func client(frames ...string) string { return l7test.Line(l7.ToServer, frames...) }
+func server(frames ...string) string { return l7test.Line(l7.ToClient, frames...) }
 
 func frame(kind byte, channel uint16, payload string) string {
 	b := binary.BigEndian.AppendUint16([]byte{kind}, channel)

@@ -10,16 +10,8 @@ import (
 	"github.com/weir-probe/weir/flows/l7/l7test"
 )
 
-func client(frames ...string) string { return "> " + escape(strings.Join(frames, "")) + "\n" }
-func server(frames ...string) string { return "< " + escape(strings.Join(frames, "")) + "\n" }
-
-func escape(s string) string {
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		fmt.Fprintf(&b, `\x%02x`, c)
-	}
-	return b.String()
-}
+func client(frames ...string) string { return l7test.Line(l7.ToServer, frames...) }
+func server(frames ...string) string { return l7test.Line(l7.ToClient, frames...) }
 
 // octets writes integers big-endian and strings with their length before them.
 func octets(parts ...any) string {

@@ -1,6 +1,7 @@
 package l7test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +21,18 @@ const (
 type Chunk struct {
 	l7.Chunk
 	Hole int64
+}
+
+// Line is the line of a script that sends frames as one packet.
+func Line(d l7.Dir, frames ...string) string {
+	var b strings.Builder
+	b.WriteString(map[l7.Dir]string{l7.ToServer: "> ", l7.ToClient: "< "}[d])
+	for _, frame := range frames {
+		for _, c := range []byte(frame) {
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	return b.String() + "\n"
 }
 
 // Script reads a conversation: "> text" is sent by the client, "< text" by the

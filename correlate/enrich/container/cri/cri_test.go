@@ -11,6 +11,7 @@ import (
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/enrich/container/cri"
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 func addr(s string) flows.Addr { return flows.AddrFrom(netip.MustParseAddr(s)) }
@@ -22,7 +23,7 @@ func TestNamesPodsAndContainers(t *testing.T) {
 	box, con := s.pod(1, "shop", "api-6d5f9c7b84-x2x9q", 0, "10.0.0.7", "fd00::7")
 	_, agent := s.pod(2, "kube-system", "agent-k7x2p", hostNetwork, "192.0.2.1") // CRI-O tells the node's address
 	c := follow(t, cri.Config{Host: serve(t, s)})
-	until(t, "connected", connected(c))
+	machine.Until(t, "connected", connected(c))
 	pod := correlate.Pod{UID: "00000001-0000-0000-0000-000000000000", Namespace: "shop", Name: "api-6d5f9c7b84-x2x9q", Workload: "api", Controller: "deployment/api", Revision: "6d5f9c7b84"}
 	if got, want := c.Lookup(con), (correlate.Container{ID: con, Name: "main", Image: "registry/app:1", Pod: pod}); got == nil || *got != want {
 		t.Errorf("%+v", got)
@@ -49,13 +50,13 @@ func TestNamesPodsAndContainers(t *testing.T) {
 func TestListsAgainWhenAsked(t *testing.T) {
 	s := &stub{}
 	c := follow(t, cri.Config{Host: serve(t, s), Ping: time.Hour})
-	until(t, "connected", connected(c))
+	machine.Until(t, "connected", connected(c))
 	_, con := s.pod(1, "shop", "api-0", 0)
 	c.Lookup(con)
-	until(t, "known", func() bool { return c.Lookup(con) != nil })
+	machine.Until(t, "known", func() bool { return c.Lookup(con) != nil })
 
 	before := s.listed()
-	until(t, "given up", func() bool { c.Lookup(id(99)); return s.listed() >= before+4 })
+	machine.Until(t, "given up", func() bool { c.Lookup(id(99)); return s.listed() >= before+4 })
 	for range 200 {
 		c.Lookup(id(99))
 		time.Sleep(time.Millisecond)
@@ -87,7 +88,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	c := follow(t, cri.Config{Host: serve(t, s), Ping: time.Hour, Grace: time.Hour})
-	until(t, "connected", connected(c))
+	machine.Until(t, "connected", connected(c))
 	lists := s.listed()
 	meta := &runtime.PodSandboxMetadata{Name: "blink-x2x9q", Namespace: "batch", Uid: "u-1"}
 	sandbox := &runtime.PodSandboxStatus{Id: box, Metadata: meta, CreatedAt: 50, Network: &runtime.PodSandboxNetworkStatus{Ip: "10.0.0.9"}}
@@ -95,14 +96,14 @@ func TestEvents(t *testing.T) {
 		ContainerId: con, ContainerEventType: runtime.ContainerEventType_CONTAINER_STARTED_EVENT, CreatedAt: 60, PodSandboxStatus: sandbox,
 		ContainersStatuses: []*runtime.ContainerStatus{nil, {Id: con, Metadata: &runtime.ContainerMetadata{Name: "main"}}, {Id: "../../etc"}},
 	}
-	until(t, "known", func() bool { return c.Store.Get(con) != nil })
+	machine.Until(t, "known", func() bool { return c.Store.Get(con) != nil })
 	news <- &runtime.ContainerEventResponse{ContainerId: "not an id"}
 	sandbox.State = runtime.PodSandboxState_SANDBOX_NOTREADY
 	news <- &runtime.ContainerEventResponse{ContainerId: box, ContainerEventType: runtime.ContainerEventType_CONTAINER_STOPPED_EVENT, CreatedAt: 70, PodSandboxStatus: sandbox}
 	for _, gone := range []string{con, box} {
 		news <- &runtime.ContainerEventResponse{ContainerId: gone, ContainerEventType: runtime.ContainerEventType_CONTAINER_DELETED_EVENT, CreatedAt: 80}
 	}
-	until(t, "all events", func() bool { return c.Stats().Events == 4 && c.Stats().BadEvents == 1 })
+	machine.Until(t, "all events", func() bool { return c.Stats().Events == 4 && c.Stats().BadEvents == 1 })
 	if got := c.Lookup(con); got == nil || got.Name != "main" || got.DisplayName() != "batch/blink" { // H1, H2
 		t.Errorf("after it is gone: %+v", got)
 	}
@@ -123,7 +124,7 @@ func TestRuntimeRestarts(t *testing.T) {
 	}}
 	_, con := s.pod(1, "shop", "api-0", 0)
 	c := follow(t, cri.Config{Host: serve(t, s)})
-	until(t, "connected again", func() bool { return c.Stats().Connects >= 3 })
+	machine.Until(t, "connected again", func() bool { return c.Stats().Connects >= 3 })
 	if got := c.Lookup(con); got == nil || got.Name != "main" {
 		t.Errorf("forgotten: %+v", got)
 	}
@@ -135,7 +136,7 @@ func TestStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	until(t, "asked", func() bool { return s.listed() > 0 })
+	machine.Until(t, "asked", func() bool { return s.listed() > 0 })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/weir-probe/weir/correlate/enrich/container/cri"
 	"github.com/weir-probe/weir/correlate/enrich/container/engine"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // speaker is a socket behind which something answers that is no runtime.
@@ -82,7 +83,7 @@ func TestRuntimeFaults(t *testing.T) {
 				timeout = 10 * time.Second
 			}
 			cl := follow(t, cri.Config{Host: c.host, Timeout: timeout})
-			until(t, "failed twice", func() bool { return cl.Stats().Failures >= 2 })
+			machine.Until(t, "failed twice", func() bool { return cl.Stats().Failures >= 2 })
 			if s := cl.Status(); s.Connected || s.Absent != c.absent || !regexp.MustCompile(c.want).MatchString(s.Error) || len(s.Error) > 600 {
 				t.Errorf("%+v", s)
 			}
@@ -120,7 +121,7 @@ func drip(c net.Conn) {
 // An engine that many hosts lack is no failure, and one that goes away is.
 func TestAbsentIsNoFailure(t *testing.T) {
 	c := follow(t, cri.Config{Host: "/nonexistent/cri.sock", Presence: engine.Possible})
-	until(t, "tried", func() bool { return c.Status().Absent })
+	machine.Until(t, "tried", func() bool { return c.Status().Absent })
 	if s := c.Stats(); s.Failures != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -130,15 +131,15 @@ func TestHungRuntimeIsLeft(t *testing.T) {
 	s := &stub{}
 	_, con := s.pod(1, "shop", "api-0", 0)
 	c := follow(t, cri.Config{Host: serve(t, s), Timeout: 100 * time.Millisecond, Ping: 20 * time.Millisecond})
-	until(t, "connected", connected(c))
+	machine.Until(t, "connected", connected(c))
 	hold := make(chan struct{})
 	s.change(func() { s.hold = hold })
-	until(t, "left", func() bool { return !c.Status().Connected })
+	machine.Until(t, "left", func() bool { return !c.Status().Connected })
 	if got := c.Lookup(con); got == nil || got.Name != "main" {
 		t.Errorf("forgotten while the runtime is away: %+v", got)
 	}
 	close(hold)
-	until(t, "back", connected(c))
+	machine.Until(t, "back", connected(c))
 }
 
 // A question about one pod that is not answered is as good as none: the runtime is
@@ -147,11 +148,11 @@ func TestHungQuestion(t *testing.T) {
 	s := &stub{hungStatus: true}
 	box, _ := s.pod(1, "shop", "api-0", 0, "10.0.0.7")
 	c := follow(t, cri.Config{Host: serve(t, s), Timeout: 100 * time.Millisecond})
-	until(t, "left", func() bool {
+	machine.Until(t, "left", func() bool {
 		return regexp.MustCompile("PodSandboxStatus: DeadlineExceeded").MatchString(c.Status().Error)
 	})
 	s.change(func() { s.hungStatus = false })
-	until(t, "connected", connected(c))
+	machine.Until(t, "connected", connected(c))
 	if got := c.ByAddress(addr("10.0.0.7"), time.Now().UnixNano()); got == nil || got.ID != box {
 		t.Errorf("%+v", got)
 	}
@@ -177,7 +178,7 @@ func TestHostileNames(t *testing.T) {
 		s.sandboxes = append(s.sandboxes, &runtime.PodSandbox{Id: repeat("a", 63)})
 	})
 	c := follow(t, cri.Config{Host: serve(t, s)})
-	until(t, "connected", connected(c))
+	machine.Until(t, "connected", connected(c))
 	if got := c.Lookup(odd); got == nil || got.Pod.Name != name || got.Pod.Namespace != name {
 		t.Errorf("a name is data: %+v", got)
 	}
@@ -207,7 +208,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		s.pod(i, "shop", fmt.Sprint("api-", i), 0)
 	}
 	c := follow(t, cri.Config{Host: serve(t, s), MaxContainers: 100})
-	until(t, "connected", connected(c))
+	machine.Until(t, "connected", connected(c))
 	if st := c.Stats(); st.Containers != 100 || st.Refused != 300 {
 		t.Errorf("%+v", st)
 	}

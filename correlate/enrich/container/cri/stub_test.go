@@ -171,15 +171,6 @@ func follow(t *testing.T, cfg cri.Config) *cri.Client {
 	return c
 }
 
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in 20 s: %s", what)
-		}
-	}
-}
-
 func connected(c *cri.Client) func() bool { return func() bool { return c.Status().Connected } }
 
 func repeat(s string, n int) string { return strings.Repeat(s, n) }

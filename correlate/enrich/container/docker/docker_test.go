@@ -15,6 +15,7 @@ import (
 	"github.com/weir-probe/weir/correlate/enrich/container/docker"
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/test/dockerd"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 func addr(s string) flows.Addr { return flows.AddrFrom(netip.MustParseAddr(s)) }
@@ -38,21 +39,12 @@ func follow(t *testing.T, cfg docker.Config) *docker.Client {
 	return c
 }
 
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in 20 s: %s", what)
-		}
-	}
-}
-
 func TestEngine(t *testing.T) {
 	e := dockerd.Start(t)
 	image := e.Busybox(t)
 	before := e.Run(t, append(dockerd.Compose("shop", "db", 1), "--name", "shop_db_1", image, "sleep", "600")...)
 	c := follow(t, docker.Config{Host: e.Host})
-	until(t, "connected", func() bool { return c.Status().Connected })
+	machine.Until(t, "connected", func() bool { return c.Status().Connected })
 
 	t.Run("container older than the probe", func(t *testing.T) {
 		want := correlate.Container{ID: before, Name: "shop_db_1", Image: image, Project: "shop", Service: "db", Replica: "1"}
@@ -71,13 +63,13 @@ func TestEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		until(t, "known", func() bool { return c.Lookup(string(ran)) != nil })
+		machine.Until(t, "known", func() bool { return c.Lookup(string(ran)) != nil })
 		if got := c.Lookup(string(ran)); got.Name != "blink" || got.Image != image || got.Service != "job" || got.Replica != "7" {
 			t.Errorf("after it ran: %+v", got)
 		}
 		id := e.Docker(t, append(append([]string{"create"}, dockerd.Compose("shop", "once", 1)...), image, "true")...)
 		e.Docker(t, "rm", id)
-		until(t, "known", func() bool { return c.Lookup(id) != nil })
+		machine.Until(t, "known", func() bool { return c.Lookup(id) != nil })
 		if got := c.Lookup(id); got.Project != "shop" || got.Service != "once" || got.Image != image {
 			t.Errorf("after it is gone: %+v", got)
 		}
@@ -89,11 +81,11 @@ func TestEngine(t *testing.T) {
 		id := e.Run(t, "--name", "old", image, "sleep", "600")
 		e.Docker(t, "network", "connect", "backend", id)
 		ip := addr(e.IP(t, id, "backend"))
-		until(t, "second address", func() bool { return c.ByAddress(ip, time.Now().UnixNano()) != nil })
+		machine.Until(t, "second address", func() bool { return c.ByAddress(ip, time.Now().UnixNano()) != nil })
 		e.Docker(t, "rename", id, "new")
-		until(t, "new name", func() bool { return c.Lookup(id).Name == "new" })
+		machine.Until(t, "new name", func() bool { return c.Lookup(id).Name == "new" })
 		e.Docker(t, "network", "disconnect", "backend", id)
-		until(t, "second address gone", func() bool { return c.ByAddress(ip, time.Now().UnixNano()) == nil })
+		machine.Until(t, "second address gone", func() bool { return c.ByAddress(ip, time.Now().UnixNano()) == nil })
 		if got := c.ByAddress(addr(e.IP(t, id, "bridge")), time.Now().UnixNano()); got == nil || got.Name != "new" {
 			t.Errorf("first address: %+v", got)
 		}
@@ -101,9 +93,9 @@ func TestEngine(t *testing.T) {
 	t.Run("engine restarted", func(t *testing.T) {
 		connects := c.Stats().Connects
 		e.Restart(t)
-		until(t, "connected again", func() bool { return c.Stats().Connects > connects && c.Status().Connected })
+		machine.Until(t, "connected again", func() bool { return c.Stats().Connects > connects && c.Status().Connected })
 		id := e.Run(t, "--name", "after", image, "sleep", "600")
-		until(t, "known", func() bool { return c.Lookup(id) != nil })
+		machine.Until(t, "known", func() bool { return c.Lookup(id) != nil })
 		if got := c.Lookup(before); got == nil || got.Name != "shop_db_1" {
 			t.Errorf("forgotten: %+v", got)
 		}
@@ -162,15 +154,15 @@ func addressReused(t *testing.T, e *dockerd.Engine, c *docker.Client, image stri
 		return func() bool { h := c.ByAddress(a, time.Now().UnixNano()); return h != nil && h.ID == id }
 	}
 	first, ip := run("first")
-	until(t, "first has the address", has(first, ip))
+	machine.Until(t, "first has the address", has(first, ip))
 	during := time.Now().UnixNano()
 	e.Docker(t, "rm", "-f", first)
-	until(t, "nobody has it", func() bool { return c.ByAddress(ip, time.Now().UnixNano()) == nil })
+	machine.Until(t, "nobody has it", func() bool { return c.ByAddress(ip, time.Now().UnixNano()) == nil })
 	second, again := run("second")
 	if again != ip {
 		t.Fatalf("the engine gave %s, not %s", again, ip)
 	}
-	until(t, "second has it", has(second, ip))
+	machine.Until(t, "second has it", has(second, ip))
 	if h := c.ByAddress(ip, during); h == nil || h.ID != first || h.Name != "first" {
 		t.Errorf("an old flow would go to %+v", h)
 	}
@@ -181,7 +173,7 @@ func addressReused(t *testing.T, e *dockerd.Engine, c *docker.Client, image stri
 
 func TestSocketMissing(t *testing.T) { // H9
 	c := follow(t, docker.Config{Host: "/nonexistent/docker.sock"})
-	until(t, "retried", func() bool { return c.Stats().Failures >= 3 })
+	machine.Until(t, "retried", func() bool { return c.Stats().Failures >= 3 })
 	if s := c.Status(); s.Connected || !strings.Contains(s.Error, "no such file") {
 		t.Errorf("%+v", s)
 	}

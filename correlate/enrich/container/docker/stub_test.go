@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/correlate/enrich/container/docker"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 // serve answers on a socket of its own as an engine with faults.
@@ -80,7 +81,7 @@ func TestAPIVersion(t *testing.T) {
 	} {
 		e := &engine{version: v, list: "[]"}
 		c := follow(t, docker.Config{Host: "unix://" + serve(t, e)})
-		until(t, "connected", func() bool { return c.Status().Connected })
+		machine.Until(t, "connected", func() bool { return c.Status().Connected })
 		if got := e.paths.Load(); got != want {
 			t.Errorf("%s: asked for %v, want %s", v, got, want)
 		}
@@ -103,7 +104,7 @@ func TestEngineFaults(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			cl := follow(t, docker.Config{Host: serve(t, c.h), Timeout: 300 * time.Millisecond})
-			until(t, "failed twice", func() bool { return cl.Stats().Failures >= 2 })
+			machine.Until(t, "failed twice", func() bool { return cl.Stats().Failures >= 2 })
 			// want is a pattern: two clocks of one length watch a request, either may ring first
 			if s := cl.Status(); s.Connected || !regexp.MustCompile("(?i)"+c.want).MatchString(s.Error) {
 				t.Errorf("%+v", s)
@@ -135,14 +136,14 @@ func TestEngineThatFallsSilentIsLeft(t *testing.T) {
 		})),
 		Timeout: 100 * time.Millisecond, Ping: 20 * time.Millisecond,
 	})
-	until(t, "known", func() bool { return c.Lookup(id) != nil })
+	machine.Until(t, "known", func() bool { return c.Lookup(id) != nil })
 	hung.Store(true)
-	until(t, "left", func() bool { return !c.Status().Connected && c.Status().Error != "" })
+	machine.Until(t, "left", func() bool { return !c.Status().Connected && c.Status().Error != "" })
 	if got := c.Lookup(id); got == nil || got.Name != "web" {
 		t.Errorf("forgotten while the engine is away: %+v", got)
 	}
 	hung.Store(false)
-	until(t, "back", func() bool { return c.Status().Connected })
+	machine.Until(t, "back", func() bool { return c.Status().Connected })
 }
 
 func TestHostileEvents(t *testing.T) {
@@ -157,7 +158,7 @@ func TestHostileEvents(t *testing.T) {
 		line(w, created(huge, strings.Repeat("ü", 4096)))
 	}
 	c := follow(t, docker.Config{Host: serve(t, &engine{version: version, list: "[]", events: events})})
-	until(t, "known", func() bool { return c.Lookup(huge) != nil })
+	machine.Until(t, "known", func() bool { return c.Lookup(huge) != nil })
 	if got := c.Lookup(id).Name; got != name {
 		t.Errorf("a name is data: %q became %q", name, got)
 	}
@@ -184,7 +185,7 @@ func TestLabelBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := follow(t, docker.Config{Host: serve(t, &engine{version: version, list: string(list)})})
-	until(t, "known", func() bool { return c.Lookup(web) != nil })
+	machine.Until(t, "known", func() bool { return c.Lookup(web) != nil })
 	if got := c.Lookup(bomb); got == nil || got.Name != "bomb" || len(got.Project) != 256 || got.Service != "s" {
 		t.Errorf("%+v", got)
 	}
@@ -192,5 +193,5 @@ func TestLabelBomb(t *testing.T) {
 
 func TestEndlessEventIsCutOff(t *testing.T) {
 	c := follow(t, docker.Config{Host: serve(t, &engine{version: version, list: "[]", events: endless})})
-	until(t, "left", func() bool { return strings.Contains(c.Status().Error, "token too long") || c.Stats().Failures > 1 })
+	machine.Until(t, "left", func() bool { return strings.Contains(c.Status().Error, "token too long") || c.Stats().Failures > 1 })
 }

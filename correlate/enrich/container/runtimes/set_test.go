@@ -21,6 +21,7 @@ import (
 	"github.com/weir-probe/weir/correlate/enrich/container/runtimes"
 	"github.com/weir-probe/weir/flows"
 	"github.com/weir-probe/weir/kprobes"
+	"github.com/weir-probe/weir/test/machine"
 )
 
 var (
@@ -79,15 +80,6 @@ func run(t *testing.T, cfg runtimes.Config) *runtimes.Set {
 	return s
 }
 
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in 20 s: %s", what)
-		}
-	}
-}
-
 func connected(s *runtimes.Set, n int) func() bool {
 	return func() bool {
 		up := 0
@@ -119,7 +111,7 @@ func TestEnginesAreIndependent(t *testing.T) {
 	defer hung.Close()
 	dockerAPI(t, dir+"/podman.sock", map[string]string{idA: "web"})
 	s := run(t, runtimes.Config{Sockets: []string{"docker:" + dir + "/hung.sock", "cri:" + dir + "/nothing.sock", "podman:unix://" + dir + "/podman.sock"}})
-	until(t, "podman answers", connected(s, 1))
+	machine.Until(t, "podman answers", connected(s, 1))
 	r := resolver(map[uint64]string{1: "/machine.slice/libpod-" + idA + ".scope"}, s)
 	if c, pending := r.Lookup(1, 0); c == nil || c.Name != "web" || pending {
 		t.Errorf("%+v, %v", c, pending)
@@ -139,7 +131,7 @@ func TestTwoEnginesClaimAnAddress(t *testing.T) {
 	dockerAPI(t, dir+"/1", map[string]string{idA: "one"})
 	dockerAPI(t, dir+"/2", map[string]string{idB: "two"})
 	s := run(t, runtimes.Config{Sockets: []string{"docker:" + dir + "/1", "podman:" + dir + "/2"}})
-	until(t, "both answer", connected(s, 2))
+	machine.Until(t, "both answer", connected(s, 2))
 	if c := s.ByAddress(flows.AddrFrom(netip.MustParseAddr("172.17.0.2")), time.Now().UnixNano()); c != nil {
 		t.Errorf("%+v", c)
 	}
@@ -158,7 +150,7 @@ func TestUsersEngines(t *testing.T) {
 		4: slice + "user@0.service/libpod-" + idB + ".scope", // a user writes what they like: it stays theirs
 		5: "/user.slice/user-1000.slice/user@../../etc.service/libpod-" + idB + ".scope",
 	}, s)
-	until(t, "the user's engine answers", func() bool { c, _ := r.Lookup(1, 0); return c.Name == "mine" })
+	machine.Until(t, "the user's engine answers", func() bool { c, _ := r.Lookup(1, 0); return c.Name == "mine" })
 	for id, want := range map[uint64]string{1: "mine", 2: "", 3: "", 4: "stolen", 5: "stolen"} {
 		if c, _ := r.Lookup(id, 0); c == nil || c.Name != want {
 			t.Errorf("%d: %+v, want %q", id, c, want)
@@ -198,10 +190,10 @@ func TestRunAgain(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
 		if round == 0 {
-			until(t, "the user's engines are looked for", func() bool { return s.Status()[len(s.Status())-1].Error != "" })
+			machine.Until(t, "the user's engines are looked for", func() bool { return s.Status()[len(s.Status())-1].Error != "" })
 			dockerAPI(t, dir+"/1000/podman/podman.sock", map[string]string{idA: "mine"})
 		} else {
-			until(t, "the user's engine answers", connected(s, 1))
+			machine.Until(t, "the user's engine answers", connected(s, 1))
 		}
 		cancel()
 		if err := <-done; err != nil {
