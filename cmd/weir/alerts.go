@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/weir-probe/weir/correlate/anomaly"
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/alert"
 )
@@ -20,13 +21,28 @@ func newAlerts(cfg *Config, log *slog.Logger) (*alert.Manager, error) {
 	return alert.New(alertConfig(cfg, log))
 }
 
-// tellEvents has every event told to the receivers of alerts, too.
-func tellEvents(events *sink.Events, to *alert.Manager) {
+// tellEvents has every event told to the receivers of alerts, too, and what goes on since
+// an earlier run or configuration known to them.
+func tellEvents(events *sink.Events, to *alert.Manager, ongoing []anomaly.Anomaly) {
+	list := make([]alert.Alert, len(ongoing))
+	for i := range ongoing {
+		e := sink.AnomalyEvent(&ongoing[i])
+		list[i] = alertOf(&e, ongoing[i].ID(), false)
+	}
+	to.GoOn(time.Now(), list)
 	events.Also(func(t time.Time, e *sink.Event, fingerprint string, over bool) {
-		a := alert.Alert{Fingerprint: fingerprint, Event: *e, Resolved: over}
-		a.Anomaly = nil // the detector's own: it goes on changing, and the alert waits
+		a := alertOf(e, fingerprint, over)
 		to.Tell(t, &a)
 	})
+}
+
+func alertOf(e *sink.Event, fingerprint string, over bool) alert.Alert {
+	a := alert.Alert{Fingerprint: fingerprint, Event: *e, Resolved: over}
+	if e.Anomaly != nil {
+		a.Began = time.Unix(0, e.Anomaly.Since)
+	}
+	a.Anomaly = nil // the detector's own: it goes on changing, and the alert waits
+	return a
 }
 
 // startAlerts sends until stop is called, which then tries for up to the given time to

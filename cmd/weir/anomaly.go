@@ -63,6 +63,7 @@ type anomalies struct {
 	log   *slog.Logger
 	saver stateSaver
 	saved time.Time // when it was last handed to the saver
+	news  bool      // something was told since
 	fresh bool      // the record that was added last is the first of a new edge
 }
 
@@ -133,9 +134,22 @@ func (a *anomalies) tick(end time.Time, out *output) {
 	if a.saved.IsZero() {
 		a.saved = end
 	}
-	if end.Sub(a.saved) >= a.cfg.SaveEvery {
+	a.news = a.news || len(told) > 0
+	if age := end.Sub(a.saved); age >= a.cfg.SaveEvery || a.news && age >= saveNews {
 		a.save(end)
 	}
+}
+
+// saveNews is how soon what was told is saved: who was told that something began is to be
+// told that it is over, whatever becomes of this process in between.
+const saveNews = time.Minute
+
+// ongoing are the anomalies that go on and were told.
+func (a *anomalies) ongoing() []anomaly.Anomaly {
+	if a == nil {
+		return nil
+	}
+	return a.det.Ongoing()
 }
 
 // save hands the state to the saver, if that has nothing to do.
@@ -143,8 +157,8 @@ func (a *anomalies) save(now time.Time) {
 	if a.saver.path == "" {
 		return
 	}
-	a.saved = now
 	if s := a.saver.spare(); s != nil {
+		a.saved, a.news = now, false
 		s.data = a.det.AppendState(s.data[:0])
 		a.saver.queue <- s // has room: spare said so
 	}

@@ -82,7 +82,7 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 		own: cfg.ownNamespace(), delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
 	}
 	p.col.out.log.NewEdge = p.kernel.odd.isNew
-	tellEvents(p.col.out.events, p.kernel.alerts)
+	tellEvents(p.col.out.events, p.kernel.alerts, p.kernel.odd.ongoing())
 	return nil
 }
 

@@ -15,6 +15,8 @@ type Alert struct {
 	Fingerprint string
 	sink.Event
 	Resolved bool
+	// Began is when it did, if that is known better than from when it is told first.
+	Began time.Time
 }
 
 // once says that nobody will say that it is over.
