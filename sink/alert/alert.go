@@ -66,6 +66,7 @@ type item struct {
 // message is what one request tells.
 type message struct {
 	host, version string
+	pages         string // where Grafana is
 	now           time.Time
 	items         []item
 	lost          uint64 // alerts that this receiver never got, since the start
