@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/requests"
@@ -22,6 +23,7 @@ import (
 // rings, so that no connection is missed.
 type kernelSide struct {
 	cfg     *Config
+	started time.Time
 	sockets socketPath
 	packets packetPath
 	nats    *conntrack.Watcher // translations that packets do not tell
@@ -42,7 +44,7 @@ type kernelSide struct {
 
 // openKernelSide loads and attaches everything.
 func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kernelSide, err error) {
-	k = &kernelSide{cfg: cfg, self: sink.NewSelf(cfg.Rows), happen: newHappenings(), loaded: payloadConfig(kprobes.Config{}, cfg)}
+	k = &kernelSide{cfg: cfg, started: time.Now(), self: sink.NewSelf(cfg.Rows), happen: newHappenings(), loaded: payloadConfig(kprobes.Config{}, cfg)}
 	defer func() {
 		if err != nil {
 			k.close()

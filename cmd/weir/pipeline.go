@@ -79,7 +79,7 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 	}
 	p.col = &collector{
 		interval: cfg.Interval, log: log, kernelSide: p.kernel, out: newOutput(cfg.Rows, p.kernel.self, p.queue),
-		own: cfg.ownNamespace(), delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
+		own: cfg.ownNamespace(), delivery: p.delivery.self, info: p.info(), memory: memory, questions: make(chan func()),
 	}
 	p.col.out.log.NewEdge = p.kernel.odd.isNew
 	tellEvents(p.col.out.events, p.kernel.alerts, p.kernel.odd.ongoing())
@@ -111,7 +111,7 @@ func (p *pipeline) openAPI() (*api.Server, error) {
 }
 
 func (p *pipeline) info() sink.Info {
-	i := sink.Info{Version: version, Kernel: kernelRelease(), OutOfSight: vantageNames(), RestartNeeded: strings.Join(p.kernel.waits, ",")}
+	i := sink.Info{Version: version, Kernel: kernelRelease(), Started: p.kernel.started, OutOfSight: vantageNames(), RestartNeeded: strings.Join(p.kernel.waits, ",")}
 	for _, s := range p.kernel.sockets.Status() {
 		switch s.State {
 		case kprobes.StateAttached:
