@@ -77,7 +77,7 @@ func newAnomalies(cfg *Config, log *slog.Logger) *anomalies {
 	if err != nil {
 		log.Error("anomaly", "err", err)
 	}
-	return &anomalies{cfg: c, det: det, log: log, saver: stateSaver{path: c.State, log: log, queue: make(chan *state, 1)}}
+	return &anomalies{cfg: c, det: det, log: log, saver: stateSaver{path: c.State, what: "what was learnt of anomalies is not saved", log: log, queue: make(chan *state, 1)}}
 }
 
 // adapt has what follows judged by cfg; what was learnt stays.
@@ -174,23 +174,18 @@ func (a *anomalies) run(ctx context.Context) error {
 
 // finish saves the state at the end of everything, and waits for the disk.
 func (a *anomalies) finish() {
-	if a == nil || a.saver.path == "" {
-		return
+	if a != nil && a.saver.path != "" {
+		a.saver.finish(a.det.AppendState(nil))
 	}
-	select {
-	case <-a.saver.queue: // older
-		a.saver.busy.Store(false)
-	default:
-	}
-	a.saver.write(&state{data: a.det.AppendState(nil)}, true)
 }
 
-// state is one encoding of what was learnt.
+// state is one encoding of what is to be known by the next run.
 type state struct{ data []byte }
 
 // stateSaver writes states to a file, one at a time.
 type stateSaver struct {
 	path  string
+	what  string // to be said when it cannot be saved
 	log   *slog.Logger
 	queue chan *state
 	busy  atomic.Bool // a state is queued or being written
@@ -235,12 +230,25 @@ func (s *stateSaver) write(x *state, last bool) {
 	s.final = last
 	if err := anomaly.Save(s.path, x.data); err != nil {
 		if s.failures.Add(1) == 1 {
-			s.log.Error("what was learnt of anomalies is not saved", "file", s.path, "err", err)
+			s.log.Error(s.what, "file", s.path, "err", err)
 		}
 		return
 	}
 	s.saves.Add(1)
 	s.size.Store(uint64(len(x.data)))
+}
+
+// finish saves the last state, at the end of everything, and waits for the disk.
+func (s *stateSaver) finish(data []byte) {
+	if s.path == "" {
+		return
+	}
+	select {
+	case <-s.queue: // older
+		s.busy.Store(false)
+	default:
+	}
+	s.write(&state{data: data}, true)
 }
 
 // self writes the row of stage anomaly.

@@ -120,6 +120,7 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 			c.tick(time.Now(), last())
 			c.used.finish(ctx, c.who, c.out, c.cfg.Host)
 			c.odd.finish()
+			c.places.finish(c.out)
 			return nil
 		case answer := <-c.questions:
 			answer()
@@ -198,6 +199,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	c.odd.tick(end, c.out)
 	h := c.self(end, began)
 	c.out.flush(end, c.interval, h)
+	c.places.tick(end, c.out)
 }
 
 // snapshot reads the open sockets that did something; after close events were

@@ -35,6 +35,7 @@ type kernelSide struct {
 	happen  happenings
 	odd     *anomalies // nil: nobody asks what is unusual
 	alerts  *alert.Manager
+	places  *places
 	full    *conntrack.Full
 	self    *sink.Self // remembers what was told of the counters above
 	known   bool       // what existed before the probe has been told
@@ -71,7 +72,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.asked = newTracker(cfg, payloadSelector{k.sockets})
 	k.inside = newInsideTLS(cfg, k.sockets, log)
 	k.used, k.full = newResources(cfg, log), newFull()
-	k.odd = newAnomalies(cfg, log)
+	k.odd, k.places = newAnomalies(cfg, log), newPlaces(cfg, log)
 	if k.alerts, err = newAlerts(cfg, log); err != nil {
 		return k, err
 	}

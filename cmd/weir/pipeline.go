@@ -81,6 +81,7 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 		interval: cfg.Interval, log: log, kernelSide: p.kernel, out: newOutput(cfg.Rows, p.kernel.self, p.queue),
 		own: cfg.ownNamespace(), delivery: p.delivery.self, info: p.info(), memory: memory, questions: make(chan func()),
 	}
+	p.kernel.places.restore(cfg, p.col.out)
 	p.col.out.log.NewEdge = p.kernel.odd.isNew
 	tellEvents(p.col.out.events, p.kernel.alerts, p.kernel.odd.ongoing())
 	return nil
@@ -157,6 +158,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	g.Go(func() error { return p.kernel.used.run(back) })
 	p.kernel.inside.start(back, g)
 	g.Go(func() error { return p.kernel.odd.run(back) })
+	g.Go(func() error { return p.kernel.places.run(back) })
 	if p.api != nil {
 		g.Go(func() error { return p.api.Run(back) })
 	}
