@@ -66,8 +66,8 @@ func (p *places) restore(cfg *Config, out *output) {
 
 // tick saves from time to time.
 func (p *places) tick(end time.Time, out *output) {
-	if p.saved.IsZero() {
-		p.saved = end
+	if p.saved.IsZero() { // the first time soon: the probe may not live for long
+		p.saved = end.Add(saveNews - placesEvery)
 	}
 	if p.saver.path == "" || end.Sub(p.saved) < placesEvery {
 		return

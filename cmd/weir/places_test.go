@@ -35,7 +35,7 @@ func TestPlaces(t *testing.T) {
 	out.add(r, now)
 	out.edges.Flush(now)
 	p.tick(now, out)
-	p.tick(now.Add(placesEvery), out)
+	p.tick(now.Add(saveNews), out)
 	p.saver.write(<-p.saver.queue, false)
 	if n := held(newPlaces(cfg, log), cfg.Host); n != 1 {
 		t.Errorf("%d places after a crash", n)
