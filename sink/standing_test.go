@@ -129,6 +129,28 @@ func TestEveryBudgetOutlivesRestart(t *testing.T) {
 	}
 }
 
+// TestEventSeriesOutliveRestart: the same of the tag sets of event, which have a bound of
+// their own.
+func TestEventSeriesOutliveRestart(t *testing.T) {
+	oom := func(i int) *Event { return &Event{Type: EventOOM, Severity: SeverityError, Server: fmt.Sprint(i)} }
+	first, second, left := NewEvents(testConfig()), NewEvents(testConfig()), Standing{}
+	for i := range maxEventSeries {
+		first.Add(at(1).Add(time.Duration(i)*time.Second), oom(i))
+	}
+	first.Standing(left)
+	second.Restore(left)
+	now := at(1).Add(maxEventSeries * time.Second)
+	second.Add(now, oom(maxEventSeries))
+	second.Add(now, oom(7))
+	if st := second.Stats(); st.Folded != 1 || st.Rows != 2 {
+		t.Errorf("%+v: the new one is other, the old one itself", st)
+	}
+	second.Add(now.Add(time.Duration(testConfig().SeriesExpiry)+time.Minute), oom(maxEventSeries))
+	if st := second.Stats(); st.Folded != 1 {
+		t.Errorf("%+v: no place was given back", st)
+	}
+}
+
 func TestReadStanding(t *testing.T) {
 	s := Standing{"flow": {{1, 2}, {3, -4}}, "l7": nil}
 	b := s.Append(nil, "me")

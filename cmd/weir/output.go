@@ -55,7 +55,7 @@ type budgeted interface {
 }
 
 func (o *output) budgets() []budgeted {
-	return []budgeted{o.edges, o.log, o.containers, o.processes, o.drops}
+	return []budgeted{o.edges, o.log, o.containers, o.processes, o.drops, o.events}
 }
 
 // add takes one record of the interval that ends at t.

@@ -74,8 +74,11 @@ type message struct {
 
 // about is who an alert is about, in words.
 func (a *Alert) about() string {
-	if a.Client == "" {
+	switch "" {
+	case a.Client:
 		return a.Server
+	case a.Server: // who scans
+		return a.Client
 	}
 	return a.Client + " → " + a.Server
 }

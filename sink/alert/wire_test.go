@@ -57,6 +57,13 @@ func TestFormats(t *testing.T) {
 		":red_circle: *oom* `web` since 2026-11-29T12:00:00Z, 3 times")
 }
 
+// Whom an alert is about: two ends, or one of them.
+func TestAbout(t *testing.T) {
+	for want, e := range map[string]sink.Event{"a → b": {Client: "a", Server: "b"}, "b": {Server: "b"}, "a": {Client: "a"}, "": {}} {
+		same(t, "about", (&Alert{Event: e}).about(), want)
+	}
+}
+
 // A Slack message has a limit, and says what it left out.
 func TestSlackIsShort(t *testing.T) {
 	m := sample()
