@@ -185,6 +185,7 @@ func state(host string, now time.Time, bad bool) []byte {
 			map[string]int64{sink.ContainerField(usage.Periods): 100, sink.ContainerField(usage.ThrottledPeriods): of(10, 60)})
 		row(sink.MeasurementSelf, at, in(sink.StageJoin), map[string]int64{string(sink.SelfLocalBytes): 1e6, string(sink.SelfAttributedBytes): of(999_000, 900_000), string(sink.SelfLost): 0})
 		row(sink.MeasurementSelf, at, in(sink.StageDelivery), map[string]int64{string(sink.SelfRejected): of(0, 2), string(sink.SelfLost): of(0, 2)})
+		row(sink.MeasurementInfo, at, nil, map[string]int64{sink.InfoStarted: 1796e15 + of(0, int64(i/8))})
 		row(sink.MeasurementSelf, at, in(sink.StageAlerts), map[string]int64{string(sink.SelfAlertsFailing): of(0, 1)})
 		if !bad || i > 15 { // silent for two and a half minutes
 			row(sink.MeasurementSelf, at, in(sink.StageProcess), map[string]int64{string(sink.SelfRSS): 1})
@@ -249,6 +250,7 @@ func TestAlertRulesFire(t *testing.T) {
 				"weir-lost":             "warning, bad, stage delivery: 60 were lost",
 				"weir-rejected":         "warning, bad: the database refused 60 rows for good",
 				"weir-receivers":        "warning, bad: the probe cannot tell 1 of its receivers",
+				"weir-twice":            "warning, bad: the probe was another one 3 times",
 				"weir-certificate":      "warning, shop/web on bad: its certificate for shop.test expires within a week, or has expired",
 			}
 			for _, c := range checks() {

@@ -43,6 +43,7 @@ type service struct {
 	ReadOnly    bool                         `yaml:"read_only"`
 	DependsOn   map[string]map[string]string `yaml:"depends_on"`
 	Restart     string
+	Logging     struct{ Driver string }
 }
 
 type compose struct {
@@ -86,6 +87,9 @@ func TestCompose(t *testing.T) {
 		}
 		if s.Restart != "no" && (len(s.Healthcheck.Test) < 2 || s.Healthcheck.Retries == 0) {
 			t.Errorf("%s: no health check", name)
+		}
+		if s.Logging.Driver != "local" { // Docker's own default grows without bound
+			t.Errorf("%s: logs go to %q", name, s.Logging.Driver)
 		}
 		for _, v := range s.Volumes {
 			source, _, _ := strings.Cut(v, ":")

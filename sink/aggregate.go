@@ -67,6 +67,7 @@ type edge struct {
 	inUse   bool // in Aggregator.used
 	fresh   bool // no row of it has been written
 	ports   *portTable
+	hash    uint64 // of its tags
 	lastUse int64
 	sum     sums
 }
@@ -87,12 +88,30 @@ func NewAggregator(cfg Config) *Aggregator {
 // Stats returns the counts.
 func (a *Aggregator) Stats() AggregatorStats {
 	s := a.stats
-	s.Series, s.L7Series = uint64(len(a.edges)), uint64(len(a.l7.series))
+	s.Series, s.L7Series = uint64(a.budget.used), uint64(a.l7.budget.used)
 	s.PortsEphemeral, s.PortsOther, s.PortsScanned = a.ports.stats.Ephemeral, a.ports.stats.Other, a.ports.stats.Scanned
 	s.Encoder = a.rows.enc.Stats()
 	s.Encoder.Cleaned += a.names.cleaned
 	s.Rows = s.Encoder.Rows
 	return s
+}
+
+// Standing adds the places of flow and l7 to s.
+func (a *Aggregator) Standing(s Standing) {
+	var edges, requests []Place
+	for _, e := range a.edges {
+		edges = append(edges, Place{e.hash, e.lastUse})
+	}
+	for _, x := range a.l7.series {
+		requests = append(requests, Place{x.hash, x.lastUse})
+	}
+	s[MeasurementFlow], s[MeasurementL7] = a.budget.places(edges), a.l7.budget.places(requests)
+}
+
+// Restore takes the places that an earlier Aggregator had. Nothing has been added yet.
+func (a *Aggregator) Restore(s Standing) {
+	a.budget.restore(s[MeasurementFlow])
+	a.l7.budget.restore(s[MeasurementL7])
 }
 
 // Add takes one record of the interval; it keeps nothing of r but strings and, until the
@@ -252,7 +271,7 @@ func (a *Aggregator) without(n *edgeNames, end int) edgeNames {
 // create makes a series the budget has admitted.
 func (a *Aggregator) create(n *edgeNames) *edge {
 	a.stats.Admitted++
-	e := &edge{key: a.names.acquireKey(n), fresh: true}
+	e := &edge{key: a.names.acquireKey(n), fresh: true, hash: n.hash(), lastUse: a.now}
 	e.tags = a.appendTags(nil, &e.key)
 	a.edges[e.key] = e
 	return e
@@ -320,7 +339,8 @@ func (a *Aggregator) foldPort(e *edge) *edge {
 				a.names.refs[id]++
 			}
 		}
-		to = &edge{key: k}
+		n := a.names.namesAt(&k)
+		to = &edge{key: k, hash: n.hash()}
 		to.tags = a.appendTags(nil, &k)
 		a.edges[k] = to
 		a.budget.used++ // remove gives it back
@@ -355,5 +375,5 @@ func (a *Aggregator) sweep(now int64) {
 	}
 	a.sweepL7(now)
 	a.ports.expire(now)
-	a.budget.expire(now - min(expiry, int64(time.Hour)))
+	a.budget.expire(now, expiry)
 }

@@ -1,5 +1,7 @@
 package sink
 
+import "time"
+
 // level is how coarse a row's tags are. Under pressure of the series budget a
 // record goes to the first level that has a series for it or room for one.
 type level uint8
@@ -34,6 +36,9 @@ type budget struct {
 	limits [levels]int
 	used   int
 	asked  memory
+	// standing are series that an earlier run has admitted and nobody has asked for in
+	// this one yet, with when they were last used; they count as used.
+	standing map[uint64]int64
 }
 
 func newBudget(series int) *budget {
@@ -51,6 +56,10 @@ func (b *budget) room(l level) bool { return b.used < b.limits[l] }
 // admit says whether a new series may be made, and counts it. now is the
 // interval's time.
 func (b *budget) admit(l level, hash uint64, now int64) bool {
+	if _, ok := b.standing[hash]; ok {
+		delete(b.standing, hash)
+		return true
+	}
 	if l < levelLast && !b.room(l) {
 		return false
 	}
@@ -61,5 +70,34 @@ func (b *budget) admit(l level, hash uint64, now int64) bool {
 	return true
 }
 
-// expire forgets what was asked for before then.
-func (b *budget) expire(then int64) { b.asked.expire(then) }
+// expire forgets what was asked for an hour before now, or expiry if that is less, and
+// gives back the places of an earlier run that were not used for expiry.
+func (b *budget) expire(now, expiry int64) {
+	b.asked.expire(now - min(expiry, int64(time.Hour)))
+	for h, used := range b.standing {
+		if now-used > expiry {
+			delete(b.standing, h)
+			b.used--
+		}
+	}
+}
+
+// restore takes the places of an earlier run, as far as there is room. Nothing has been
+// admitted yet.
+func (b *budget) restore(places []Place) {
+	b.standing = make(map[uint64]int64, len(places))
+	for _, p := range places {
+		if _, twice := b.standing[p.Hash]; !twice && b.room(levelOther) {
+			b.standing[p.Hash] = p.Used
+			b.used++
+		}
+	}
+}
+
+// places appends those of an earlier run to those of this one.
+func (b *budget) places(list []Place) []Place {
+	for h, used := range b.standing {
+		list = append(list, Place{h, used})
+	}
+	return list
+}

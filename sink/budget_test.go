@@ -168,8 +168,8 @@ func TestBudget(t *testing.T) {
 // checkSize holds the books to each other.
 func checkSize(t *testing.T, a *Aggregator) {
 	t.Helper()
-	if a.budget.used != len(a.edges) {
-		t.Fatalf("budget says %d series, there are %d", a.budget.used, len(a.edges))
+	if n := len(a.edges) + len(a.budget.standing); a.budget.used != n {
+		t.Fatalf("budget says %d series, there are %d", a.budget.used, n)
 	}
 	refs := uint32(0)
 	for _, n := range a.names.refs[1:] {

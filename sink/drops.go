@@ -37,6 +37,7 @@ type dropNames struct {
 
 type dropSeries struct {
 	tags            []byte
+	hash            uint64
 	lastUse         int64
 	packets, octets uint64 // in this interval
 }
@@ -48,10 +49,22 @@ func NewDrops(cfg Config) *Drops {
 
 // Stats returns the counts.
 func (d *Drops) Stats() DropStats {
-	s := DropStats{Series: uint64(len(d.series)), Folded: d.folded, Encoder: d.rows.enc.Stats()}
+	s := DropStats{Series: uint64(d.budget.used), Folded: d.folded, Encoder: d.rows.enc.Stats()}
 	s.Encoder.Cleaned += d.cleaned
 	return s
 }
+
+// Standing adds the places of drop to s.
+func (d *Drops) Standing(s Standing) {
+	var list []Place
+	for _, x := range d.series {
+		list = append(list, Place{x.hash, x.lastUse})
+	}
+	s[MeasurementDrop] = d.budget.places(list)
+}
+
+// Restore takes the places that an earlier Drops had. Nothing has been added yet.
+func (d *Drops) Restore(s Standing) { d.budget.restore(s[MeasurementDrop]) }
 
 // Add takes packets of e's that were dropped for a reason of a class; it keeps nothing
 // of e but strings.
@@ -103,7 +116,7 @@ func (d *Drops) find(e *correlate.Endpoint, class, reason string) *dropSeries {
 }
 
 func (d *Drops) create(n *dropNames) *dropSeries {
-	x := &dropSeries{tags: d.rows.enc.AppendTags(nil, append(endTags(d.cfg.Host, &n.end),
+	x := &dropSeries{hash: n.hash(), tags: d.rows.enc.AppendTags(nil, append(endTags(d.cfg.Host, &n.end),
 		lineproto.Tag{Key: TagClass, Value: n.class}, lineproto.Tag{Key: TagReason, Value: n.reason}))}
 	d.series[*n] = x
 	return x
@@ -137,7 +150,7 @@ func (d *Drops) sweep() {
 			d.budget.used--
 		}
 	}
-	d.budget.expire(d.now - min(expiry, int64(time.Hour)))
+	d.budget.expire(d.now, expiry)
 }
 
 func (n *dropNames) hash() uint64 {

@@ -1,7 +1,11 @@
 package sink
 
 import (
+	"maps"
+	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/anomaly"
@@ -92,8 +96,10 @@ type Events struct {
 	rows   rows
 	tags   []byte
 	series map[eventKey]int64 // when it was last used
-	bucket bucket
-	last   int64 // time of the newest row
+	// standing are those of an earlier run that have not come again, by hash.
+	standing map[uint64]int64
+	bucket   bucket
+	last     int64 // time of the newest row
 	// also is told of every event, also of those that there is no room for as a row; nil:
 	// nobody.
 	also    func(t time.Time, e *Event, fingerprint string, over bool)
@@ -182,13 +188,9 @@ func writeActors(enc *lineproto.Encoder, e *Event) {
 // admit returns the tags an event may have.
 func (s *Events) admit(e *Event, now int64) eventKey {
 	k := eventKey{e.Type, e.Severity, lineproto.CleanTag(e.Client), lineproto.CleanTag(e.Server)}
-	if _, ok := s.series[k]; !ok && len(s.series) >= maxEventSeries {
-		for old, used := range s.series {
-			if now-used > s.expiry {
-				delete(s.series, old)
-			}
-		}
-		if len(s.series) >= maxEventSeries {
+	if _, ok := s.series[k]; !ok && !s.stood(&k) && s.full() {
+		s.expire(now)
+		if s.full() {
 			s.stats.Folded++
 			if k.client != "" {
 				k.client = Other
@@ -201,6 +203,48 @@ func (s *Events) admit(e *Event, now int64) eventKey {
 	}
 	s.series[k] = now
 	return k
+}
+
+func (s *Events) full() bool { return len(s.series)+len(s.standing) >= maxEventSeries }
+
+func (s *Events) expire(now int64) {
+	old := func(used int64) bool { return now-used > s.expiry }
+	maps.DeleteFunc(s.series, func(_ eventKey, used int64) bool { return old(used) })
+	maps.DeleteFunc(s.standing, func(_ uint64, used int64) bool { return old(used) })
+}
+
+// stood says whether an earlier run had the series, which from now on is this one's.
+func (s *Events) stood(k *eventKey) bool {
+	h := k.hash()
+	_, ok := s.standing[h]
+	delete(s.standing, h)
+	return ok
+}
+
+func (k *eventKey) hash() uint64 {
+	return xxhash.Sum64String(strings.Join([]string{string(k.kind), string(k.severity), k.client, k.server}, "\x00"))
+}
+
+// Standing adds the places of event to to.
+func (s *Events) Standing(to Standing) {
+	var list []Place
+	for k, used := range s.series {
+		list = append(list, Place{k.hash(), used})
+	}
+	for h, used := range s.standing {
+		list = append(list, Place{h, used})
+	}
+	to[MeasurementEvent] = list
+}
+
+// Restore takes the places that an earlier Events had. Nothing has been added yet.
+func (s *Events) Restore(from Standing) {
+	s.standing = map[uint64]int64{}
+	for _, p := range from[MeasurementEvent] {
+		if !s.full() {
+			s.standing[p.Hash] = p.Used
+		}
+	}
 }
 
 func (s *Events) begin() {

@@ -50,6 +50,7 @@ type logKey struct {
 type logSeries struct {
 	key     logKey
 	tags    []byte
+	hash    uint64
 	lastUse int64
 }
 
@@ -73,11 +74,23 @@ func NewFlowLog(cfg Config) *FlowLog {
 // Stats returns the counts.
 func (l *FlowLog) Stats() FlowLogStats {
 	s := l.stats
-	s.Series = uint64(len(l.series))
+	s.Series = uint64(l.budget.used)
 	s.Encoder = l.rows.enc.Stats()
 	s.Encoder.Cleaned += l.names.cleaned
 	return s
 }
+
+// Standing adds the places of flow_log to s.
+func (l *FlowLog) Standing(s Standing) {
+	var list []Place
+	for _, x := range l.series {
+		list = append(list, Place{x.hash, x.lastUse})
+	}
+	s[MeasurementFlowLog] = l.budget.places(list)
+}
+
+// Restore takes the places that an earlier FlowLog had. Nothing has been added yet.
+func (l *FlowLog) Restore(s Standing) { l.budget.restore(s[MeasurementFlowLog]) }
 
 // Add takes one record of the interval that ends at t (the time the next Flush
 // will be given) and writes its row when one is due.
@@ -193,5 +206,5 @@ func (l *FlowLog) sweep(now int64) {
 			l.budget.used--
 		}
 	}
-	l.budget.expire(now - int64(time.Hour))
+	l.budget.expire(now, int64(l.cfg.SeriesExpiry))
 }

@@ -197,7 +197,7 @@ func (l *FlowLog) create(n *logNames) *logSeries {
 	if n.proto == protoOther {
 		proto = Other
 	}
-	s := &logSeries{key: k}
+	s := &logSeries{key: k, hash: n.hash()}
 	s.tags = l.rows.enc.AppendTags(nil, []lineproto.Tag{
 		{Key: TagHost, Value: l.cfg.Host},
 		{Key: TagReporter, Value: n.reporter.String()},

@@ -35,6 +35,7 @@ type l7Series struct {
 	key     l7Key
 	tags    []byte
 	inUse   bool // in l7Table.used
+	hash    uint64
 	lastUse int64
 	sum     l7Sums
 }
@@ -233,7 +234,7 @@ func (in *interner) namesAt(k *edgeKey) edgeNames {
 
 func (a *Aggregator) createL7(n *edgeNames, q *question) *l7Series {
 	k := l7Key{a.names.acquireKey(n), a.names.acquire(q.operation), a.names.acquire(q.status), a.names.acquire(q.serverName), a.names.acquire(q.alpn), q.protocol}
-	x := &l7Series{key: k}
+	x := &l7Series{key: k, hash: n.hash() ^ q.hash(), lastUse: a.now}
 	x.tags = a.rows.enc.AppendTags(nil, append(a.edgeTags(&k.edge),
 		lineproto.Tag{Key: TagL7, Value: q.protocol.String()},
 		lineproto.Tag{Key: TagOperation, Value: a.names.names[k.operation]},
@@ -293,7 +294,7 @@ func (a *Aggregator) sweepL7(now int64) {
 			a.l7.budget.used--
 		}
 	}
-	a.l7.budget.expire(now - min(expiry, int64(3600e9)))
+	a.l7.budget.expire(now, expiry)
 	a.l7.operations.expire(now)
 	a.l7.serverNames.expire(now)
 }

@@ -178,6 +178,7 @@ const (
 	InfoVersion       = "version"
 	InfoSchema        = "schema"
 	InfoKernel        = "kernel"
+	InfoStarted       = "started"
 	InfoHooksAttached = "hooks_attached"
 	InfoHooksFallback = "hooks_fallback"
 	InfoHooksMissing  = "hooks_missing"

@@ -232,6 +232,7 @@ func infoFields() []Field {
 		label(InfoVersion, "version of Weir"),
 		number(InfoSchema, "version of this schema"),
 		label(InfoKernel, "kernel release"),
+		{Name: InfoStarted, Type: Int, Unit: Nanos, Semantics: Gauge, Meaning: "when the probe was started, unix ns; where two probes write as one host it changes from row to row"},
 		{Name: InfoHooksAttached, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks attached as wanted"},
 		{Name: InfoHooksFallback, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks replaced by a weaker one"},
 		{Name: InfoHooksMissing, Type: Int, Unit: Count, Semantics: Gauge, Meaning: "hooks this host does not have"},

@@ -26,6 +26,7 @@ func (n SelfFloat) Is(v float64) SelfField { return SelfField{name: string(n), f
 // Info is the row of weir_info.
 type Info struct {
 	Version, Kernel                            string
+	Started                                    time.Time
 	HooksAttached, HooksFallback, HooksMissing int
 	// OutOfSight names what of the host the probe's own namespaces hide, "" for
 	// nothing.
@@ -96,6 +97,7 @@ func (s *Self) Info(t time.Time, i Info) {
 	enc.String(InfoVersion, i.Version)
 	enc.Int(InfoSchema, SchemaVersion)
 	enc.String(InfoKernel, i.Kernel)
+	enc.Int(InfoStarted, i.Started.UnixNano())
 	enc.Int(InfoHooksAttached, int64(i.HooksAttached))
 	enc.Int(InfoHooksFallback, int64(i.HooksFallback))
 	enc.Int(InfoHooksMissing, int64(i.HooksMissing))

@@ -6,11 +6,11 @@ import (
 
 func TestSelf(t *testing.T) {
 	s := NewSelf(testConfig())
-	s.Info(at(1), Info{Version: "1.0", Kernel: "6.1.0", HooksAttached: 9, HooksMissing: 1})
+	s.Info(at(1), Info{Version: "1.0", Kernel: "6.1.0", Started: at(0), HooksAttached: 9, HooksMissing: 1})
 	s.Stage(at(1), StageJoin, s.Meter(StageJoin, SelfUnmatched, 5), SelfConnections.Is(3), Coverage(50, 100), SelfCPU.Is(0.25))
 	s.Stage(at(1), StageFlows, Coverage(0, 0)) // nothing measured, no row
 	ps := points(t, s.Flush())
-	if len(ps) != 2 || ps[0].tags["host"] != "h1" || ps[0].int(InfoSchema) != SchemaVersion || ps[0].int(InfoHooksAttached) != 9 ||
+	if len(ps) != 2 || ps[0].tags["host"] != "h1" || ps[0].int(InfoSchema) != SchemaVersion || ps[0].int(InfoHooksAttached) != 9 || ps[0].int(InfoStarted) != at(0).UnixNano() ||
 		ps[0].fields[InfoOutOfSight] != "none" || ps[0].fields[InfoRestartNeeded] != "none" {
 		t.Fatalf("rows %v", ps)
 	}

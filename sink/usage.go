@@ -36,6 +36,7 @@ type Usage struct {
 
 type usageSeries struct {
 	tags    []byte
+	hash    uint64
 	lastUse int64
 	merged  uint64 // in this interval
 	dropped uint64 // packets, since the row before
@@ -54,10 +55,22 @@ func newUsage(cfg Config, of *usageSchema) *Usage {
 
 // Stats returns the counts.
 func (u *Usage) Stats() UsageStats {
-	s := UsageStats{Series: uint64(len(u.series)), Folded: u.folded, Encoder: u.rows.enc.Stats()}
+	s := UsageStats{Series: uint64(u.budget.used), Folded: u.folded, Encoder: u.rows.enc.Stats()}
 	s.Encoder.Cleaned += u.cleaned
 	return s
 }
+
+// Standing adds the places of its measurement to s.
+func (u *Usage) Standing(s Standing) {
+	var list []Place
+	for _, x := range u.series {
+		list = append(list, Place{x.hash, x.lastUse})
+	}
+	s[u.of.measurement] = u.budget.places(list)
+}
+
+// Restore takes the places that an earlier Usage had. Nothing has been added yet.
+func (u *Usage) Restore(s Standing) { u.budget.restore(s[u.of.measurement]) }
 
 // Add takes what a group or a process of e's used; it keeps nothing of either but strings.
 func (u *Usage) Add(e *correlate.Endpoint, r *usage.Reading) {
@@ -129,7 +142,7 @@ func (u *Usage) create(n *endNames) *usageSeries {
 	if n.process != "" {
 		tags = append(tags, lineproto.Tag{Key: TagEndProcess, Value: n.process})
 	}
-	x := &usageSeries{lastUse: u.now, tags: u.rows.enc.AppendTags(nil, tags)}
+	x := &usageSeries{hash: n.hash(), lastUse: u.now, tags: u.rows.enc.AppendTags(nil, tags)}
 	u.series[*n] = x
 	return x
 }
@@ -198,7 +211,7 @@ func (u *Usage) sweep() {
 			u.budget.used--
 		}
 	}
-	u.budget.expire(u.now - min(expiry, int64(time.Hour)))
+	u.budget.expire(u.now, expiry)
 }
 
 // clean makes names what they are in the database, so that two that look alike there

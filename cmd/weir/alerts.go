@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/weir-probe/weir/correlate/anomaly"
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/alert"
 )
@@ -20,13 +21,28 @@ func newAlerts(cfg *Config, log *slog.Logger) (*alert.Manager, error) {
 	return alert.New(alertConfig(cfg, log))
 }
 
-// tellEvents has every event told to the receivers of alerts, too.
-func tellEvents(events *sink.Events, to *alert.Manager) {
+// tellEvents has every event told to the receivers of alerts, too, and what goes on since
+// an earlier run or configuration known to them.
+func tellEvents(events *sink.Events, to *alert.Manager, ongoing []anomaly.Anomaly) {
+	list := make([]alert.Alert, len(ongoing))
+	for i := range ongoing {
+		e := sink.AnomalyEvent(&ongoing[i])
+		list[i] = alertOf(&e, ongoing[i].ID(), false)
+	}
+	to.GoOn(time.Now(), list)
 	events.Also(func(t time.Time, e *sink.Event, fingerprint string, over bool) {
-		a := alert.Alert{Fingerprint: fingerprint, Event: *e, Resolved: over}
-		a.Anomaly = nil // the detector's own: it goes on changing, and the alert waits
+		a := alertOf(e, fingerprint, over)
 		to.Tell(t, &a)
 	})
+}
+
+func alertOf(e *sink.Event, fingerprint string, over bool) alert.Alert {
+	a := alert.Alert{Fingerprint: fingerprint, Event: *e, Resolved: over}
+	if e.Anomaly != nil {
+		a.Began = time.Unix(0, e.Anomaly.Since)
+	}
+	a.Anomaly = nil // the detector's own: it goes on changing, and the alert waits
+	return a
 }
 
 // startAlerts sends until stop is called, which then tries for up to the given time to
@@ -72,16 +88,29 @@ func selfAlerts(s *sink.Self, t time.Time, m *alert.Manager) uint64 {
 }
 
 // examineAlerts tries to reach the receivers of alerts, and tells them nothing.
-func examineAlerts(ctx context.Context, cfg *Config) (out []check) {
+func examineAlerts(ctx context.Context, cfg *Config) []check {
+	// Who is away is told later: the probe does its job.
+	return findAlerts(cfg, "alerts", limited, func(m *alert.Manager) []alert.Finding { return m.Check(ctx) })
+}
+
+// testAlerts sends a test alert to each receiver.
+func testAlerts(ctx context.Context, cfg *Config) []check {
+	if len(cfg.Alerts.Receivers) == 0 {
+		return []check{{Area: "test alerts", Name: "receivers", State: bad, Detail: "none", Remedy: "name some under `alerts` in the configuration: docs/alerts.md"}}
+	}
+	return findAlerts(cfg, "test alerts", bad, func(m *alert.Manager) []alert.Finding { return m.Test(ctx) })
+}
+
+func findAlerts(cfg *Config, area string, trouble verdict, find func(*alert.Manager) []alert.Finding) (out []check) {
 	m, err := newAlerts(cfg, nil)
 	if err != nil {
-		return []check{{Area: "alerts", Name: "receivers", State: bad, Detail: err.Error(), Remedy: "correct `alerts` in the configuration"}}
+		return []check{{Area: area, Name: "receivers", State: bad, Detail: err.Error(), Remedy: "correct `alerts` in the configuration"}}
 	}
 	defer m.Close()
-	for _, f := range m.Check(ctx) {
-		c := check{Area: "alerts", Name: string(f.Kind) + " " + f.Name, State: good, Detail: f.Detail}
-		if f.Err != nil { // the probe does its job: it keeps alerts for a while
-			c.State, c.Detail, c.Remedy = limited, f.Err.Error(), "see docs/alerts.md"
+	for _, f := range find(m) {
+		c := check{Area: area, Name: string(f.Kind) + " " + f.Name, State: good, Detail: f.Detail}
+		if f.Err != nil {
+			c.State, c.Detail, c.Remedy = trouble, f.Err.Error(), "see docs/alerts.md"
 		}
 		out = append(out, c)
 	}

@@ -63,6 +63,7 @@ type anomalies struct {
 	log   *slog.Logger
 	saver stateSaver
 	saved time.Time // when it was last handed to the saver
+	news  bool      // something was told since
 	fresh bool      // the record that was added last is the first of a new edge
 }
 
@@ -76,7 +77,7 @@ func newAnomalies(cfg *Config, log *slog.Logger) *anomalies {
 	if err != nil {
 		log.Error("anomaly", "err", err)
 	}
-	return &anomalies{cfg: c, det: det, log: log, saver: stateSaver{path: c.State, log: log, queue: make(chan *state, 1)}}
+	return &anomalies{cfg: c, det: det, log: log, saver: stateSaver{path: c.State, what: "what was learnt of anomalies is not saved", log: log, queue: make(chan *state, 1)}}
 }
 
 // adapt has what follows judged by cfg; what was learnt stays.
@@ -133,9 +134,22 @@ func (a *anomalies) tick(end time.Time, out *output) {
 	if a.saved.IsZero() {
 		a.saved = end
 	}
-	if end.Sub(a.saved) >= a.cfg.SaveEvery {
+	a.news = a.news || len(told) > 0
+	if age := end.Sub(a.saved); age >= a.cfg.SaveEvery || a.news && age >= saveNews {
 		a.save(end)
 	}
+}
+
+// saveNews is how soon what was told is saved: who was told that something began is to be
+// told that it is over, whatever becomes of this process in between.
+const saveNews = time.Minute
+
+// ongoing are the anomalies that go on and were told.
+func (a *anomalies) ongoing() []anomaly.Anomaly {
+	if a == nil {
+		return nil
+	}
+	return a.det.Ongoing()
 }
 
 // save hands the state to the saver, if that has nothing to do.
@@ -143,8 +157,8 @@ func (a *anomalies) save(now time.Time) {
 	if a.saver.path == "" {
 		return
 	}
-	a.saved = now
 	if s := a.saver.spare(); s != nil {
+		a.saved, a.news = now, false
 		s.data = a.det.AppendState(s.data[:0])
 		a.saver.queue <- s // has room: spare said so
 	}
@@ -160,23 +174,18 @@ func (a *anomalies) run(ctx context.Context) error {
 
 // finish saves the state at the end of everything, and waits for the disk.
 func (a *anomalies) finish() {
-	if a == nil || a.saver.path == "" {
-		return
+	if a != nil && a.saver.path != "" {
+		a.saver.finish(a.det.AppendState(nil))
 	}
-	select {
-	case <-a.saver.queue: // older
-		a.saver.busy.Store(false)
-	default:
-	}
-	a.saver.write(&state{data: a.det.AppendState(nil)}, true)
 }
 
-// state is one encoding of what was learnt.
+// state is one encoding of what is to be known by the next run.
 type state struct{ data []byte }
 
 // stateSaver writes states to a file, one at a time.
 type stateSaver struct {
 	path  string
+	what  string // to be said when it cannot be saved
 	log   *slog.Logger
 	queue chan *state
 	busy  atomic.Bool // a state is queued or being written
@@ -221,12 +230,25 @@ func (s *stateSaver) write(x *state, last bool) {
 	s.final = last
 	if err := anomaly.Save(s.path, x.data); err != nil {
 		if s.failures.Add(1) == 1 {
-			s.log.Error("what was learnt of anomalies is not saved", "file", s.path, "err", err)
+			s.log.Error(s.what, "file", s.path, "err", err)
 		}
 		return
 	}
 	s.saves.Add(1)
 	s.size.Store(uint64(len(x.data)))
+}
+
+// finish saves the last state, at the end of everything, and waits for the disk.
+func (s *stateSaver) finish(data []byte) {
+	if s.path == "" {
+		return
+	}
+	select {
+	case <-s.queue: // older
+		s.busy.Store(false)
+	default:
+	}
+	s.write(&state{data: data}, true)
 }
 
 // self writes the row of stage anomaly.

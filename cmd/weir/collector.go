@@ -41,7 +41,6 @@ type collector struct {
 	own      uint32 // inode of the only network namespace whose sockets count; 0 = all
 	delivery func(s *sink.Self, t time.Time) (live.Health, uint64)
 	info     sink.Info
-	start    time.Time
 	memory   *memoryGuard
 	// questions are answered between two drains: they may read what the collector owns.
 	questions chan func()
@@ -121,6 +120,7 @@ func (c *collector) run(ctx context.Context, last func() correlate.Phase) error 
 			c.tick(time.Now(), last())
 			c.used.finish(ctx, c.who, c.out, c.cfg.Host)
 			c.odd.finish()
+			c.places.finish(c.out)
 			return nil
 		case answer := <-c.questions:
 			answer()
@@ -199,6 +199,7 @@ func (c *collector) tick(end time.Time, phase correlate.Phase) {
 	c.odd.tick(end, c.out)
 	h := c.self(end, began)
 	c.out.flush(end, c.interval, h)
+	c.places.tick(end, c.out)
 }
 
 // snapshot reads the open sockets that did something; after close events were
@@ -249,7 +250,7 @@ func (c *collector) self(t, began time.Time) live.Health {
 	lost += lostLater
 	u := telemetry.ReadUsage()
 	s.Stage(t, sink.StageProcess, sink.SelfRSS.Is(uint64(u.RSS)), sink.SelfCPU.Is((u.CPU - c.cpu0).Seconds()),
-		sink.SelfUptime.Is(time.Since(c.start).Seconds()), sink.SelfLoop.Is(time.Since(began).Seconds()),
+		sink.SelfUptime.Is(time.Since(c.started).Seconds()), sink.SelfLoop.Is(time.Since(began).Seconds()),
 		s.Meter(sink.StageProcess, sink.SelfErrors, c.errors.Load()))
 	c.cpu0 = u.CPU
 	s.Info(t, c.info)

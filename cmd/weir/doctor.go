@@ -40,6 +40,7 @@ func doctorCommand(e env) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	asJSON := cmd.Flags().Bool("json", false, "machine-readable output")
+	alert := cmd.Flags().Bool("alert", false, "also send a test alert to each receiver of the configuration")
 	flags := bindFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := flags.load(e)
@@ -49,6 +50,9 @@ func doctorCommand(e env) *cobra.Command {
 		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 		defer cancel()
 		checks := examine(ctx, &cfg, e)
+		if *alert {
+			checks = append(checks, testAlerts(ctx, &cfg)...)
+		}
 		if *asJSON {
 			err = printJSON(e.stdout, checks)
 		} else {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/correlate/requests"
@@ -22,6 +23,7 @@ import (
 // rings, so that no connection is missed.
 type kernelSide struct {
 	cfg     *Config
+	started time.Time
 	sockets socketPath
 	packets packetPath
 	nats    *conntrack.Watcher // translations that packets do not tell
@@ -33,6 +35,7 @@ type kernelSide struct {
 	happen  happenings
 	odd     *anomalies // nil: nobody asks what is unusual
 	alerts  *alert.Manager
+	places  *places
 	full    *conntrack.Full
 	self    *sink.Self // remembers what was told of the counters above
 	known   bool       // what existed before the probe has been told
@@ -42,7 +45,7 @@ type kernelSide struct {
 
 // openKernelSide loads and attaches everything.
 func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kernelSide, err error) {
-	k = &kernelSide{cfg: cfg, self: sink.NewSelf(cfg.Rows), happen: newHappenings(), loaded: payloadConfig(kprobes.Config{}, cfg)}
+	k = &kernelSide{cfg: cfg, started: time.Now(), self: sink.NewSelf(cfg.Rows), happen: newHappenings(), loaded: payloadConfig(kprobes.Config{}, cfg)}
 	defer func() {
 		if err != nil {
 			k.close()
@@ -69,7 +72,7 @@ func openKernelSide(ctx context.Context, cfg *Config, log *slog.Logger) (k *kern
 	k.asked = newTracker(cfg, payloadSelector{k.sockets})
 	k.inside = newInsideTLS(cfg, k.sockets, log)
 	k.used, k.full = newResources(cfg, log), newFull()
-	k.odd = newAnomalies(cfg, log)
+	k.odd, k.places = newAnomalies(cfg, log), newPlaces(cfg, log)
 	if k.alerts, err = newAlerts(cfg, log); err != nil {
 		return k, err
 	}

@@ -32,6 +32,32 @@ func newOutput(cfg sink.Config, self *sink.Self, q *queue) *output {
 	}
 }
 
+// standing is which series have a place in a budget.
+func (o *output) standing() sink.Standing {
+	s := sink.Standing{}
+	for _, x := range o.budgets() {
+		x.Standing(s)
+	}
+	return s
+}
+
+// restore takes the places that another output had; nothing has been added yet.
+func (o *output) restore(s sink.Standing) {
+	for _, x := range o.budgets() {
+		x.Restore(s)
+	}
+}
+
+// budgeted is what makes series under a budget.
+type budgeted interface {
+	Standing(sink.Standing)
+	Restore(sink.Standing)
+}
+
+func (o *output) budgets() []budgeted {
+	return []budgeted{o.edges, o.log, o.containers, o.processes, o.drops, o.events}
+}
+
 // add takes one record of the interval that ends at t.
 func (o *output) add(r *correlate.Record, t time.Time) {
 	o.edges.Add(r)

@@ -79,10 +79,11 @@ func (p *pipeline) open(ctx context.Context, e env) (err error) {
 	}
 	p.col = &collector{
 		interval: cfg.Interval, log: log, kernelSide: p.kernel, out: newOutput(cfg.Rows, p.kernel.self, p.queue),
-		own: cfg.ownNamespace(), delivery: p.delivery.self, info: p.info(), start: time.Now(), memory: memory, questions: make(chan func()),
+		own: cfg.ownNamespace(), delivery: p.delivery.self, info: p.info(), memory: memory, questions: make(chan func()),
 	}
+	p.kernel.places.restore(cfg, p.col.out)
 	p.col.out.log.NewEdge = p.kernel.odd.isNew
-	tellEvents(p.col.out.events, p.kernel.alerts)
+	tellEvents(p.col.out.events, p.kernel.alerts, p.kernel.odd.ongoing())
 	return nil
 }
 
@@ -111,7 +112,7 @@ func (p *pipeline) openAPI() (*api.Server, error) {
 }
 
 func (p *pipeline) info() sink.Info {
-	i := sink.Info{Version: version, Kernel: kernelRelease(), OutOfSight: vantageNames(), RestartNeeded: strings.Join(p.kernel.waits, ",")}
+	i := sink.Info{Version: version, Kernel: kernelRelease(), Started: p.kernel.started, OutOfSight: vantageNames(), RestartNeeded: strings.Join(p.kernel.waits, ",")}
 	for _, s := range p.kernel.sockets.Status() {
 		switch s.State {
 		case kprobes.StateAttached:
@@ -157,6 +158,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	g.Go(func() error { return p.kernel.used.run(back) })
 	p.kernel.inside.start(back, g)
 	g.Go(func() error { return p.kernel.odd.run(back) })
+	g.Go(func() error { return p.kernel.places.run(back) })
 	if p.api != nil {
 		g.Go(func() error { return p.api.Run(back) })
 	}

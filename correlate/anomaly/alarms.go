@@ -1,6 +1,9 @@
 package anomaly
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// maxAlarms bounds what may go on at once.
@@ -16,7 +19,7 @@ type alarm struct {
 	Anomaly
 	seen   int64 // when it was last
 	lasts  int64 // how long after seen it is over
-	silent bool  // a silence matched when it began
+	silent bool  // a silence matched when it began, or since
 }
 
 // alarms are what goes on, by fingerprint.
@@ -62,17 +65,20 @@ func (a *alarms) begin(x Anomaly, lasts int64) {
 	}
 	al := &alarm{Anomaly: x, seen: x.Time, lasts: lasts}
 	a.active[x.Fingerprint] = al
-	now := time.Unix(0, x.Time)
-	for i := range a.cfg.Silences {
-		if a.cfg.Silences[i].matches(&x, now) {
-			al.silent = true
-			a.stats.Silenced++
-			return
-		}
+	if a.silenced(&x, x.Time) {
+		al.silent = true
+		a.stats.Silenced++
+		return
 	}
 	x.Ongoing = a.among(&x)
 	a.stats.Told[x.Type]++
 	a.out = append(a.out, x)
+}
+
+// silenced says whether a silence holds for x at t.
+func (a *alarms) silenced(x *Anomaly, t int64) bool {
+	now := time.Unix(0, t)
+	return slices.ContainsFunc(a.cfg.Silences, func(s Silence) bool { return s.matches(x, now) })
 }
 
 // among is how many of x's type, between ends of its names, go on and are told.
@@ -85,14 +91,31 @@ func (a *alarms) among(x *Anomaly) (n int) {
 	return n
 }
 
-// expire ends what has not been seen for long enough.
+// ongoing are those that go on and were told.
+func (a *alarms) ongoing() (list []Anomaly) {
+	for _, al := range a.active {
+		if !al.silent {
+			list = append(list, al.Anomaly)
+		}
+	}
+	return list
+}
+
+// expire ends what has not been seen for long enough, and for whoever was told of it what
+// nobody wants to hear of any more.
 func (a *alarms) expire(t int64) {
 	for f, al := range a.active {
-		if t-al.seen < al.lasts {
+		told := !al.silent
+		switch {
+		case t-al.seen >= al.lasts:
+			delete(a.active, f)
+		case told && (a.off[al.Type] || a.silenced(&al.Anomaly, t)):
+			al.silent = true
+			a.stats.Silenced++
+		default:
 			continue
 		}
-		delete(a.active, f)
-		if al.silent {
+		if !told {
 			continue
 		}
 		x := al.Anomaly

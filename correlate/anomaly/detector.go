@@ -101,6 +101,9 @@ func (d *Detector) Stats() Stats {
 	return s
 }
 
+// Ongoing are the anomalies that go on and were told, in this run or an earlier one.
+func (d *Detector) Ongoing() []Anomaly { return d.alarms.ongoing() }
+
 // learning says whether everything is still taken for usual.
 func (d *Detector) learning() bool {
 	return d.began == 0 || d.now < d.began+int64(d.cfg.Learn)

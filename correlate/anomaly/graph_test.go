@@ -231,6 +231,31 @@ func TestSilences(t *testing.T) {
 	r.want(r.run(time.Hour, with(func(time.Time) []*correlate.Record { return []*correlate.Record{talk(web, db, 5433, 1, 1)} })), "new_edge")
 }
 
+// A silence, or the type switched off, for what goes on: whoever was told of it is told that
+// it is over, and hears no more of it. What was silent all along is over in silence.
+func TestSilenceForWhatGoesOn(t *testing.T) {
+	for _, cfg := range []Config{{Silences: []Silence{{Client: "shop/web"}}}, {Off: []string{"new_edge"}}} {
+		r := learnt(t, Config{Silences: []Silence{{Client: "shop/pay"}}})
+		both := with(func(time.Time) []*correlate.Record {
+			return []*correlate.Record{talk(web, db, 5432, 1, 1), talk(pay, api, 8080, 1, 1)}
+		})
+		as := r.run(time.Minute, both)
+		r.want(as, "new_edge")
+		if on := r.d.Ongoing(); len(on) != 1 || on[0].Fingerprint != as[0].Fingerprint {
+			t.Fatalf("%+v go on", on)
+		}
+		r.d.Reconfigure(cfg)
+		over := r.run(30*time.Minute, both)
+		if len(over) != 1 || over[0].State != Resolved || over[0].Fingerprint != as[0].Fingerprint || over[0].Ongoing != 0 {
+			t.Errorf("%+v: told %+v", cfg, over)
+		}
+		r.want(r.run(2*time.Hour, usual), "")
+		if s := r.d.Stats(); s.Resolved != 1 || s.Alarms != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 func TestGlob(t *testing.T) {
 	for _, c := range []struct {
 		pattern, s string

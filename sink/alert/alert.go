@@ -15,6 +15,8 @@ type Alert struct {
 	Fingerprint string
 	sink.Event
 	Resolved bool
+	// Began is when it did, if that is known better than from when it is told first.
+	Began time.Time
 }
 
 // once says that nobody will say that it is over.
@@ -64,6 +66,7 @@ type item struct {
 // message is what one request tells.
 type message struct {
 	host, version string
+	pages         string // where Grafana is
 	now           time.Time
 	items         []item
 	lost          uint64 // alerts that this receiver never got, since the start
@@ -71,8 +74,11 @@ type message struct {
 
 // about is who an alert is about, in words.
 func (a *Alert) about() string {
-	if a.Client == "" {
+	switch "" {
+	case a.Client:
 		return a.Server
+	case a.Server: // who scans
+		return a.Client
 	}
 	return a.Client + " → " + a.Server
 }

@@ -21,6 +21,7 @@ type postableAlert struct {
 	Annotations map[string]string `json:"annotations"`
 	StartsAt    time.Time         `json:"startsAt"`
 	EndsAt      time.Time         `json:"endsAt"`
+	From        string            `json:"generatorURL,omitempty"`
 }
 
 const alertsPath = "/api/v2/alerts"
@@ -39,7 +40,7 @@ func (w alertmanager) encode(m *message) ([]byte, error) {
 	list := make([]postableAlert, 0, len(m.items))
 	for i := range m.items {
 		it := &m.items[i]
-		a := postableAlert{Labels: labels(m.host, it, it.Severity), Annotations: annotations(it), StartsAt: it.began.UTC()}
+		a := postableAlert{Labels: labels(m.host, it, it.Severity), Annotations: annotations(it), StartsAt: it.began.UTC(), From: m.link(it)}
 		switch it.Alert.status() {
 		case firing:
 			a.EndsAt = m.now.Add(4 * refresh)

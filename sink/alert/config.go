@@ -48,6 +48,8 @@ type Config struct {
 	Every     time.Duration `yaml:"every"`   // between the messages to one receiver, at least
 	Quiet     time.Duration `yaml:"quiet"`   // the same event is not told again before
 	Timeout   time.Duration `yaml:"timeout"` // of one request
+	// Grafana is where its pages are, for people: each alert has a link there.
+	Grafana string `yaml:"grafana"`
 
 	Logger *slog.Logger        `yaml:"-"` // nil = discard
 	Rand   func(n int64) int64 `yaml:"-"` // in [0, n); nil = random
@@ -86,6 +88,9 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Receivers) > maxReceivers {
 		return fmt.Errorf("alerts: %d receivers: at most %d", len(c.Receivers), maxReceivers)
+	}
+	if _, err := parsePages(c.Grafana); err != nil {
+		return err
 	}
 	names := map[string]bool{}
 	for i := range c.Receivers {

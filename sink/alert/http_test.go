@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -364,4 +365,72 @@ func TestValidate(t *testing.T) {
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "two receivers") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Test tells every receiver that it is a test, whatever that filters, and says who did not
+// take it, without a secret.
+func TestTest(t *testing.T) {
+	got := make(chan string, 10)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- r.URL.Path + " " + string(body)
+		if r.URL.Path == "/no/s3cret" {
+			http.Error(w, "no_service: s3cret", http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(s.Close)
+	cfg := alert.DefaultConfig()
+	cfg.Receivers = []alert.Receiver{
+		{Name: "a", Kind: alert.Webhook, URL: alert.Secret(s.URL + "/hook"), Types: []string{"oom"}, Severity: sink.SeverityError},
+		{Name: "b", Kind: alert.Slack, URL: alert.Secret(s.URL + "/chat")},
+		{Name: "c", Kind: alert.Alertmanager, URL: alert.Secret(s.URL)},
+		{Name: "d", Kind: alert.Slack, URL: alert.Secret(s.URL + "/no/s3cret")},
+	}
+	m, err := alert.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for i, f := range m.Test(t.Context()) {
+		if bad := i == 3; (f.Err != nil) != bad || bad && !strings.Contains(f.Err.Error(), "404 Not Found: no_service: [redacted]") || strings.Contains(fmt.Sprint(f), "s3cret") {
+			t.Errorf("%+v", f)
+		}
+	}
+	said := map[string]bool{}
+	for range cfg.Receivers {
+		path, body, _ := strings.Cut(<-got, " ")
+		said[path] = strings.Contains(body, "this is a test by weir doctor") && json.Valid([]byte(body))
+	}
+	if len(said) != 4 || !said["/hook"] || !said["/chat"] || !said["/api/v2/alerts"] || !said["/no/s3cret"] {
+		t.Errorf("%v", said)
+	}
+	if st := m.Stats(); st.Seen+st.Sent != 0 || st.Waiting != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// An alert goes by way of the proxy that the environment names, and Check connects to that.
+// The environment is read once in a process: this one is the test's child.
+func TestProxy(t *testing.T) {
+	const to = "http://hook.invalid/s3cret"
+	if os.Getenv("HTTP_PROXY") == "" {
+		got := make(chan string, 10)
+		proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.RequestURI }))
+		t.Cleanup(proxy.Close)
+		cmd := exec.Command(os.Args[0], "-test.run=^TestProxy$", "-test.v")
+		cmd.Env = append(os.Environ(), "HTTP_PROXY="+proxy.URL, "NO_PROXY=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if n := len(got); n != 1 || <-got != to {
+			t.Errorf("the proxy was asked %d times", n)
+		}
+		return
+	}
+	m := run(t, alert.Receiver{Kind: alert.Webhook, URL: to}, nil)
+	if f := m.Check(t.Context())[0]; f.Err != nil || !strings.HasPrefix(f.Detail, "the proxy 127.0.0.1:") {
+		t.Errorf("%+v", f)
+	}
+	tell(m, "f", sink.SeverityError, false)
+	until(t, "it is taken", func() bool { return m.Stats().Sent == 1 })
 }

@@ -108,3 +108,49 @@ func TestAlertmanagerRefresh(t *testing.T) {
 		}
 	})
 }
+
+// What goes on since an earlier run is told to nobody again but to who forgets, and its end
+// to everybody, with when it began. What is over by then is told to be over.
+func TestGoesOnAfterRestart(t *testing.T) {
+	for _, kind := range []Kind{Webhook, Slack, Alertmanager} {
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, Receiver{Kind: kind, URL: "http://r.example/x"})
+			b.tell(trouble("gone", false))
+			time.Sleep(time.Minute + time.Second)
+			b.stop() // and a reload, after which gone is not known any more
+			before := len(b.bodies)
+			began := time.Now().Add(-time.Hour)
+			old, quiet := trouble("old", false), trouble("quiet", false)
+			old.Began, quiet.Severity = began, sink.SeverityInfo
+			b.GoOn(time.Now(), []Alert{*old, *quiet})
+			b.run(t)
+			time.Sleep(5 * time.Minute)
+			over := trouble("old", true)
+			over.Began = began
+			quiet.Resolved = true
+			b.tell(over, quiet)
+			time.Sleep(time.Minute)
+			b.stop()
+			text := strings.Join(b.bodies[before:], "\n")
+			since := began.UTC().Format(time.RFC3339)
+			switch kind {
+			case Webhook:
+				same(t, "sent", b.sent(t), []string{"firing unusual gone x1", "resolved unusual gone x1", "resolved unusual old x1"})
+				if !strings.Contains(text, `"starts":"`+since) {
+					t.Error(text)
+				}
+			case Slack:
+				if len(b.bodies) != 3 || !strings.Contains(b.bodies[2], "since "+since+", for 1h5m0s") {
+					t.Error(text)
+				}
+			case Alertmanager:
+				if n := strings.Count(text, `"fingerprint":"old"`); n < 5 || n != strings.Count(text, `"startsAt":"`+since) {
+					t.Errorf("told %d times: %s", n, text)
+				}
+			}
+			if s := b.Stats(); s.Firing != 0 || s.Waiting != 0 || s.Filtered != 1 {
+				t.Errorf("%s: %+v", kind, s)
+			}
+		})
+	}
+}

@@ -168,7 +168,7 @@ func (r *receiver) round(ctx context.Context) error {
 
 // tell sends items in one message; one that is refused for good, in halves.
 func (r *receiver) tell(ctx context.Context, items []item, splits *int) error {
-	body, err := r.wire.encode(&message{host: r.cfg.Host, version: r.cfg.Version, now: time.Now(), items: items, lost: r.lost()})
+	body, err := r.wire.encode(r.message(items))
 	if err == nil {
 		r.count(func(s *Stats) { s.Requests++ })
 		err = r.post(ctx, body)
@@ -192,6 +192,11 @@ func (r *receiver) tell(ctx context.Context, items []item, splits *int) error {
 	r.settle(items, false)
 	r.log.Error("refused", "alerts were refused for good and are lost", "alerts", len(items), "err", refused)
 	return nil
+}
+
+func (r *receiver) message(items []item) *message {
+	pages, _ := parsePages(r.cfg.Grafana) // has been validated
+	return &message{host: r.cfg.Host, version: r.cfg.Version, pages: pages, now: time.Now(), items: items, lost: r.lost()}
 }
 
 func (r *receiver) lost() uint64 {

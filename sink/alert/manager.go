@@ -60,6 +60,18 @@ func (m *Manager) Tell(t time.Time, a *Alert) {
 	}
 }
 
+// GoOn says what all goes on now, told in an earlier run or under an earlier
+// configuration: a receiver that forgets is told of it again, nobody else is. What a
+// receiver believes to go on and is not among it is over. Run must not run.
+func (m *Manager) GoOn(now time.Time, list []Alert) {
+	for i := range list {
+		list[i] = list[i].cleaned()
+	}
+	for _, r := range m.receivers {
+		r.goOn(now, list)
+	}
+}
+
 // Run sends until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
 	m.each(func(r *receiver) { r.run(ctx) })

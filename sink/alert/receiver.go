@@ -101,7 +101,10 @@ func (r *receiver) take(t time.Time, a *Alert) {
 	if !news {
 		r.stats.Repeated++
 	}
-	if e.Resolved && !a.Resolved && e.told == resolved {
+	switch {
+	case !a.Began.IsZero():
+		e.began = a.Began
+	case e.Resolved && !a.Resolved && e.told == resolved:
 		e.began = t
 	}
 	e.Alert, e.changed = *a, t

@@ -37,6 +37,9 @@ func (slack) encode(m *message) ([]byte, error) {
 		}
 		b.WriteByte('\n')
 		slackLine(&b, &m.items[i])
+		if link := m.link(&m.items[i]); link != "" { // which is percent-encoded
+			fmt.Fprintf(&b, " <%s|Grafana>", escape.Replace(link))
+		}
 	}
 	if m.lost > 0 {
 		fmt.Fprintf(&b, "\n_%d alerts could not be told since the start_", m.lost)
@@ -101,5 +104,8 @@ func code(s string, limit int) string {
 	if s == "" {
 		return ""
 	}
-	return "`" + strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "ʹ").Replace(s) + "`"
+	return "`" + escape.Replace(strings.ReplaceAll(s, "`", "ʹ")) + "`"
 }
+
+// escape is what Slack wants of everything that is no formatting.
+var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")

@@ -66,6 +66,7 @@ type webhookAlert struct {
 	Count       int        `json:"count"`
 	Starts      time.Time  `json:"starts"`
 	Ends        *time.Time `json:"ends"`
+	Link        string     `json:"link,omitempty"`
 }
 
 // actor is who did it at one end.
@@ -98,7 +99,7 @@ func (webhook) encode(m *message) ([]byte, error) {
 			Fingerprint: it.Fingerprint, Status: it.Alert.status(), Type: string(it.Type), Severity: string(it.Severity),
 			Client: it.Client, Server: it.Server, Message: it.Message, Evidence: it.Evidence,
 			ClientActor: actorOf(&it.Actors[0]), ServerActor: actorOf(&it.Actors[1]),
-			Expected: finite(it.Expected), Seen: finite(it.Seen), Count: it.count, Starts: it.began.UTC(),
+			Expected: finite(it.Expected), Seen: finite(it.Seen), Count: it.count, Starts: it.began.UTC(), Link: m.link(it),
 		}
 		if a.Status != firing {
 			t := it.changed.UTC()

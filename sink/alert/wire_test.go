@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,13 @@ func TestFormats(t *testing.T) {
 		":warning: *unusual* `a → b` `slow` `p99=2` client `curl (pid 7, user app, in a-1): curl -u [redacted] b` server `db` since 2026-11-29T12:00:00Z\n"+
 		":white_check_mark: resolved: *unusual* `a → b` `slow` `p99=2` client `curl (pid 7, user app, in a-1): curl -u [redacted] b` server `db` since 2026-11-29T12:00:00Z, for 1m0s\n"+
 		":red_circle: *oom* `web` since 2026-11-29T12:00:00Z, 3 times")
+}
+
+// Whom an alert is about: two ends, or one of them.
+func TestAbout(t *testing.T) {
+	for want, e := range map[string]sink.Event{"a → b": {Client: "a", Server: "b"}, "b": {Server: "b"}, "a": {Client: "a"}, "": {}} {
+		same(t, "about", (&Alert{Event: e}).about(), want)
+	}
 }
 
 // A Slack message has a limit, and says what it left out.
@@ -110,4 +118,63 @@ func FuzzFormats(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Every format leads to the page of an alert, and no name leads anywhere else.
+func TestLink(t *testing.T) {
+	const name = `<x>|"a&b'#%20` + "`"
+	m := &message{host: "one", pages: "https://g.example/grafana", now: noon, items: []item{
+		{Alert: Alert{Fingerprint: "f", Event: sink.Event{Type: "new_edge", Client: name, Server: "db"}}, began: noon, changed: noon},
+		{Alert: *oom("web"), began: noon, changed: noon},
+		{Alert: Alert{Event: sink.Event{Type: typeTest}}},
+	}}
+	began := fmt.Sprint(noon.Add(-time.Hour).UnixMilli())
+	want := []map[string]string{
+		{"var-host": "one", "var-type": "new_edge", "var-client": name, "var-server": "db", "from": began, "to": "now"},
+		{"var-host": "one", "var-type": "oom", "var-server": "web", "from": began, "to": fmt.Sprint(noon.Add(time.Hour).UnixMilli())},
+	}
+	links := map[Kind][]string{}
+	var hook webhookBody
+	var am []postableAlert
+	var chat struct{ Text string }
+	for k, v := range map[Kind]any{Webhook: &hook, Alertmanager: &am, Slack: &chat} {
+		if err := json.Unmarshal([]byte(encoded(t, k, m)), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range m.items {
+		links[Webhook] = append(links[Webhook], hook.Alerts[i].Link)
+		links[Alertmanager] = append(links[Alertmanager], am[i].From)
+	}
+	for _, part := range strings.Split(chat.Text, " <")[1:] {
+		to, rest, ok := strings.Cut(part, "|Grafana>")
+		if !ok || strings.ContainsAny(to, "<>|` ") || strings.Trim(rest, "\n") != "" && !strings.HasPrefix(rest, "\n") {
+			t.Errorf("%q", part)
+		}
+		links[Slack] = append(links[Slack], strings.ReplaceAll(to, "&amp;", "&"))
+	}
+	links[Slack] = append(links[Slack], "") // the test has none
+	for k, list := range links {
+		if len(list) != 3 || list[2] != "" {
+			t.Fatalf("%s: %q", k, list)
+		}
+		for i, w := range want {
+			u, err := url.Parse(list[i])
+			if err != nil || u.Host != "g.example" || u.Path != "/grafana/d/weir-anomalies" {
+				t.Fatalf("%s: %q, %v", k, list[i], err)
+			}
+			got := map[string]string{}
+			for name, values := range u.Query() {
+				got[name] = strings.Join(values, "&")
+			}
+			same(t, string(k), got, w)
+		}
+	}
+	for s, ok := range map[string]bool{"": true, "https://g.example/grafana/": true, "g.example": false, "https://u:s3cret@g.example": false, "https://g.example/?x=s3cret": false, "javascript:s3cret": false} {
+		cfg := DefaultConfig()
+		cfg.Grafana = s
+		if err := cfg.Validate(); (err == nil) != ok || strings.Contains(fmt.Sprint(err), "s3cret") {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
 }

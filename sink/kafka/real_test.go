@@ -82,9 +82,35 @@ func TestRealKafka(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
+	t.Run("TLS", func(t *testing.T) { safely(t, srv, cfg) })
 	t.Run("check", func(t *testing.T) { checked(t, srv, cfg) })
 	t.Run("killed", func(t *testing.T) { killed(t, srv, cfg) })
 	t.Run("to the database", func(t *testing.T) { toDatabase(t, srv) })
+}
+
+// safely writes by TLS, and as a user by SCRAM, which is the default. A broker that nobody
+// vouches for, or a wrong password, gets no row and is no reason to lose one.
+func safely(t *testing.T, srv *kafkad.Server, cfg kafka.Config) {
+	cfg.Brokers, cfg.Topic, cfg.TLS, cfg.Username, cfg.Password = []string{srv.SafeBroker}, "safe", true, kafkad.User, kafkad.Password
+	create(t, srv.Broker, cfg.Topic, 1)
+	err := open(t, cfg).Write(t.Context(), sinktest.Batch(sink.Main, "m", 0, 3))
+	if err == nil || !strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), kafkad.Password) {
+		t.Errorf("without its authority: %v", err)
+	}
+	if _, refused := errors.AsType[*sink.RefusedError](err); refused {
+		t.Errorf("rows are lost: %v", err)
+	}
+	cfg.CAFile = srv.CAFile
+	wrong := cfg
+	wrong.Password = "wr0ng-one"
+	err = open(t, wrong).Write(t.Context(), sinktest.Batch(sink.Main, "m", 0, 3))
+	if e, ok := errors.AsType[*sink.ConfigError](err); !ok || !strings.Contains(e.Remedy, "WEIR_KAFKA_PASSWORD") {
+		t.Errorf("a wrong password: %v", err)
+	}
+	written(t, open(t, cfg), sinktest.Batch(sink.Main, "m", 0, 3))
+	if got := lines(consume(t, []string{srv.Broker}, cfg.Topic)); len(got) != 3 {
+		t.Errorf("got %q", got)
+	}
 }
 
 func killed(t *testing.T, srv *kafkad.Server, cfg kafka.Config) {

@@ -23,6 +23,8 @@ const Version = "4.1.1"
 type Server struct {
 	Broker     string // host:port, for everybody
 	UserBroker string // for User with Password, by SASL plain
+	SafeBroker string // the same by TLS and SCRAM-SHA-512
+	CAFile     string // who vouches for SafeBroker, PEM
 
 	dir  string
 	jars string
@@ -30,7 +32,7 @@ type Server struct {
 	done chan struct{}
 }
 
-// Who may use UserBroker.
+// Who may use UserBroker and SafeBroker.
 const (
 	User     = "weir"
 	Password = "weir-test-s3cret"
@@ -45,7 +47,9 @@ func Start(t testing.TB) *Server {
 	if _, e := exec.LookPath("java"); err != nil || e != nil {
 		machine.Missing(t, "kafka", fmt.Sprintf("Apache Kafka %s is not here: test/kafkad/build.sh, java", Version))
 	}
-	s := &Server{dir: t.TempDir(), jars: jars, Broker: machine.FreeAddress(t), UserBroker: machine.FreeAddress(t)}
+	s := &Server{dir: t.TempDir(), jars: jars, Broker: machine.FreeAddress(t), UserBroker: machine.FreeAddress(t), SafeBroker: machine.FreeAddress(t)}
+	s.CAFile = filepath.Join(s.dir, "ca.pem")
+	s.certify(t)
 	s.configure(t)
 	t.Cleanup(func() {
 		s.Kill(t)
@@ -69,8 +73,9 @@ func Telegraf(t testing.TB) string {
 	return path
 }
 
-func (s *Server) log() string    { return filepath.Join(s.dir, "kafka.log") }
-func (s *Server) config() string { return filepath.Join(s.dir, "server.properties") }
+func (s *Server) log() string     { return filepath.Join(s.dir, "kafka.log") }
+func (s *Server) config() string  { return filepath.Join(s.dir, "server.properties") }
+func (s *Server) keyFile() string { return filepath.Join(s.dir, "key.pem") }
 
 // configure writes the configuration and formats the broker's storage.
 func (s *Server) configure(t testing.TB) {
@@ -79,13 +84,17 @@ func (s *Server) configure(t testing.TB) {
 	conf := fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@%[1]s
-listeners=PLAINTEXT://%[2]s,SASL_PLAINTEXT://%[3]s,CONTROLLER://%[1]s
-advertised.listeners=PLAINTEXT://%[2]s,SASL_PLAINTEXT://%[3]s
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://%[2]s,SASL_PLAINTEXT://%[3]s,SASL_SSL://%[7]s,CONTROLLER://%[1]s
+advertised.listeners=PLAINTEXT://%[2]s,SASL_PLAINTEXT://%[3]s,SASL_SSL://%[7]s
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_%[4]s="%[5]s";
+listener.name.sasl_ssl.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.ssl.keystore.type=PEM
+listener.name.sasl_ssl.ssl.keystore.location=%[8]s
 log.dirs=%[6]s
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
@@ -94,11 +103,12 @@ auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
-`, controller, s.Broker, s.UserBroker, User, Password, filepath.Join(s.dir, "data"))
+`, controller, s.Broker, s.UserBroker, User, Password, filepath.Join(s.dir, "data"), s.SafeBroker, s.keyFile())
 	if err := os.WriteFile(s.config(), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	format := s.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", s.config())
+	format := s.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", s.config(),
+		"--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", User, Password))
 	if out, err := format.CombinedOutput(); err != nil {
 		t.Fatalf("format Kafka's storage: %v\n%s", err, out)
 	}

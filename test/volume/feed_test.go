@@ -77,6 +77,20 @@ func newFeed(t testing.TB, cfg sink.Config, db influxdb.Config) *feed {
 	return f
 }
 
+// restart begins anew with what a probe leaves to the next one.
+func (f *feed) restart(cfg sink.Config) {
+	left := sink.Standing{}
+	for _, x := range []interface{ Standing(sink.Standing) }{f.edges, f.log, f.groups, f.processes, f.events} {
+		x.Standing(left)
+	}
+	f.edges, f.log, f.groups = sink.NewAggregator(cfg), sink.NewFlowLog(cfg), sink.NewContainers(cfg)
+	f.processes, f.events = sink.NewProcesses(cfg), sink.NewEvents(cfg)
+	for _, x := range []interface{ Restore(sink.Standing) }{f.edges, f.log, f.groups, f.processes, f.events} {
+		x.Restore(left)
+	}
+	f.self = sink.NewSelf(cfg)
+}
+
 // add takes a connection of this interval.
 func (f *feed) add(r *correlate.Record) {
 	f.n++

@@ -101,7 +101,7 @@ func TestHostileWorlds(t *testing.T) {
 			for _, w := range hostile() {
 				for _, budget := range budgets {
 					t.Run(fmt.Sprintf("%s/%d", w.name, budget), func(t *testing.T) {
-						s := test(t, srv, w, budget)
+						s := test(t, srv, w, budget, 0)
 						fmt.Fprintf(&table, "| %s | %s | %d | %d (`%s`) | %d | %d | %d |\n", w.name, v, budget, s.most, s.measurement, s.all, s.connections, s.other)
 					})
 				}
@@ -113,6 +113,13 @@ func TestHostileWorlds(t *testing.T) {
 	}
 }
 
+// TestRestartInHostileWorld: a probe that is started anew in the middle of everything at
+// once has no second budget, and what was ordinary before keeps its series.
+func TestRestartInHostileWorld(t *testing.T) {
+	worlds := hostile()
+	test(t, influxd.Start(t, influxd.V1), worlds[len(worlds)-1], 2000, 3)
+}
+
 // counted is what a database says of a world.
 type counted struct {
 	most, all          int // series
@@ -120,13 +127,17 @@ type counted struct {
 	connections, other uint64
 }
 
-func test(t *testing.T, srv *influxd.Server, w world, budget int) counted {
+// test plays a world, with a restart before one of the intervals, or none.
+func test(t *testing.T, srv *influxd.Server, w world, budget, restart int) counted {
 	cfg := sink.DefaultConfig()
 	cfg.Host, cfg.SeriesBudget = "h1", budget
 	w.name = fmt.Sprintf("%s-%d", w.name, budget)
 	f := newFeed(t, cfg, database(t, srv, w.name))
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range intervals {
+		if i == restart && i > 0 {
+			f.restart(cfg)
+		}
 		ordinary(f)
 		w.play(f, i, rnd)
 		f.flush()

@@ -38,6 +38,11 @@ func (r *Rule) InfluxQL(times string) string {
 	from := func(columns ...string) string {
 		return fmt.Sprintf("SELECT %s FROM %s WHERE %s%s", strings.Join(columns, ", "), ident(r.From), where, by)
 	}
+	if r.Of == Changes {
+		// Also of what does not change there is a figure: in InfluxQL 0 / 0 is 0.
+		steps := from(fmt.Sprintf(`difference(%s) AS "step"`, ident(r.Top[0])))
+		return fmt.Sprintf(`SELECT sum("change") AS %s FROM (SELECT "step" / "step" AS "change" FROM (%s) WHERE %s%s) WHERE %s%s`, ident(r.Field), steps, times, by, times, by)
+	}
 	of := func(field, as string) string { return fmt.Sprintf("%s(%s) AS %s", r.Of, ident(field), ident(as)) }
 	if !r.Share() {
 		return from(of(r.Top[0], r.Field))

@@ -39,11 +39,13 @@ func (r *Rule) Share() bool { return len(r.Bottom) > 0 }
 // Of is what is made of the values of a field in the rows of Reach.
 type Of string
 
-// What there is. Smallest and Latest are of one field, without a Bottom.
+// What there is. All but Sum are of one field, without a Bottom. Changes is how often it is
+// another one than in the row before.
 const (
 	Sum      Of = "sum"
 	Smallest Of = "min"
 	Latest   Of = "last"
+	Changes  Of = "changes"
 )
 
 // Any holds when one of its conditions on tags does.
@@ -193,6 +195,11 @@ func ofTheProbe() []Rule {
 			Says: "the probe cannot tell %s of its receivers", Advice: "For five minutes; the probe's log and /api/status say why.",
 			Field: string(sink.SelfAlertsFailing), From: sink.MeasurementSelf, Where: stage(sink.StageAlerts), Of: Smallest, Top: []string{string(sink.SelfAlertsFailing)},
 			By: host, Reach: Window, Warn: 0.5,
+		},
+		{
+			UID: "weir-twice", Name: "two probes under one name", Meaning: "two probes write under the name of one host, or one starts again and again",
+			Says: "the probe was another one %s times", Advice: "In five minutes. Rows of two probes with one name replace each other: give each a name of its own (--host). If there is one, its log says why it ends.",
+			Field: "changes", From: sink.MeasurementInfo, Of: Changes, Top: []string{sink.InfoStarted}, By: host, Reach: Window, Warn: 2.5,
 		},
 	}
 }

@@ -85,6 +85,12 @@ func fluxFigures(r *rules.Rule, bucket string) string {
 		figure += " / r.bottom"
 		enough = fmt.Sprintf("\n    |> filter(fn: (r) => r.bottom >= %s)", float(r.AtLeast))
 	}
+	of := string(r.Of)
+	if r.Of == rules.Changes { // also of what does not change there is a figure
+		of = `difference()
+    |> map(fn: (r) => ({r with _value: if r._value == 0 then 0 else 1}))
+    |> sum`
+	}
 	return from + fmt.Sprintf(`
     |> %s()
     |> group(columns: %s)
@@ -97,7 +103,7 @@ func fluxFigures(r *rules.Rule, bucket string) string {
     )%s
     |> map(fn: (r) => ({%s}))
     |> drop(columns: ["top", "bottom"])
-    |> group(columns: %[2]s)`, r.Of, by, fluxRegexp(r.Top), fluxRegexp(orNothing(r.Bottom)), enough, figure)
+    |> group(columns: %[2]s)`, of, by, fluxRegexp(r.Top), fluxRegexp(orNothing(r.Bottom)), enough, figure)
 }
 
 // fluxNames gives tags that rows do not have a value: null is no part of a text.

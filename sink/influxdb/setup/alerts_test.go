@@ -21,8 +21,16 @@ import (
 )
 
 // lineOf is a row of a rule's measurement whose figure is value, with tags whose values begin
-// with who.
+// with who. How often something changes takes more of them.
 func lineOf(r *rules.Rule, who string, value float64, at time.Time) string {
+	if r.Of == rules.Changes {
+		var lines []string
+		for i := range 8 {
+			ago := time.Duration(7-i) * time.Second
+			lines = append(lines, fmt.Sprintf("%s,%s=%s-%s %s=%di %d", r.From, r.By[0], who, r.By[0], r.Top[0], (1796000000+min(i, int(value)))*1e9, at.Add(-ago).UnixNano()))
+		}
+		return strings.Join(lines, "\n")
+	}
 	line := r.From
 	for _, any := range r.Where {
 		if is := any[0]; !is.Not {

@@ -33,21 +33,9 @@ func script(r *rules.Rule, db, policy string) string {
 	if c := r.Condition(); c != "" {
 		where = " WHERE " + c
 	}
-	fields, figure := numbered(r.Top, "top"), "float("+plus(r.Top, "top")+")"
-	enough := ""
-	if r.Share() {
-		fields = append(fields, numbered(r.Bottom, "bottom")...)
-		figure += " / float(" + plus(r.Bottom, "bottom") + ")"
-		enough = fmt.Sprintf("    |where(lambda: %s >= %.0f)\n", plus(r.Bottom, "bottom"), r.AtLeast)
-	}
-	var selected, absent []string
-	for _, f := range fields {
-		selected = append(selected, fmt.Sprintf("%s(%s) AS %s", r.Of, ident(f.of), ident(f.as)))
-		absent = append(absent, fmt.Sprintf("        .field('%s', 0.0)\n", f.as))
-	}
-	for _, d := range r.Details {
-		selected = append(selected, ident(d))
-		absent = append(absent, fmt.Sprintf("        .field('%s', '')\n", d))
+	selected, figure := figureOf(r)
+	if r.Of == rules.Changes {
+		selected, figure = changesOf(r)
 	}
 	var b strings.Builder
 	head(&b, r.Name, r.Meaning, db, policy)
@@ -57,12 +45,8 @@ func script(r *rules.Rule, db, policy string) string {
         .every(%s)
         .offset(%s)
         .groupBy(%s)
-    |default()
-%s%s    |eval(lambda: %s)
-        .as('%s')
 %s    |alert()
-`, strings.Join(selected, ", "), ident(db), ident(policy), ident(r.From), where, minutes(r.Reach), minutes(rules.Every), statusOffset, tickNames(r.By),
-		strings.Join(absent, ""), enough, figure, r.Field, keep(r))
+`, selected, ident(db), ident(policy), ident(r.From), where, minutes(r.Reach), minutes(rules.Every), statusOffset, tickNames(r.By), figure)
 	operator := ">"
 	if r.Below {
 		operator = "<"
@@ -81,6 +65,40 @@ func script(r *rules.Rule, db, policy string) string {
 	}
 	tail(&b, r.Name, message)
 	return b.String()
+}
+
+// figureOf are the columns that a script asks for, and the nodes that make the figure of
+// their one row.
+func figureOf(r *rules.Rule) (columns, nodes string) {
+	fields, figure := numbered(r.Top, "top"), "float("+plus(r.Top, "top")+")"
+	enough := ""
+	if r.Share() {
+		fields = append(fields, numbered(r.Bottom, "bottom")...)
+		figure += " / float(" + plus(r.Bottom, "bottom") + ")"
+		enough = fmt.Sprintf("    |where(lambda: %s >= %.0f)\n", plus(r.Bottom, "bottom"), r.AtLeast)
+	}
+	var selected, absent []string
+	for _, f := range fields {
+		selected = append(selected, fmt.Sprintf("%s(%s) AS %s", r.Of, ident(f.of), ident(f.as)))
+		absent = append(absent, fmt.Sprintf("        .field('%s', 0.0)\n", f.as))
+	}
+	for _, d := range r.Details {
+		selected = append(selected, ident(d))
+		absent = append(absent, fmt.Sprintf("        .field('%s', '')\n", d))
+	}
+	return strings.Join(selected, ", "), fmt.Sprintf("    |default()\n%s%s    |eval(lambda: %s)\n        .as('%s')\n%s",
+		strings.Join(absent, ""), enough, figure, r.Field, keep(r))
+}
+
+// changesOf is the same of a figure that takes all rows: Kapacitor reads no subqueries.
+func changesOf(r *rules.Rule) (columns, nodes string) {
+	return ident(r.Top[0]), fmt.Sprintf(`    |difference('%s')
+        .as('step')
+    |eval(lambda: if("step" == 0.0, 0.0, 1.0))
+        .as('change')
+    |sum('change')
+        .as('%s')
+`, r.Top[0], r.Field)
 }
 
 // keep has what is not computed go on with what is.
