@@ -148,6 +148,7 @@ func selfSinkFields() []Field {
 		selfInt(SelfRetries, Count, Delta, "requests sent again"),
 		selfInt(SelfThrottled, Count, Delta, "requests the server asked to wait with"),
 		selfInt(SelfConfigErrors, Count, Delta, "requests refused until somebody changes something"),
+		selfInt(SelfServerFull, Count, Delta, "of these: because the server's disk was full"),
 		selfInt(SelfTornBytes, Bytes, Delta, "journal: octets of a write that a crash interrupted"),
 		selfInt(SelfMemoryRows, Count, Gauge, "journal: rows waiting in memory"),
 		selfInt(SelfMemoryBytes, Bytes, Gauge, "journal: octets waiting in memory"),
