@@ -52,15 +52,7 @@ func TestCaseJ4_CatchUpDoesNotDisturbCapture(t *testing.T) {
 	const rows = 500000
 	backlog(t, dir, "influxdb", rows)
 	p := run(t, "--journal", dir, "--listen", "", "--influxdb-url", db.URL, "--influxdb-bucket", influxd.Bucket, "--flow-log-rate", "1000000")
-	stored := func() int64 {
-		r := db.QueryInfluxQL(t, influxd.Bucket, `SELECT count(a) AS n FROM m`)
-		if len(r) == 0 {
-			return 0
-		}
-		n, _ := r[0].Values["n"].(json.Number)
-		i, _ := n.Int64()
-		return i
-	}
+	stored := func() int { return int(number(t, db, influxd.Bucket, `SELECT count(a) AS n FROM m`)) }
 	var ports []int
 	for stored() < rows {
 		if ports = append(ports, s.connect(t, 200)...); len(ports) > 20000 {
@@ -71,15 +63,7 @@ func TestCaseJ4_CatchUpDoesNotDisturbCapture(t *testing.T) {
 	until(t, "the backlog in the database", func() bool { return stored() == rows })
 	s.delivered(t, db, ports)
 	p.Stop(t)
-	lost := int64(0)
-	for _, r := range db.QueryInfluxQL(t, influxd.Bucket, `SELECT sum(lost) AS n FROM weir_self GROUP BY stage`) {
-		if n, ok := r.Values["n"].(json.Number); ok {
-			i, _ := n.Int64()
-			if lost += i; i > 0 {
-				t.Errorf("%d lost in stage %s", i, r.Tags["stage"])
-			}
-		}
-	}
+	nothingLost(t, db)
 	intervals := db.QueryInfluxQL(t, influxd.Bucket, `SELECT loop_seconds FROM weir_self WHERE stage = 'process'`)
 	worst := 0.0
 	for _, r := range intervals {
