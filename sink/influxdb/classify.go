@@ -32,7 +32,7 @@ func (s *Sink) classify(a *answer, t *target) error {
 	case a.status == http.StatusRequestEntityTooLarge:
 		return fmt.Errorf("%w: %w", sink.ErrTooLarge, err)
 	case a.status >= 400 && (has(msg, "no space left on device") || has(msg, "disk quota exceeded")):
-		return &sink.ConfigError{Remedy: noRoom(a), Err: fmt.Errorf("%w: %w", sink.ErrServerFull, err)}
+		return &sink.ConfigError{Remedy: noRoom, Err: fmt.Errorf("%w: %w", sink.ErrServerFull, err)}
 	case a.status == http.StatusCreated, a.status >= 400 && has(msg, "partial write"):
 		return a.rejected(msg, err)
 	case a.status < 400:

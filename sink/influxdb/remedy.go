@@ -83,15 +83,9 @@ func (s *Sink) noEndpoint(a *answer) string {
 	return fmt.Sprintf("there is no /api/v2/write at %s: check the URL; InfluxDB 1.8 or later has it", s.cfg.URL)
 }
 
-// noRoom explains a full disk. InfluxDB 1.8 does not try again what it could not write
-// to its log once: it refuses rows until it is started again.
-func noRoom(a *answer) string {
-	remedy := "make room on the disk of the server, or let it keep rows for a shorter time"
-	if strings.HasPrefix(a.version(), "1.") {
-		remedy += "; where it goes on saying so, restart it: InfluxDB 1.x does not recover by itself"
-	}
-	return remedy
-}
+// noRoom explains a full disk. 1.8 and 2.7 do not try again what they could not write to
+// their log or could not open once: they refuse rows until they are started again.
+const noRoom = "make room on the disk of the server, or let it keep rows for a shorter time; where it has room and goes on saying so, restart it: InfluxDB does not recover by itself"
 
 // acceptable says what would have made the server take rows that it refused for good.
 func acceptable(reason string) string {

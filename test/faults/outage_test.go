@@ -76,21 +76,10 @@ func TestCaseJ4_Away(t *testing.T) {
 		db.Restart(t)
 		back := time.Now()
 		ports = append(ports, s.chat(t, 2*time.Second)...)
-		ended := fmt.Sprintf(`SELECT count(client_port) AS n FROM flow_log WHERE end_reason = 'end' AND server_port = %d`, s.port)
-		probe.Until(t, patience+2*time.Minute, "the rows in the database", func() error { // the longest wait between two tries, and to catch up
-			if n := number(t, db, influxd.LogBucket, ended); int(n) < len(ports) {
-				return fmt.Errorf("%v of %d", n, len(ports))
-			}
-			return nil
-		})
+		s.settled(t, db, ports)
 		caughtUp := time.Since(back)
-		s.delivered(t, db, ports)
 		p.Stop(t)
-		for field, want := range map[string]int{"opened": len(ports), "closed": len(ports), "to_server_bytes": 10 * len(ports)} {
-			if got := number(t, db, influxd.Bucket, fmt.Sprintf(`SELECT sum(%s) AS n FROM flow WHERE server_port = '%d'`, field, s.port)); int(got) != want {
-				t.Errorf("%s of all rows of flow is %v, want %d", field, got, want)
-			}
-		}
+		s.sums(t, db, len(ports))
 		nothingLost(t, db)
 		self := func(query string) float64 { return number(t, db, influxd.Bucket, query) }
 		failed, waited := self(`SELECT sum(errors) AS n FROM weir_self WHERE stage = 'delivery'`), self(`SELECT max(queue_rows) AS n FROM weir_self WHERE stage = 'delivery'`)
@@ -101,6 +90,32 @@ func TestCaseJ4_Away(t *testing.T) {
 			back.Sub(stopped).Round(time.Second), len(ports), waited, failed, caughtUp.Round(100*time.Millisecond),
 			self(`SELECT count(loop_seconds) AS n FROM weir_self WHERE stage = 'process'`), self(`SELECT max(loop_seconds) AS n FROM weir_self WHERE stage = 'process'`))
 	})
+}
+
+// settled waits until the ends of the connections are in the database, however long a
+// deliverer waits between two tries, and wants each there once.
+func (s *server) settled(t *testing.T, db *influxd.Server, ports []int) {
+	t.Helper()
+	ended := fmt.Sprintf(`SELECT count(client_port) AS n FROM flow_log WHERE end_reason = 'end' AND server_port = %d`, s.port)
+	probe.Until(t, patience+2*time.Minute, "the rows in the database", func() error {
+		if n := number(t, db, influxd.LogBucket, ended); int(n) < len(ports) {
+			return fmt.Errorf("%v of %d", n, len(ports))
+		}
+		return nil
+	})
+	s.delivered(t, db, ports)
+}
+
+// sums wants flow to tell of so many connections to the server in all of its rows, after
+// the probe's end.
+func (s *server) sums(t *testing.T, db *influxd.Server, n int) {
+	t.Helper()
+	for field, want := range map[string]int{"opened": n, "closed": n, "to_server_bytes": 10 * n} {
+		q := fmt.Sprintf(`SELECT sum(%s) AS n FROM flow WHERE server_port = '%d'`, field, s.port)
+		if got := number(t, db, influxd.Bucket, q); int(got) != want {
+			t.Errorf("%s of all rows of flow is %v, want %d", field, got, want)
+		}
+	}
 }
 
 // nothingLost wants no loss in any stage of any interval.
