@@ -109,6 +109,7 @@ func TestCaseJ4_CatchUpIsPaced(t *testing.T) {
 			d.add(t, each*i, each)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		down = false
 		d.Retry()
 		began := time.Now()

@@ -102,6 +102,31 @@ func TestSegmentNumberTaken(t *testing.T) {
 	}
 }
 
+// TestCloseTriesOnceMore: what waits in memory gets to the disk at the end, however
+// short ago that failed.
+func TestCloseTriesOnceMore(t *testing.T) {
+	dir, now := t.TempDir(), zero
+	j, err := journal.Open(journal.Config{Dir: dir, Now: nowOf(&now)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue(t, j, "a", sink.Main)
+	if err := os.WriteFile(filepath.Join(dir, "0000000000000001.weirj"), nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, batch(sink.Main, 0, 100))
+	if s := j.Stats(); s.MemoryRows != 100 {
+		t.Fatalf("%d rows wait in memory", s.MemoryRows)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	j = open(t, journal.Config{Dir: dir})
+	if got := drain(t, queue(t, j, "a", sink.Main), sink.Limit{}); !bytes.Equal(got, lines(0, 100)) {
+		t.Errorf("%d rows are there after a restart", bytes.Count(got, []byte{'\n'}))
+	}
+}
+
 // TestLockFileRemoved: who removes the lock of a journal in use lets a second writer in;
 // the first one steps back into memory, and loses nothing.
 func TestLockFileRemoved(t *testing.T) {

@@ -60,6 +60,7 @@ type Journal struct {
 	into    *segment  // the last of segs, unless somebody removed its file
 	failed  time.Time // of the last write that did, zero = the last one succeeded
 	trouble *sink.LimitedLog
+	retry   bool // at once
 	dirty   bool // written since the last sync
 	lastSeq uint64
 
@@ -304,6 +305,7 @@ func (j *Journal) Close() error {
 	}
 	var errs []error
 	if j.cfg.Dir != "" {
+		j.retry = true // however short ago it failed
 		if !j.writeWaiting() {
 			errs = append(errs, fmt.Errorf("close journal: %d rows could not be written to %s", j.Stats().MemoryRows, j.cfg.Dir))
 		}

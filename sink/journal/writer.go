@@ -194,7 +194,7 @@ func (j *Journal) writeWaiting() bool {
 			}
 			w := j.mem[s][0]
 			j.mu.Unlock()
-			if !j.failed.IsZero() && j.cfg.Now().Sub(j.failed) < retryDisk {
+			if !j.failed.IsZero() && !j.retry && j.cfg.Now().Sub(j.failed) < retryDisk {
 				return false
 			}
 			if !j.writeRecord(&w) {
