@@ -10,6 +10,7 @@ import (
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/journal"
 	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // backlog fills a journal with what a sink could not deliver: rows of measurement m.
@@ -60,7 +61,13 @@ func TestCaseJ4_CatchUpDoesNotDisturbCapture(t *testing.T) {
 		}
 	}
 	during := len(ports)
-	until(t, "the backlog in the database", func() bool { return stored() == rows })
+	probe.Until(t, 5*patience, "the backlog in the database", func() error { // it takes its time, see sink.pace
+		time.Sleep(500 * time.Millisecond) // each look is a query over all rows
+		if n := stored(); n != rows {
+			return fmt.Errorf("%d of %d", n, rows)
+		}
+		return nil
+	})
 	s.delivered(t, db, ports)
 	p.Stop(t)
 	nothingLost(t, db)
