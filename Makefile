@@ -8,6 +8,7 @@ ARGS          ?=
 KERNELS       ?= bullseye-security:5.10 bookworm-security:6.1 trixie-security:6.12
 FUZZTIME      ?= 20000x
 BENCHTIME     ?= 1s
+DURATION      ?= 30m
 WEIR_CACHE    ?= $(HOME)/.cache/weir
 COMPOSE       ?= docker compose
 IMAGE         ?= weir:$(VERSION)
@@ -79,6 +80,10 @@ sizing: ## rows, series and disk by hosts and containers, into docs/sizing.md (r
 .PHONY: hostile
 hostile: ## the hostile worlds against the default budget, into docs/sizing.md (real InfluxDB, ten minutes)
 	$(GO) test ./test/volume -run TestHostileWorlds -count=1 -timeout 60m -v -hostile $(CURDIR)/docs/sizing.md
+
+.PHONY: outage
+outage: ## a database that is stopped for DURATION while a probe writes to it, both versions (root)
+	$(SUDO) $(GO) test ./test/faults -run TestCaseJ4_Away -count=1 -timeout 0 -v -away $(DURATION)
 
 .PHONY: bench-go
 bench-go: ## benchmarks of the packages, each for BENCHTIME

@@ -44,6 +44,13 @@ type Sink interface {
 // ErrTooLarge says that the server refuses a body of this size (413): split it.
 var ErrTooLarge = errors.New("request too large for the server")
 
+// ErrNoAnswer says that the server took longer than a request may: it may have taken
+// the rows or not. Send them again, fewer at a time.
+var ErrNoAnswer = errors.New("no answer in time")
+
+// ErrServerFull, in a ConfigError, says that the server has no room to keep rows.
+var ErrServerFull = errors.New("the server's disk is full")
+
 // ThrottleError says that the server wants to be left alone for a while
 // (429, 503); retry the same batch after RetryAfter (0: the caller's backoff).
 type ThrottleError struct {
@@ -70,6 +77,7 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 type RejectedError struct {
 	Rows   int
 	Reason string // a bounded word for the counter: field_type_conflict, retention, parse, other
+	Remedy string // so that the next ones are not; "" where none is known
 	Err    error
 }
 

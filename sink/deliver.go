@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +21,8 @@ type Deliverer struct {
 	kick   chan struct{}
 
 	// of the goroutine that delivers
-	limit   Limit
+	most    Limit // that the server takes
+	limit   Limit // of the next request: less than most while the server is too slow for that
 	rejects uint64
 
 	mu    sync.Mutex
@@ -37,7 +37,8 @@ func NewDeliverer(s Sink, q Queue, stream Stream, cfg DeliverConfig) *Deliverer 
 		sink: s, queue: q, stream: stream, cfg: cfg,
 		log:   NewLimitedLog(log, cfg.LogEvery),
 		kick:  make(chan struct{}, 1),
-		limit: cfg.Limit,
+		most:  cfg.Limit.reckoned(),
+		limit: cfg.Limit.reckoned(),
 	}
 }
 
@@ -52,6 +53,7 @@ func (d *Deliverer) Retry() {
 // Run delivers until ctx ends, then returns nil, or until the queue is closed
 // and empty.
 func (d *Deliverer) Run(ctx context.Context) error {
+	var pace pace
 	for {
 		fresh := d.queue.Depth().Rows == 0
 		b, err := d.queue.Take(ctx, d.limit)
@@ -68,10 +70,14 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		if fresh && d.cfg.Jitter > 0 && d.wait(ctx, d.random(d.cfg.Jitter)) != nil {
 			return nil
 		}
+		began := time.Now()
 		if err := d.deliver(ctx, b); err != nil {
 			return nil // ctx ended; the batch was not acknowledged
 		}
 		d.ack()
+		if pace.rests(b.Rows, d.queue.Depth().Rows) && d.wait(ctx, min(time.Since(began), maxRest)) != nil {
+			return nil
+		}
 	}
 }
 
@@ -107,7 +113,7 @@ func (d *Deliverer) ack() {
 func (d *Deliverer) deliver(ctx context.Context, b *Batch) error {
 	parts := newParts(b)
 	for failures := 0; ; {
-		part, ok := parts.next()
+		part, ok := d.next(parts)
 		if !ok {
 			return nil
 		}
@@ -122,6 +128,9 @@ func (d *Deliverer) deliver(ctx context.Context, b *Batch) error {
 		wait := d.backoff(err, failures)
 		failures++
 		d.failed(err, wait)
+		if errors.Is(err, ErrNoAnswer) {
+			d.shrink(part, parts)
+		}
 		if err := d.wait(ctx, wait); err != nil {
 			return err
 		}
@@ -132,7 +141,7 @@ func (d *Deliverer) deliver(ctx context.Context, b *Batch) error {
 func (d *Deliverer) deliverOnce(ctx context.Context, b *Batch) error {
 	parts := newParts(b)
 	for {
-		part, ok := parts.next()
+		part, ok := d.next(parts)
 		if !ok {
 			return nil
 		}
@@ -143,17 +152,27 @@ func (d *Deliverer) deliverOnce(ctx context.Context, b *Batch) error {
 	}
 }
 
+// next is what to send next: of a batch that is one large record, a piece of it.
+func (d *Deliverer) next(parts *parts) (*Batch, bool) {
+	part, ok := parts.next()
+	for ok && !d.limit.Fits(part.Rows, len(part.Lines)) && parts.halve() {
+		part, ok = parts.next()
+	}
+	return part, ok
+}
+
 // settled deals with every answer after which part need not be sent as it is:
 // it was accepted, refused for good, or split. Otherwise it reports false.
 func (d *Deliverer) settled(err error, part *Batch, parts *parts) bool {
 	if err == nil {
 		d.accepted(part, 0)
 		parts.done()
+		d.grow()
 		return true
 	}
 	if r, ok := errors.AsType[*RejectedError](err); ok {
 		rows := min(max(r.Rows, 1), part.Rows)
-		d.reject(r.Reason, rows, err)
+		d.reject(r.Reason, r.Remedy, rows, err)
 		d.accepted(part, rows)
 		parts.done()
 		return true
@@ -162,16 +181,37 @@ func (d *Deliverer) settled(err error, part *Batch, parts *parts) bool {
 		return d.split(part, parts, r.Reason, err)
 	}
 	if errors.Is(err, ErrTooLarge) {
-		if n := len(part.Lines) / 2; n >= minRequest {
-			d.limit.Bytes = n // or each of those to come would be sent twice
+		if n := len(part.Lines) / 2; n >= minRequest { // or each of those to come would be sent twice
+			d.most.Bytes = n
+			d.limit = d.limit.within(d.most)
 		}
 		return d.split(part, parts, ReasonTooLarge, err)
 	}
 	return false
 }
 
-// minRequest keeps one strange answer from making every request tiny.
-const minRequest = 64 << 10
+// Nothing makes requests smaller than this: neither one strange answer nor a server
+// that does not answer at all.
+const (
+	minRequest = 64 << 10
+	minRows    = 100
+)
+
+// shrink halves what is sent next: a server that is too slow for a request would be
+// too slow for it each time.
+func (d *Deliverer) shrink(part *Batch, parts *parts) {
+	half := Limit{max(part.Rows/2, minRows), max(len(part.Lines)/2, minRequest)}
+	if part.Rows <= minRows || !parts.halve() {
+		return
+	}
+	d.count(func(s *DeliverStats) { s.Splits++ })
+	d.limit = half.within(d.most)
+}
+
+// grow makes requests larger again, by and by, once the server answers.
+func (d *Deliverer) grow() {
+	d.limit = Limit{d.limit.Rows + d.limit.Rows/8, d.limit.Bytes + d.limit.Bytes/8}.within(d.most)
+}
 
 // split halves part, or rejects it when it is one row or was halved too often.
 func (d *Deliverer) split(part *Batch, parts *parts, reason string, err error) bool {
@@ -179,7 +219,7 @@ func (d *Deliverer) split(part *Batch, parts *parts, reason string, err error) b
 		d.count(func(s *DeliverStats) { s.Splits++ })
 		return true
 	}
-	d.reject(reason, part.Rows, err)
+	d.reject(reason, "", part.Rows, err)
 	parts.done()
 	return true
 }
@@ -198,11 +238,17 @@ func (d *Deliverer) accepted(part *Batch, rejected int) {
 	}
 }
 
-func (d *Deliverer) reject(reason string, rows int, err error) {
+func (d *Deliverer) reject(reason, remedy string, rows int, err error) {
 	d.count(func(s *DeliverStats) { s.reject(reason, uint64(rows)) })
 	d.rejects += uint64(rows)
-	d.log.Error("reject "+reason, "rows were refused for good and are lost for this sink", "reason", reason,
-		"rows", rows, "rows_since_start", d.rejects, "err", err)
+	if r, ok := errors.AsType[*RejectedError](err); ok {
+		err = r.Err
+	}
+	args := []any{"reason", reason, "rows", rows, "rows_since_start", d.rejects, "err", err}
+	if remedy != "" {
+		args = append(args, "remedy", remedy)
+	}
+	d.log.Error("reject "+reason, "rows were refused for good and are lost for this sink", args...)
 }
 
 // failed counts an answer after which the same rows are sent again.
@@ -218,6 +264,9 @@ func (d *Deliverer) failed(err error, wait time.Duration) {
 	kind, msg := "fail", "cannot deliver, rows are kept"
 	if c, ok := errors.AsType[*ConfigError](err); ok {
 		s.Misconfig++
+		if errors.Is(err, ErrServerFull) {
+			s.ServerFull++
+		}
 		kind, msg = "config", "cannot deliver until this is put right, rows are kept"
 		args = append(args, "remedy", c.Remedy)
 		args[1] = c.Err
@@ -226,6 +275,9 @@ func (d *Deliverer) failed(err error, wait time.Duration) {
 		kind, msg = "throttle", "the server asks to wait, rows are kept"
 	} else {
 		s.Failed++
+		if errors.Is(err, ErrNoAnswer) {
+			kind = "slow"
+		}
 	}
 	d.mu.Unlock()
 	d.log.Error(kind, msg, args...)
@@ -281,52 +333,4 @@ func (d *Deliverer) Stats() DeliverStats {
 	s := d.stats
 	s.Queue = depth
 	return s
-}
-
-// parts is a batch on its way, in pieces of whole lines.
-type parts struct {
-	part   Batch
-	rest   [][]byte // next piece last
-	splits int
-}
-
-// maxSplits bounds the requests that one batch can cost: enough to single out
-// four bad rows of 5000. A batch worse than that loses the pieces with bad rows.
-const maxSplits = 64
-
-func newParts(b *Batch) *parts {
-	return &parts{part: *b, rest: [][]byte{b.Lines}}
-}
-
-func (p *parts) next() (*Batch, bool) {
-	if len(p.rest) == 0 {
-		return nil, false
-	}
-	if lines := p.rest[len(p.rest)-1]; len(lines) != len(p.part.Lines) {
-		p.part.Lines = lines
-		p.part.Rows = bytes.Count(lines, []byte{'\n'})
-	}
-	return &p.part, true
-}
-
-func (p *parts) done() {
-	p.rest = p.rest[:len(p.rest)-1]
-	p.part.Lines = nil
-}
-
-// split halves the next piece at a line border; false: it cannot.
-func (p *parts) split() bool {
-	lines := p.rest[len(p.rest)-1]
-	i := bytes.LastIndexByte(lines[:len(lines)/2], '\n') + 1
-	if i == 0 {
-		i = bytes.IndexByte(lines, '\n') + 1
-	}
-	if i == 0 || i >= len(lines) || p.splits >= maxSplits {
-		return false
-	}
-	p.splits++
-	p.rest[len(p.rest)-1] = lines[i:]
-	p.rest = append(p.rest, lines[:i])
-	p.part.Lines = nil
-	return true
 }

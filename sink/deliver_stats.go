@@ -7,15 +7,16 @@ import (
 // DeliverStats counts what a Deliverer did since it was made; those marked gauge
 // are of now.
 type DeliverStats struct {
-	Rows      uint64 // accepted by the sink
-	Bytes     uint64 // of line protocol, accepted
-	Batches   uint64 // requests that succeeded
-	Retries   uint64 // requests that failed and were sent again
-	Throttled uint64 // … because the server asked to wait
-	Misconfig uint64 // … because something has to be changed by somebody
-	Failed    uint64 // … for any other reason: unreachable, timeout, 5xx
-	Splits    uint64 // requests halved: too large, or a bad row in them
-	AckErrors uint64 // places in the journal that could not be kept
+	Rows       uint64 // accepted by the sink
+	Bytes      uint64 // of line protocol, accepted
+	Batches    uint64 // requests that succeeded
+	Retries    uint64 // requests that failed and were sent again
+	Throttled  uint64 // … because the server asked to wait
+	Misconfig  uint64 // … because something has to be changed by somebody
+	ServerFull uint64 // … of these: because the server has no room
+	Failed     uint64 // … for any other reason: unreachable, timeout, 5xx
+	Splits     uint64 // requests halved: too large, or a bad row in them
+	AckErrors  uint64 // places in the journal that could not be kept
 
 	// Rows the sink refused for good, by reason.
 	RejectedType      uint64 // field_type_conflict

@@ -1,7 +1,9 @@
 package sink
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"time"
 )
 
@@ -15,6 +17,15 @@ type Limit struct {
 func (l Limit) Fits(rows, bytes int) bool {
 	return (l.Rows == 0 || rows <= l.Rows) && (l.Bytes == 0 || bytes <= l.Bytes)
 }
+
+// reckoned is l with large numbers for no limit, to be halved and doubled.
+func (l Limit) reckoned() Limit {
+	const none = math.MaxInt / 4
+	return Limit{cmp.Or(l.Rows, none), cmp.Or(l.Bytes, none)}
+}
+
+// within is the smaller of two reckoned limits, part by part.
+func (l Limit) within(m Limit) Limit { return Limit{min(l.Rows, m.Rows), min(l.Bytes, m.Bytes)} }
 
 // Depth is what waits in a Queue, what is on its way included.
 type Depth struct {

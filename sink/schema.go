@@ -303,6 +303,7 @@ const (
 	SelfRetries         SelfInt = "retries"
 	SelfThrottled       SelfInt = "throttled"
 	SelfConfigErrors    SelfInt = "config_errors"
+	SelfServerFull      SelfInt = "server_full"
 	SelfRequests        SelfInt = "requests"
 	SelfRSS             SelfInt = "rss_bytes"
 

@@ -154,6 +154,7 @@ func selfSinkFields() []Field {
 		selfInt(SelfRetries, Count, Delta, "requests sent again"),
 		selfInt(SelfThrottled, Count, Delta, "requests the server asked to wait with"),
 		selfLoss(SelfConfigErrors, Count, "requests refused until somebody changes something"),
+		selfLoss(SelfServerFull, Count, "of these: because the server's disk was full"),
 		selfLoss(SelfTornBytes, Bytes, "journal: octets of a write that a crash interrupted"),
 		selfInt(SelfMemoryRows, Count, Gauge, "journal: rows waiting in memory"),
 		selfInt(SelfMemoryBytes, Bytes, Gauge, "journal: octets waiting in memory"),

@@ -152,7 +152,7 @@ func (d *delivery) self(s *sink.Self, t time.Time) (live.Health, uint64) {
 		m(sink.SelfRetries, sum.Retries), m(sink.SelfThrottled, sum.Throttled), m(sink.SelfErrors, sum.Failed+sum.Misconfig),
 		m(sink.SelfRejected, sum.Rejected()), m(sink.SelfRejectedType, sum.RejectedType),
 		m(sink.SelfRejectedAge, sum.RejectedRetention), m(sink.SelfRejectedParse, sum.RejectedParse),
-		m(sink.SelfRejectedOther, sum.RejectedOther+sum.RejectedTooLarge), m(sink.SelfConfigErrors, sum.Misconfig),
+		m(sink.SelfRejectedOther, sum.RejectedOther+sum.RejectedTooLarge), m(sink.SelfConfigErrors, sum.Misconfig), m(sink.SelfServerFull, sum.ServerFull),
 		m(sink.SelfRequests, sum.Batches+sum.Retries), m(sink.SelfLost, sum.Rejected()+sum.Queue.Lost),
 		sink.SelfQueueRows.Is(sum.Queue.Rows), sink.SelfQueueBytes.Is(sum.Queue.Bytes), sink.SelfQueueAge.Is(age))
 	return h, lost
@@ -183,6 +183,7 @@ func addDeliver(a, b *sink.DeliverStats) {
 	a.Throttled += b.Throttled
 	a.Failed += b.Failed
 	a.Misconfig += b.Misconfig
+	a.ServerFull += b.ServerFull
 	a.RejectedType += b.RejectedType
 	a.RejectedRetention += b.RejectedRetention
 	a.RejectedParse += b.RejectedParse

@@ -432,5 +432,5 @@ func TestProxy(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	tell(m, "f", sink.SeverityError, false)
-	until(t, "it is taken", func() bool { return m.Stats().Sent == 1 })
+	machine.Until(t, "it is taken", func() bool { return m.Stats().Sent == 1 })
 }

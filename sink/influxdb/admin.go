@@ -28,7 +28,7 @@ const maxAdminAnswer = 16 << 20
 // sink is configured to be, within its timeout. An answer of 400 or more is an
 // *AnswerError, inside a *sink.ConfigError where what to do about it is known.
 func (s *Sink) Do(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeoutCause(req.Context(), s.cfg.Timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(req.Context(), s.cfg.Timeout, sink.ErrNoAnswer)
 	defer cancel()
 	resp, err := s.service.DoHTTPRequestWithResponse(req.WithContext(ctx), s.authorize)
 	if err != nil {
@@ -43,14 +43,14 @@ func (s *Sink) Do(req *http.Request) (*http.Response, error) {
 	case a.status >= 400:
 		return nil, s.refusedRequest(a)
 	case a.status >= 300:
-		return nil, s.notInflux(a, &AnswerError{a.status, a.message()})
+		return nil, s.notInflux(a, &AnswerError{a.status, s.said(a)})
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(a.body))
 	return resp, nil
 }
 
 func (s *Sink) refusedRequest(a *answer) error {
-	msg := a.message()
+	msg := s.said(a)
 	err := &AnswerError{a.status, msg}
 	remedy := ""
 	switch {

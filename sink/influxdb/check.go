@@ -24,6 +24,7 @@ func (s *Sink) Check(ctx context.Context) []sink.Finding {
 		}
 		return []sink.Finding{f}
 	}
+	version = clip(s.redact(version))
 	found := []sink.Finding{{Subject: "server", Detail: fmt.Sprintf("InfluxDB %s at %s", version, s.cfg.URL)}}
 	if older(version) {
 		found[0].Problem = true
@@ -86,7 +87,7 @@ func (s *Sink) checkTarget(ctx context.Context, t *target, version string) sink.
 		f.Problem, f.Detail = true, err.Error()
 		return f
 	}
-	msg := a.message()
+	msg := s.said(a)
 	err = fmt.Errorf("%d %s: %s", a.status, http.StatusText(a.status), clip(msg))
 	if a.status < 300 || (a.status == http.StatusBadRequest && (has(msg, "point") || has(msg, "empty"))) {
 		f.Detail = "is there and can be written to"

@@ -24,13 +24,15 @@ func (s *Sink) classify(a *answer, t *target) error {
 	if a.status == http.StatusNoContent {
 		return nil
 	}
-	msg := a.message()
+	msg := s.said(a)
 	err := fmt.Errorf("write to %s at %s: %d %s: %s", t.bucket, s.cfg.URL, a.status, http.StatusText(a.status), clip(msg))
 	switch {
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable:
 		return &sink.ThrottleError{RetryAfter: a.retryAfter(time.Now()), Err: err}
 	case a.status == http.StatusRequestEntityTooLarge:
 		return fmt.Errorf("%w: %w", sink.ErrTooLarge, err)
+	case a.status >= 400 && (has(msg, "no space left on device") || has(msg, "disk quota exceeded")):
+		return &sink.ConfigError{Remedy: noRoom, Err: fmt.Errorf("%w: %w", sink.ErrServerFull, err)}
 	case a.status == http.StatusCreated, a.status >= 400 && has(msg, "partial write"):
 		return a.rejected(msg, err)
 	case a.status < 400:
@@ -64,7 +66,7 @@ func (s *Sink) notInflux(a *answer, err error) error {
 	remedy := fmt.Sprintf("what answers at %s does not look like InfluxDB's write endpoint; check the URL, and any proxy before it", s.cfg.URL)
 	if to, e := url.Parse(a.header.Get("Location")); e == nil && a.status >= 300 && a.status < 400 && to.Path != "" {
 		to.RawQuery, to.User = "", nil
-		remedy = fmt.Sprintf("the server redirects to %s: use that as the URL (without /api/v2/write)", to)
+		remedy = fmt.Sprintf("the server redirects to %s: use that as the URL (without /api/v2/write)", clip(s.redact(to.String())))
 	}
 	return &sink.ConfigError{Remedy: remedy, Err: err}
 }
@@ -81,7 +83,8 @@ func (a *answer) rejected(msg string, err error) error {
 	if rows == 0 { // 1.8 says dropped=0 and lists the lines; 3 lists them in data
 		rows = max(strings.Count(msg, "unable to parse"), a.listed(), 1)
 	}
-	return &sink.RejectedError{Rows: rows, Reason: reasonOf(msg), Err: err}
+	reason := reasonOf(msg)
+	return &sink.RejectedError{Rows: rows, Reason: reason, Remedy: acceptable(reason), Err: err}
 }
 
 // listed is how many lines InfluxDB 3 lists as refused.
@@ -106,6 +109,18 @@ func reasonOf(msg string) string {
 }
 
 func has(msg, s string) bool { return strings.Contains(strings.ToLower(msg), s) }
+
+// said is the text of an answer without our secret, should it repeat that.
+func (s *Sink) said(a *answer) string { return s.redact(a.message()) }
+
+func (s *Sink) redact(text string) string {
+	for _, secret := range [...]string{*s.token.Load(), string(s.cfg.Password)} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
+	return text
+}
 
 // message is the text of an answer, from wherever this server puts it.
 func (a *answer) message() string {
@@ -160,15 +175,18 @@ func (a *answer) version() string {
 	return strings.TrimPrefix(a.header.Get("X-Influxdb-Version"), "v")
 }
 
+// maxRetryAfter bounds what a server may ask for; a Deliverer may have a bound of its own.
+const maxRetryAfter = 24 * time.Hour
+
 // retryAfter understands seconds and dates. A date is measured by the server's
 // own clock where it tells it.
 func (a *answer) retryAfter(now time.Time) time.Duration {
 	v := strings.TrimSpace(a.header.Get("Retry-After"))
-	if v == "" {
-		return 0
-	}
 	if secs, err := strconv.ParseFloat(v, 64); err == nil {
-		return time.Duration(min(max(secs, 0), 86400) * float64(time.Second))
+		if secs > 0 { // not NaN
+			return time.Duration(min(secs, maxRetryAfter.Seconds()) * float64(time.Second))
+		}
+		return 0
 	}
 	at, err := http.ParseTime(v)
 	if err != nil {
@@ -177,13 +195,13 @@ func (a *answer) retryAfter(now time.Time) time.Duration {
 	if date, err := http.ParseTime(a.header.Get("Date")); err == nil {
 		now = date
 	}
-	return max(at.Sub(now), 0)
+	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
 // unreachable explains a request without an answer. Its text never repeats the
 // request's URL.
 func (s *Sink) unreachable(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
+	if cause := context.Cause(ctx); errors.Is(cause, sink.ErrNoAnswer) {
 		err = fmt.Errorf("%w (%v)", cause, s.cfg.Timeout)
 	} else if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err

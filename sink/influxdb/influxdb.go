@@ -3,7 +3,6 @@ package influxdb
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -151,7 +150,7 @@ func (s *Sink) post(ctx context.Context, t *target, lines []byte) (*answer, erro
 
 // do sends one request, with the time it may take.
 func (s *Sink) do(ctx context.Context, method, url, encoding string, payload []byte) (*answer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, sink.ErrNoAnswer)
 	defer cancel()
 	// The transport may still read the payload after it has answered; hand it
 	// octets that nobody writes to again.
@@ -181,8 +180,6 @@ func (s *Sink) authorize(r *http.Request) {
 		r.Header.Set("Authorization", "Token "+token)
 	}
 }
-
-var errTimeout = errors.New("no answer in time")
 
 // Close ends the connections. Writes after it fail.
 func (s *Sink) Close(context.Context) error {

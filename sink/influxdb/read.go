@@ -131,7 +131,7 @@ func (s *Sink) delete(ctx context.Context, t *target, predicate string) error {
 		return err
 	}
 	if a.status >= 300 {
-		return fmt.Errorf("%d %s: %s", a.status, http.StatusText(a.status), clip(a.message()))
+		return fmt.Errorf("%d %s: %s", a.status, http.StatusText(a.status), clip(s.said(a)))
 	}
 	return nil
 }

@@ -288,19 +288,6 @@ func TestCaseJ4_PartialWriteIsCounted(t *testing.T) {
 	})
 }
 
-func TestRowsBeyondRetentionAreRejected(t *testing.T) {
-	srv := influxd.Start(t, influxd.V1)
-	srv.QueryInfluxQL(t, "", `CREATE DATABASE "short" WITH DURATION 1h`)
-	s := open(t, influxdb.Config{URL: srv.URL, Database: "short"})
-	old := time.Now().Add(-48 * time.Hour).UnixNano()
-	lines := fmt.Sprintf("m v=1i %d\nm v=2i %d\nm v=3i %d\n", old, time.Now().UnixNano(), old+1)
-	err := s.Write(t.Context(), &sink.Batch{Rows: 3, Lines: []byte(lines)})
-	r, ok := errors.AsType[*sink.RejectedError](err)
-	if !ok || r.Rows != 2 || r.Reason != sink.ReasonRetention {
-		t.Errorf("got %v", err)
-	}
-}
-
 // TestCaseJ6_SameRowsTwice: a batch sent again, after its answer was lost, does
 // not add up.
 func TestCaseJ6_SameRowsTwice(t *testing.T) {

@@ -78,9 +78,24 @@ func (s *Sink) missing(a *answer, t *target) string {
 
 func (s *Sink) noEndpoint(a *answer) string {
 	if v := a.version(); v != "" && older(v) {
-		return fmt.Sprintf("this is InfluxDB %s, which has no /api/v2/write: Weir needs 1.8 or later", v)
+		return fmt.Sprintf("this is InfluxDB %s, which has no /api/v2/write: Weir needs 1.8 or later", clip(s.redact(v)))
 	}
 	return fmt.Sprintf("there is no /api/v2/write at %s: check the URL; InfluxDB 1.8 or later has it", s.cfg.URL)
+}
+
+// noRoom explains a full disk. 1.8 and 2.7 do not try again what they could not write to
+// their log or could not open once: they refuse rows until they are started again.
+const noRoom = "make room on the disk of the server, or let it keep rows for a shorter time; where it has room and goes on saying so, restart it: InfluxDB does not recover by itself"
+
+// acceptable says what would have made the server take rows that it refused for good.
+func acceptable(reason string) string {
+	switch reason {
+	case sink.ReasonRetention:
+		return "they are older than the server keeps rows: if their time is wrong, set the clock of this host or of the server; if they waited for the server, give the bucket or database a longer retention"
+	case sink.ReasonType:
+		return "somebody wrote a field of that name with another type before: delete those rows, or give Weir a bucket or database of its own"
+	}
+	return ""
 }
 
 // older says whether a version has no v2 write endpoint.

@@ -48,7 +48,9 @@ func outcome(err error) string {
 	if _, ok := errors.AsType[*sink.ThrottleError](err); ok {
 		return "throttle"
 	}
-	if _, ok := errors.AsType[*sink.ConfigError](err); ok {
+	if _, ok := errors.AsType[*sink.ConfigError](err); ok && errors.Is(err, sink.ErrServerFull) {
+		return "config full"
+	} else if ok {
 		return "config"
 	}
 	if e, ok := errors.AsType[*sink.RejectedError](err); ok {
@@ -97,6 +99,8 @@ func TestAnswersAreClassifiedByMeaning(t *testing.T) {
 		{"Debian's 1.6", 404, map[string]string{"X-Influxdb-Version": "1.6.7~rc0"}, "404 page not found\n", "config", 0, "InfluxDB 1.6.7~rc0, which has no"},
 		{"wrong path", 404, nil, "nothing here", "config", 0, "check the URL"},
 		{"retention policy", 500, v1, `{"error":"retention policy not found: x"}`, "config", 0, "retention policy"},
+		{"1.8 disk full", 500, v1, `{"error":"engine: error writing WAL entry: write /var/lib/influxdb/wal/weir/autogen/1/_00003.wal: no space left on device"}`, "config full", 0, "restart it"},
+		{"disk full and a partial write", 400, json, `{"code":"invalid","message":"partial write: disk quota exceeded dropped=3"}`, "config full", 0, "make room"},
 		{"413", 413, nil, "<html>nginx</html>", "too large", 0, ""},
 		{"429", 429, nil, "", "throttle", 0, ""},
 		{"503", 503, nil, "", "throttle", 0, ""},
@@ -184,7 +188,8 @@ func TestFaultsOnTheWire(t *testing.T) {
 		default: // late
 			time.Sleep(20 * time.Millisecond)
 			if z, err := gzip.NewReader(r.Body); err == nil {
-				body, _ = io.ReadAll(z)
+				b, _ := io.ReadAll(z)
+				body = append(body, b...) // halved for want of an answer
 			}
 			w.WriteHeader(http.StatusNoContent)
 		}

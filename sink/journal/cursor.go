@@ -84,6 +84,8 @@ func (q *Queue) save(p place) error {
 	if q.path == "" {
 		return nil
 	}
+	q.saving.Lock()
+	defer q.saving.Unlock()
 	err := writeCursor(q.path, cursor{
 		Sink: q.name, Stream: q.stream.String(),
 		Rows: p.rows, Bytes: p.bytes, Segment: p.segment, Offset: p.offset,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -57,9 +56,11 @@ type Journal struct {
 
 	write   sync.Mutex // one writer: holds what follows
 	enc     *encoder
-	active  *os.File  // the last of segs, nil until the next Append
+	active  *os.File  // of segment into; nil until the next Append
+	into    *segment  // the last of segs, unless somebody removed its file
 	failed  time.Time // of the last write that did, zero = the last one succeeded
-	logged  time.Time
+	trouble *sink.LimitedLog
+	retry   bool // at once
 	dirty   bool // written since the last sync
 	lastSeq uint64
 
@@ -86,14 +87,11 @@ func Open(cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{cfg: cfg, log: cfg.Logger, enc: enc, wake: make(chan struct{})}
+	j := &Journal{cfg: cfg, log: cfg.Logger, enc: enc, wake: make(chan struct{}), trouble: sink.NewLimitedLog(cfg.Logger, time.Minute)}
 	if cfg.Dir == "" {
 		return j, nil
 	}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, cursorDir), 0o750); err != nil {
-		return nil, fmt.Errorf("create journal: %w; name a writable folder with --journal DIR, or none with --journal ''", err)
-	}
-	if j.lock, err = lockDir(cfg.Dir); err != nil {
+	if j.lock, err = claim(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if err := j.recover(); err != nil {
@@ -307,6 +305,7 @@ func (j *Journal) Close() error {
 	}
 	var errs []error
 	if j.cfg.Dir != "" {
+		j.retry = true // however short ago it failed
 		if !j.writeWaiting() {
 			errs = append(errs, fmt.Errorf("close journal: %d rows could not be written to %s", j.Stats().MemoryRows, j.cfg.Dir))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/weir-probe/weir/sink"
@@ -25,6 +26,7 @@ type Queue struct {
 	name   string
 	stream sink.Stream
 	path   string // of the cursor, "" = not kept
+	saving sync.Mutex
 
 	// of the goroutine that takes
 	file  *os.File
@@ -79,8 +81,12 @@ func (j *Journal) Queue(name string, stream sink.Stream) (*Queue, error) {
 		q.cur.count = j.oldest(stream)
 	}
 	q.taken = q.cur
+	lost := q.lose(j.oldest(stream)) // past the cap since the place was kept, or removed
 	j.queues = append(j.queues, q)
 	j.mu.Unlock()
+	if lost > 0 {
+		j.log.Error("journal: rows are missing", "sink", name, "stream", stream, "rows", lost)
+	}
 	if !known {
 		q.save(q.cur)
 	}
@@ -89,8 +95,11 @@ func (j *Journal) Queue(name string, stream sink.Stream) (*Queue, error) {
 
 // oldest is where what is still here of a stream begins. Caller holds j.mu.
 func (j *Journal) oldest(s sink.Stream) count {
-	if len(j.segs) > 0 {
+	switch {
+	case len(j.segs) > 0:
 		return j.segs[0].base[s]
+	case len(j.mem[s]) > 0:
+		return j.mem[s][0].base
 	}
 	return j.total[s]
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -32,7 +31,7 @@ func (j *Journal) tryRecord(w *waiting) error {
 	if err := j.ready(int64(len(b.Lines))); err != nil {
 		return err
 	}
-	g := j.last()
+	g := j.into
 	h := header{rows: uint32(b.Rows), stream: b.Stream, time: b.Time, base: w.base}
 	rec := j.enc.record(h, b.Lines, g.seq)
 	if _, err := j.active.WriteAt(rec, g.size); err != nil {
@@ -69,13 +68,12 @@ func (j *Journal) advance(w *waiting) {
 	}
 }
 
-func (j *Journal) last() *segment { return j.segs[len(j.segs)-1] }
-
 // ready makes sure that there is an active segment with room for n more octets.
 func (j *Journal) ready(n int64) error {
 	now := j.cfg.Now()
+	j.abandon()
 	if j.active != nil {
-		g := j.last()
+		g := j.into
 		// A host with little traffic still needs segments that age can remove.
 		if g.size == segmentHeaderSize || (g.size+n/4 <= j.cfg.SegmentBytes && now.Sub(g.began) < j.cfg.MaxAge/16) {
 			return nil
@@ -93,6 +91,9 @@ func (j *Journal) ready(n int64) error {
 
 // begin creates the next segment.
 func (j *Journal) begin(now time.Time) error {
+	if err := j.settle(); err != nil {
+		return err
+	}
 	j.mu.Lock()
 	base := j.total
 	for s, m := range j.mem {
@@ -104,6 +105,9 @@ func (j *Journal) begin(now time.Time) error {
 	seq := j.lastSeq + 1
 	g := &segment{seq: seq, path: segmentPath(j.cfg.Dir, seq), size: segmentHeaderSize, base: base, end: base, wrote: now, began: now}
 	f, err := os.OpenFile(g.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if errors.Is(err, os.ErrExist) {
+		j.lastSeq = seq // somebody's: not this one, the next
+	}
 	if err != nil {
 		return fmt.Errorf("create segment: %w", err)
 	}
@@ -112,7 +116,7 @@ func (j *Journal) begin(now time.Time) error {
 		os.Remove(g.path)
 		return fmt.Errorf("create segment: %w", err)
 	}
-	j.lastSeq, j.active = seq, f
+	j.lastSeq, j.active, j.into = seq, f, g
 	j.mu.Lock()
 	j.segs = append(j.segs, g)
 	j.mu.Unlock()
@@ -127,7 +131,7 @@ func (j *Journal) sealActive() error {
 	if j.active == nil {
 		return nil
 	}
-	f, g := j.active, j.last()
+	f, g := j.active, j.into
 	j.active, j.dirty = nil, false
 	sealed := *g // readers look at g.size
 	err := sealed.seal(f)
@@ -158,14 +162,13 @@ func (j *Journal) syncFailed(err error) {
 	j.mu.Lock()
 	j.stats.SyncErrors++
 	j.mu.Unlock()
-	j.log.Error("journal: cannot sync, rows may be lost in a power cut", "dir", j.cfg.Dir, "err", err)
+	j.trouble.Error("sync", "journal: cannot sync, rows may be lost in a power cut", "dir", j.cfg.Dir, "err", err)
 }
 
 // diskFailed counts, and where the disk is full makes room and reports true: the
 // oldest segment goes. One for each failure, and never the last: when somebody
 // else fills the disk, giving up all history would not help.
 func (j *Journal) diskFailed(err error) bool {
-	now := j.cfg.Now()
 	j.mu.Lock()
 	j.stats.DiskErrors++
 	n := len(j.segs)
@@ -174,12 +177,9 @@ func (j *Journal) diskFailed(err error) bool {
 		j.drop(&j.stats.DroppedFull, "the disk is full")
 		return true
 	}
-	if j.failed.IsZero() || now.Sub(j.logged) >= time.Minute {
-		j.logged = now
-		j.log.Error("journal: cannot write, rows wait in memory", "dir", j.cfg.Dir, "err", err,
-			"memory_limit_bytes", j.cfg.MemoryBytes)
-	}
-	j.failed = now
+	j.trouble.Error("write", "journal: cannot write, rows wait in memory", "dir", j.cfg.Dir, "err", err,
+		"memory_limit_bytes", j.cfg.MemoryBytes)
+	j.failed = j.cfg.Now()
 	return false
 }
 
@@ -194,7 +194,7 @@ func (j *Journal) writeWaiting() bool {
 			}
 			w := j.mem[s][0]
 			j.mu.Unlock()
-			if !j.failed.IsZero() && j.cfg.Now().Sub(j.failed) < retryDisk {
+			if !j.failed.IsZero() && !j.retry && j.cfg.Now().Sub(j.failed) < retryDisk {
 				return false
 			}
 			if !j.writeRecord(&w) {
@@ -207,6 +207,7 @@ func (j *Journal) writeWaiting() bool {
 	}
 	if !j.failed.IsZero() {
 		j.failed = time.Time{}
+		j.trouble.Forget()
 		j.log.Info("journal: can write again", "dir", j.cfg.Dir)
 	}
 	return true
@@ -306,56 +307,4 @@ func (j *Journal) drop(counter *uint64, reason string) {
 	} else {
 		j.log.Debug("journal: oldest segment removed", "reason", reason, "file", g.path)
 	}
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return nil
-}
-
-// lockDir takes the folder for this process, until the file is closed.
-func lockDir(dir string) (*os.File, error) {
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("lock journal: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := make([]byte, 32)
-		n, _ := f.ReadAt(holder, 0)
-		f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock journal %s: %w", dir, err)
-		}
-		return nil, fmt.Errorf("%w: %s belongs to process %s: stop that one, or give this one a folder of its own with --journal DIR",
-			ErrLocked, dir, pidOf(holder[:n]))
-	}
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-		_ = err // only for the message above
-	}
-	return f, nil
-}
-
-// ErrLocked says that another process writes this journal.
-var ErrLocked = errors.New("journal is in use")
-
-func pidOf(b []byte) string {
-	for i, c := range b {
-		if c < '0' || c > '9' {
-			b = b[:i]
-			break
-		}
-	}
-	if len(b) == 0 {
-		return "unknown"
-	}
-	return string(b)
 }

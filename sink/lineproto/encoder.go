@@ -225,26 +225,26 @@ func (e *Encoder) clean(s string) string {
 }
 
 func appendEscaped(dst []byte, s string) []byte {
+	from := 0
 	for i := range len(s) {
-		switch c := s[i]; c {
+		switch s[i] {
 		case ',', '=', ' ':
-			dst = append(dst, '\\', c)
-		default:
-			dst = append(dst, c)
+			dst = append(append(dst, s[from:i]...), '\\')
+			from = i
 		}
 	}
-	return dst
+	return append(dst, s[from:]...)
 }
 
 // appendMeasurement escapes what a measurement needs: an equals sign stands as it is.
 func appendMeasurement(dst []byte, s string) []byte {
+	from := 0
 	for i := range len(s) {
-		switch c := s[i]; c {
+		switch s[i] {
 		case ',', ' ':
-			dst = append(dst, '\\', c)
-		default:
-			dst = append(dst, c)
+			dst = append(append(dst, s[from:i]...), '\\')
+			from = i
 		}
 	}
-	return dst
+	return append(dst, s[from:]...)
 }

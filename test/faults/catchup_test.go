@@ -10,6 +10,7 @@ import (
 	"github.com/weir-probe/weir/sink"
 	"github.com/weir-probe/weir/sink/journal"
 	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/probe"
 )
 
 // backlog fills a journal with what a sink could not deliver: rows of measurement m.
@@ -52,15 +53,7 @@ func TestCaseJ4_CatchUpDoesNotDisturbCapture(t *testing.T) {
 	const rows = 500000
 	backlog(t, dir, "influxdb", rows)
 	p := run(t, "--journal", dir, "--listen", "", "--influxdb-url", db.URL, "--influxdb-bucket", influxd.Bucket, "--flow-log-rate", "1000000")
-	stored := func() int64 {
-		r := db.QueryInfluxQL(t, influxd.Bucket, `SELECT count(a) AS n FROM m`)
-		if len(r) == 0 {
-			return 0
-		}
-		n, _ := r[0].Values["n"].(json.Number)
-		i, _ := n.Int64()
-		return i
-	}
+	stored := func() int { return int(number(t, db, influxd.Bucket, `SELECT count(a) AS n FROM m`)) }
 	var ports []int
 	for stored() < rows {
 		if ports = append(ports, s.connect(t, 200)...); len(ports) > 20000 {
@@ -68,18 +61,16 @@ func TestCaseJ4_CatchUpDoesNotDisturbCapture(t *testing.T) {
 		}
 	}
 	during := len(ports)
-	until(t, "the backlog in the database", func() bool { return stored() == rows })
+	probe.Until(t, 5*patience, "the backlog in the database", func() error { // it takes its time, see sink.pace
+		time.Sleep(500 * time.Millisecond) // each look is a query over all rows
+		if n := stored(); n != rows {
+			return fmt.Errorf("%d of %d", n, rows)
+		}
+		return nil
+	})
 	s.delivered(t, db, ports)
 	p.Stop(t)
-	lost := int64(0)
-	for _, r := range db.QueryInfluxQL(t, influxd.Bucket, `SELECT sum(lost) AS n FROM weir_self GROUP BY stage`) {
-		if n, ok := r.Values["n"].(json.Number); ok {
-			i, _ := n.Int64()
-			if lost += i; i > 0 {
-				t.Errorf("%d lost in stage %s", i, r.Tags["stage"])
-			}
-		}
-	}
+	nothingLost(t, db)
 	intervals := db.QueryInfluxQL(t, influxd.Bucket, `SELECT loop_seconds FROM weir_self WHERE stage = 'process'`)
 	worst := 0.0
 	for _, r := range intervals {

@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weir-probe/weir/test/probe"
 )
 
@@ -178,11 +176,7 @@ func TestJournalCorrupt(t *testing.T) {
 // The journal's disk is full: rows go on to the sink, and it is said.
 func TestJournalDiskFull(t *testing.T) {
 	needsRoot(t)
-	dir := t.TempDir()
-	if err := unix.Mount("weir", dir, "tmpfs", 0, "size=8m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	dir := smallDisk(t, "8m")
 	out := filepath.Join(t.TempDir(), "rows")
 	s := listen(t)
 	p := run(t, "--journal", filepath.Join(dir, "journal"), "--listen", "", "--sink", "file:"+out)

@@ -77,6 +77,12 @@ func StartToMeasure(t testing.TB, version string) *Server {
 	return startOwn(t, version, &Server{settle: true})
 }
 
+// StartIn is Start of a server of its own whose files, but for its log, are in dir.
+func StartIn(t testing.TB, version, dir string) *Server {
+	t.Helper()
+	return startOwn(t, version, &Server{dir: dir})
+}
+
 func start(t testing.TB, version, http string) *Server {
 	t.Helper()
 	if s := fromEnvironment(t, version); s != nil && http == "" {
@@ -91,9 +97,13 @@ func startOwn(t testing.TB, version string, s *Server) *Server {
 	if bin == "" {
 		machine.Missing(t, "influxdb", fmt.Sprintf("InfluxDB %s is not built: test/influxd/build.sh %s", version, version))
 	}
-	s.Version, s.bin, s.dir, s.Org, s.addr = version, bin, t.TempDir(), Org, machine.FreeAddress(t)
+	s.Version, s.bin, s.Org, s.addr = version, bin, Org, machine.FreeAddress(t)
 	s.URL = "http://" + s.addr
-	s.logFile = filepath.Join(s.dir, "influxd.log")
+	logs := t.TempDir()
+	s.logFile = filepath.Join(logs, "influxd.log")
+	if s.dir == "" {
+		s.dir = logs
+	}
 	t.Cleanup(func() {
 		s.Stop(t)
 		if t.Failed() {
@@ -257,15 +267,29 @@ func (s *Server) end(t testing.TB, sig syscall.Signal) {
 // database, or the database.
 func (s *Server) CreateBucket(t testing.TB, name string) {
 	t.Helper()
+	s.CreateBucketFor(t, name, 0)
+}
+
+// CreateBucketFor is CreateBucket of one that keeps rows for so long, 0 = for ever.
+func (s *Server) CreateBucketFor(t testing.TB, name string, keep time.Duration) {
+	t.Helper()
 	if s.V1() {
-		s.QueryInfluxQL(t, "", fmt.Sprintf("CREATE DATABASE %q", name))
+		q := fmt.Sprintf("CREATE DATABASE %q", name)
+		if keep > 0 {
+			q += fmt.Sprintf(" WITH DURATION %ds", int(keep.Seconds()))
+		}
+		s.QueryInfluxQL(t, "", q)
 		return
 	}
 	var bucket struct {
 		ID string `json:"id"`
 	}
 	org := s.orgID(t)
-	s.call(t, "POST", "/api/v2/buckets", map[string]any{"name": name, "orgID": org}, &bucket)
+	rules := []map[string]any{}
+	if keep > 0 {
+		rules = append(rules, map[string]any{"type": "expire", "everySeconds": int(keep.Seconds())})
+	}
+	s.call(t, "POST", "/api/v2/buckets", map[string]any{"name": name, "orgID": org, "retentionRules": rules}, &bucket)
 	s.call(t, "POST", "/api/v2/dbrps", map[string]any{"orgID": org, "bucketID": bucket.ID,
 		"database": name, "retention_policy": "autogen", "default": true}, nil)
 }
