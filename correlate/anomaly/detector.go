@@ -119,7 +119,7 @@ func (d *Detector) Add(r *correlate.Record) (told bool) {
 	}
 	d.stats.Records++
 	ck := d.nodes.keyOf(&r.Client, false)
-	if !clearEnd(&r.Client) || !clearEnd(&r.Server) {
+	if !clearEnd(&r.Client) || !clearEnd(&r.Server) || nobodys(r) {
 		d.stats.Unclear++
 		if inVain(r) { // what nobody answers has no owner
 			d.scans.attempt(r, ck, d.now)

@@ -171,6 +171,13 @@ func clearEnd(e *correlate.Endpoint) bool {
 	return ours(e.Kind) && (e.Contain == nil || e.Contain.Name != "" || e.Contain.Pod.Name != "")
 }
 
+// nobodys says that neither end lives here, as addresses go: what this host forwards, or
+// containers and guests of which nothing but their packets is known. Nobody is there to have
+// a habit, and where it was known who they are, they are no new places.
+func nobodys(r *correlate.Record) bool {
+	return r.Client.Kind == correlate.KindExternal && r.Server.Kind == correlate.KindExternal
+}
+
 // external is what the enricher calls an end elsewhere without a name.
 const external = "external"
 
