@@ -106,7 +106,7 @@ func (d *Detector) codeNodes(c *codec) []*node {
 		} else {
 			n = order[i]
 		}
-		below(c, &n.kind, 1, correlate.KindTunnel+1)
+		below(c, &n.kind, 1, correlate.KindRemote+1)
 		c.text(&n.name)
 		c.addr(&n.net)
 		number(c, &n.born, 8)
@@ -326,7 +326,7 @@ func (d *Detector) codeAlarms(c *codec) {
 		}
 		c.flag(&a.silent)
 		for _, p := range [...]*Party{&a.Client, &a.Server} {
-			below(c, &p.Kind, 1, correlate.KindTunnel+1)
+			below(c, &p.Kind, 1, correlate.KindRemote+1)
 			number(c, &p.PID, 4)
 			for _, s := range [...]*string{&p.Name, &p.Address, &p.Container, &p.Process, &p.Cmdline} {
 				c.text(s)
