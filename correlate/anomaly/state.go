@@ -58,10 +58,12 @@ func Restore(cfg Config, b []byte, now time.Time) (*Detector, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	if t := now.UnixNano(); d.last > t || t-d.last > int64(d.cfg.Forget) {
+	t := now.UnixNano()
+	if d.last > t || t-d.last > int64(d.cfg.Forget) {
 		return New(cfg), nil
 	}
 	d.now, d.last = d.last, 0 // the first Tick begins after a pause
+	d.steady = t + d.settling()
 	return d, nil
 }
 
