@@ -11,8 +11,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
-
-	dockercompose "github.com/weir-probe/weir/test/compose"
 )
 
 // capabilities is what the program's documentation promises to need.
@@ -180,34 +178,9 @@ func TestGrafanaFindsItsFiles(t *testing.T) {
 	}
 }
 
-// composeCommand is Compose v2 or the docker-compose that there is, and the file as that
-// one can read it: version 1 does not know two keys of Compose v2 that the file uses.
-func composeCommand(t *testing.T) (command []string, file string) {
-	t.Helper()
-	if command = dockercompose.Command(); command == nil {
-		command = []string{"docker-compose"}
-	}
-	out, err := exec.CommandContext(t.Context(), command[0], append(command[1:], "version")...).CombinedOutput()
-	if err != nil {
-		t.Skipf("needs docker-compose (apt-get install docker-compose): %v", err)
-	}
-	b, err := os.ReadFile("../docker-compose.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(out), "version 1.") {
-		b = regexp.MustCompile(`(?m)^(name: weir| *cgroup: host)\n`).ReplaceAll(b, nil)
-	}
-	file = filepath.Join(t.TempDir(), "docker-compose.yml")
-	if err := os.WriteFile(file, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return append(command, "-p", "weir", "--project-directory", "..", "-f", file), file
-}
-
 // TestComposeConfig lets Compose itself read the file, with each profile.
 func TestComposeConfig(t *testing.T) {
-	command, _ := composeCommand(t)
+	command := composeCommand(t, "weir")
 	always := []string{"grafana", "influxdb", "weir", "weir-setup"}
 	for profile, more := range map[string][]string{
 		"":     nil,
@@ -227,9 +200,6 @@ func TestComposeConfig(t *testing.T) {
 			t.Errorf("profile %q: %v", profile, err)
 		}
 		got, want := strings.Fields(string(out)), append(slices.Clone(always), more...)
-		if command[0] == "docker-compose" { // version 1 lists the services of every profile
-			got = slices.DeleteFunc(got, func(s string) bool { return !slices.Contains(want, s) })
-		}
 		slices.Sort(got)
 		slices.Sort(want)
 		if d := cmp.Diff(want, got); d != "" {

@@ -3,7 +3,6 @@ package deploy
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,98 +11,147 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/weir-probe/weir/test/dockerd"
+	"github.com/weir-probe/weir/test/influxd"
+	"github.com/weir-probe/weir/test/pages"
 	"github.com/weir-probe/weir/test/probe"
 )
 
-// TestDemo lets Compose start the services of the profile demo, with an outage every
-// twenty seconds and a break-in after two minutes, and a Weir with the demo's configuration,
-// but that it learns in less: the pager is told that the cache cannot be reached, that the
-// worker was killed, and of the break-in; the rows tell who did it, and that nothing else in
-// the shop is out of the usual.
-func TestDemo(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to start dockerd")
-	}
-	command, _ := composeCommand(t)
-	e := dockerd.Start(t)
-	dir := t.TempDir()
-	if err := os.Rename(probe.Build(t, "./deploy/demo"), filepath.Join(dir, "demo")); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile("demo/Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("DOCKER_BUILDKIT", "0")
-	e.Docker(t, "build", "-q", "-t", "weir-demo", dir)
-	compose := func(args ...string) (string, error) {
-		cmd := exec.Command(command[0], slices.Concat(command[1:], []string{"--profile", "demo"}, args)...)
-		cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host, "DEMO_EVERY=20s", "DEMO_FOR=6s", "DEMO_BREAK_IN=2m")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("compose %v: %w: %s", args, err, out)
-		}
-		return string(out), err
-	}
-	t.Cleanup(func() { _, _ = compose("down", "--timeout", "1", "--volumes") })
+// notMade is what the demo does not make of what the dashboards ask for.
+var notMade = pages.Unmade{
+	`"l7" = 'tls'`:                   "nobody speaks TLS",
+	`"status" = 'NXDOMAIN'`:          "every name that is asked for exists",
+	`sum("unanswered")`:              "every question is answered",
+	`sum("reset_by_`:                 "who hangs up has read what came",
+	`sum("accept_queue_drops")`:      "no accept queue is full",
+	`"end_reason" = 'active'`:        "no connection lives as long as log_heartbeat",
+	`"server_as_org"`:                "no names.geoip",
+	`"server_country"`:               "no names.geoip",
+	`"server_kind" = 'external'`:     "no end outside",
+	`AND "client_kind" = 'external'`: "no end outside",
+	`"server_kind" = 'remote'`:       "no other host",
+	`"crosses" = 'zone'`:             "no other host",
+	`"crosses" = ''`:                 "every end of this run is here, and so in a zone",
+	`"syn_ack_count"`:                "no client elsewhere",
+	`"state" = 'resolved'`:           "nothing is over after ten minutes",
+	`"score" > 0`:                    "how much is usual is not learnt in minutes",
+}
 
-	w := probe.Start(t, probe.Build(t, "./cmd/weir"), "run", "--config", demoConfig(t), "--interval", "1s",
-		"--sink", "stdout", "--journal", "", "--listen", "", "--runtime", "docker:"+e.Host)
-	w.WaitReady(t)
-	services := []string{"shop-load", "shop-web", "shop-api", "shop-cache", "shop-worker", "pager"}
-	if _, err := compose(append([]string{"up", "-d", "--no-build"}, services...)...); err != nil {
-		t.Fatal(err)
+// TestDemo is `make demo`, Grafana left out, with an outage every twenty seconds, a break-in
+// after two and a half minutes and a Weir that learns in one: the pager is told that the
+// cache cannot be reached, that the worker was killed, and of the break-in; and whoever reads
+// the database with the token that is Grafana's finds on its pages the shop, who did it, and
+// nothing else out of the usual.
+func TestDemo(t *testing.T) {
+	p := newProject(t, "weir")
+	image(t, p.Engine, "weir", "./cmd/weir")
+	build(t, p.Engine, "weir-demo", "./deploy/demo", "demo", "demo/Dockerfile")
+	c := readCompose(t)
+	influxd.Image(t, p.Engine, c.Services["influxdb"].Image)
+	p.env = append(p.env, "WEIR_CONFIG=/etc/weir/demo.yaml", "DEMO_EVERY=20s", "DEMO_FOR=6s", "DEMO_BREAK_IN=150s")
+	config := demoConfig(t)
+	p.change(fmt.Sprintf("services:\n  weir: {volumes: ['%[1]s:/etc/weir:ro']}\n  weir-setup: {volumes: ['%[1]s:/etc/weir:ro']}\n", config))
+	up := []string{"--profile", "demo", "up", "-d", "--no-build", "--pull", "never"}
+	for name, s := range c.Services {
+		if name != "grafana" && (s.Profiles == nil || slices.Contains(s.Profiles, "demo")) {
+			up = append(up, name)
+		}
 	}
+	p.must(up...)
 	for what, want := range map[string]string{
 		"the cache cannot be reached": `event connection_failed (warning): "weir/shop-api" "weir/shop-cache"`,
 		"the worker was killed":       `event oom (error)`,
 		"the web server reads":        `new_edge (warning): "weir/shop-web" "weir/shop-cache"`,
 		"the web server scans":        `port_scan (error): "weir/shop-web"`,
 	} {
-		probe.Until(t, 5*time.Minute, "the pager is told that "+what, func() error {
-			logs, err := compose("logs", "--no-color", "pager")
+		probe.Until(t, 6*time.Minute, "the pager is told that "+what, func() error {
+			logs, err := p.run("logs", "--no-color", "pager")
 			if err != nil || strings.Contains(logs, want) {
 				return err
 			}
+			time.Sleep(time.Second)
 			return fmt.Errorf("it says: %s", logs)
 		})
 	}
-	rows := w.Stdout.String()
-	for _, edge := range []string{"client=weir/shop-load,", "server=weir/shop-web,", "client=weir/shop-web,", "server=weir/shop-api,"} {
-		if !strings.Contains(rows, edge) {
-			t.Errorf("no row has %s", edge)
+	checkDemo(t, p.grafana())
+}
+
+// grafana is the server as Grafana may read it.
+func (p *project) grafana() *influxd.Server {
+	p.t.Helper()
+	token := p.must("exec", "-T", "influxdb", "cat", "/secrets/grafana/token")
+	return &influxd.Server{URL: "http://127.0.0.1:8086", Version: influxd.V2, Org: "weir", Token: strings.TrimSpace(token)}
+}
+
+// checkDemo looks at what is in the database once all has happened.
+func checkDemo(t *testing.T, db *influxd.Server) {
+	t.Helper()
+	var edge *influxd.Row
+	probe.Until(t, time.Minute, "the break-in is in the database", func() error {
+		edge = nil
+		scans := 0
+		for _, e := range anomaliesOfShop(t, db) {
+			switch of := fmt.Sprint(e.Values["type"]); {
+			case of == "new_edge" && e.Values["client"] == "weir/shop-web" && e.Values["server"] == "weir/shop-cache":
+				edge = &e
+			case of == "port_scan" && e.Values["client"] == "weir/shop-web":
+				scans++
+			}
+		}
+		if edge == nil || scans == 0 {
+			return fmt.Errorf("new edge: %v, %d scans", edge, scans)
+		}
+		return nil
+	})
+	for field, want := range map[string]string{"state": "active", "client_process": "demo", "client_cmdline": "/demo web ", "server_process": "demo", "server_port": "6379"} {
+		if got := fmt.Sprint(edge.Values[field]); !strings.HasPrefix(got, want) {
+			t.Errorf("the new edge: %s is %q, want %q", field, got, want)
 		}
 	}
-	for line := range strings.Lines(rows) {
-		if strings.Contains(line, ",client=weir,") && strings.Contains(line, ",server_port=8480,") {
-			t.Errorf("a row of the probe's own: %s", line)
+	for _, e := range anomaliesOfShop(t, db) {
+		switch of := fmt.Sprint(e.Values["type"]); {
+		case of == "new_service": // it was not there in time to be learnt with the rest
+			t.Logf("late: %v", e.Values)
+		case e.Values["client"] != "weir/shop-web" || of != "new_edge" && of != "port_scan":
+			t.Errorf("the demo's quiet part is told of: %v", e.Values)
 		}
 	}
-	var edge string
-	for line := range strings.Lines(rows) {
-		if !strings.HasPrefix(line, "event,") || !strings.Contains(line, "fingerprint=") || !strings.Contains(line, "=weir/") {
-			continue // none of an anomaly, or not in the shop
-		}
-		switch {
-		case strings.Contains(line, "type=new_edge") && strings.Contains(line, "client=weir/shop-web,") && strings.Contains(line, "server=weir/shop-cache,"):
-			edge = line
-		case strings.Contains(line, "type=port_scan") && strings.Contains(line, "client=weir/shop-web,"):
-		case strings.Contains(line, "type=new_service"): // it was not there in time to be learnt with the rest
-			t.Logf("late: %s", line)
-		default:
-			t.Errorf("the demo's quiet part is told of: %s", line)
+	if own := db.QueryInfluxQL(t, influxd.Bucket, `SELECT * FROM flow WHERE client = 'weir/weir' AND (server_port = '8480' OR server_port = '8086')`); len(own) > 0 {
+		t.Errorf("rows of the probe's own: %v", own)
+	}
+	checkPages(t, pages.Ask(t, db, notMade))
+}
+
+// anomaliesOfShop are the rows of event about an end in the shop that have a fingerprint.
+func anomaliesOfShop(t *testing.T, db *influxd.Server) (rows []influxd.Row) {
+	t.Helper()
+	for _, r := range db.QueryInfluxQL(t, influxd.Bucket, `SELECT * FROM event`) {
+		if r.Values["fingerprint"] != nil && (strings.HasPrefix(fmt.Sprint(r.Values["client"]), "weir/shop") || strings.HasPrefix(fmt.Sprint(r.Values["server"]), "weir/shop")) {
+			rows = append(rows, r)
 		}
 	}
-	for _, want := range []string{`state="active"`, `client_process="demo"`, "/demo web ", `server_process="demo"`, "server_port=6379i"} {
-		if !strings.Contains(edge, want) {
-			t.Errorf("the new edge has no %s: %s", want, edge)
+	return rows
+}
+
+// checkPages wants the shop on the pages that one looks at first.
+func checkPages(t *testing.T, answers []pages.Answer) {
+	t.Helper()
+	shown := map[string]string{}
+	for _, a := range answers {
+		for _, r := range a.Rows {
+			shown[a.Dashboard] += fmt.Sprintln(r.Tags, r.Values)
 		}
 	}
-	w.Stop(t)
+	shop := []string{"weir/shop-load", "weir/shop-web", "weir/shop-api", "weir/shop-cache"}
+	for page, wants := range map[string][]string{
+		"overview": shop, "service": shop, "topology": shop, "connections": shop, "edge": shop, "container": append(slices.Clone(shop), "weir/shop-worker"),
+		"errors": {"weir/shop-api", "weir/shop-cache"}, "anomalies": {"new_edge", "port_scan", "weir/shop-web", "/demo web "},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(shown[page], want) {
+				t.Errorf("page %s does not show %s", page, want)
+			}
+		}
+	}
 }
 
 // TestDemoLearnsBeforeTheBreakIn: with three minutes for InfluxDB and its set-up, which
@@ -126,20 +174,21 @@ func TestDemoLearnsBeforeTheBreakIn(t *testing.T) {
 	}
 }
 
-// demoConfig is the demo's with its times to learn made shorter, as the break-in's is.
+// demoConfig is a folder with the demo's, its times to learn made shorter, as the break-in's
+// is.
 func demoConfig(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("compose/weir/demo.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer("  learn: 5m\n", "  learn: 90s\n", "  relearn: 5m ", "  relearn: 1m ").Replace(string(b))
-	if !strings.Contains(text, "learn: 90s") || !strings.Contains(text, "relearn: 1m") {
+	text := strings.NewReplacer("  learn: 5m\n", "  learn: 1m\n", "  relearn: 5m ", "  relearn: 1m ").Replace(string(b))
+	if !strings.Contains(text, "\n  learn: 1m\n") || !strings.Contains(text, "relearn: 1m") {
 		t.Fatal("the demo's configuration has other times")
 	}
-	path := filepath.Join(t.TempDir(), "weir.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "demo.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return dir
 }

@@ -74,8 +74,14 @@ fi
 # Half a minute, then cached.
 test/alertmanager/build.sh || echo "install.sh: Alertmanager could not be built: its tests will skip" >&2
 
-# What a test can do without is built beside the tests, at the lowest priority: without
-# Compose v2 docker-compose 1.29 reads the file, without Telegraf its test skips, without
-# the influx command a stand-in takes its place.
-mkdir -p "${WEIR_CACHE:-$HOME/.cache/weir}/log"
-(nice -n 19 test/influxd/cli.sh; nice -n 19 test/compose/build.sh; nice -n 19 test/kafkad/telegraf.sh) > "${WEIR_CACHE:-$HOME/.cache/weir}/log/beside.log" 2>&1 < /dev/null &
+# What only the last levels need is built beside the first ones, at the lowest priority;
+# who needs it waits for the lock (test/run.sh).
+CACHE=${WEIR_CACHE:-$HOME/.cache/weir}
+mkdir -p "$CACHE/log"
+(
+	exec 9> "$CACHE/.beside.lock"
+	flock 9
+	nice -n 19 test/influxd/cli.sh || true
+	nice -n 19 test/compose/build.sh || true
+	nice -n 19 test/kafkad/telegraf.sh || true
+) > "$CACHE/log/beside.log" 2>&1 < /dev/null &

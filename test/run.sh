@@ -59,6 +59,12 @@ go_test() {
 	go test -json "$@" $packages | "$SUMMARY" show "$level"
 }
 
+# built waits for what install.sh builds beside the first levels.
+built() {
+	local cache=${WEIR_CACHE:-$HOME/.cache/weir}
+	[ ! -e "$cache/.beside.lock" ] || flock "$cache/.beside.lock" true
+}
+
 # steps LEVEL runs the commands on stdin ("name<TAB>command"), each as one test
 # of the level, with its output when it fails.
 steps() {
@@ -102,8 +108,9 @@ level_generated() {
 level_unit() { go_test unit "$(unit_packages)" -count=1 -timeout 10m; }
 # test/volume is one goroutine and two minutes of a database's counting.
 level_race() { go_test race "$(unit_packages | grep -v '^\./test/volume$')" -race -count=1 -timeout 15m; }
-level_root() { go_test root "$(root_packages)" -p 1 -count=1 -timeout 30m "${as_root[@]}"; }
-level_deploy() { go_test deploy ./deploy -count=1 -timeout 20m "${as_root[@]}"; }
+# Tests that mostly wait do so together: -parallel.
+level_root() { built && go_test root "$(root_packages)" -p 1 -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
+level_deploy() { built && go_test deploy ./deploy -count=1 -timeout 20m "${as_root[@]}"; }
 level_e2e() { go_test e2e "$(e2e_packages)" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 20m; }
 

@@ -119,7 +119,7 @@ func (d *Detector) Add(r *correlate.Record) (told bool) {
 	}
 	d.stats.Records++
 	ck := d.nodes.keyOf(&r.Client, false)
-	if !clearEnd(&r.Client) || !clearEnd(&r.Server) {
+	if !clearEnd(&r.Client) || !clearEnd(&r.Server) || nobodys(r) {
 		d.stats.Unclear++
 		if inVain(r) { // what nobody answers has no owner
 			d.scans.attempt(r, ck, d.now)
@@ -244,14 +244,17 @@ const (
 	// maxPause is how long an interval may be: what is longer is a time in which
 	// nobody looked.
 	maxPause = 10 * minute
-	// settling after a start: connections are found, names come in. Where less is learnt,
-	// as in a trial, it takes no longer than that.
+	// starting is what follows a start: connections are found, names come in.
 	starting = 3 * minute
 )
 
+// settling is how long nothing is told after a start. Where less is learnt, as in a trial,
+// it takes no longer than that.
+func (d *Detector) settling() int64 { return min(starting, int64(d.cfg.Learn)) }
+
 // pause begins anew after a time in which nobody looked.
 func (d *Detector) pause(m int64) {
-	d.last, d.steady = m, m+min(starting, int64(d.cfg.Learn))
+	d.last, d.steady = m, d.now+d.settling()
 	for _, e := range d.edges {
 		e.sums, e.streak, e.score = sums{}, [numKinds]uint8{}, 0
 		if p := e.profile; p != nil {

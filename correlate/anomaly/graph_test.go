@@ -269,3 +269,40 @@ func TestGlob(t *testing.T) {
 		}
 	}
 }
+
+// Another host of the fleet is somebody to talk to: what is learnt of it is known after a
+// restart, what is new is told, and it has no owner that could be missing.
+func TestFleet(t *testing.T) {
+	on := func(address string) correlate.Endpoint {
+		return correlate.Endpoint{Addr: addr(address), Kind: correlate.KindRemote, Name: "remote"}
+	}
+	talks := func(r *rig, c, s correlate.Endpoint, port uint16) []Anomaly {
+		return r.run(30*time.Minute, with(func(time.Time) (list []*correlate.Record) {
+			for range 40 {
+				list = append(list, talk(c, s, port, 2000, 3000))
+			}
+			return list
+		}))
+	}
+	r := newRig(t, Config{Learn: time.Hour})
+	r.want(append(talks(r, web, on("10.9.1.1"), 5432), talks(r, web, on("10.9.1.1"), 5432)...), "")
+	r.want(talks(r, web, on("10.9.1.2"), 5432), "") // of the same network
+	d, err := Restore(Config{Learn: time.Hour}, r.d.AppendState(nil), r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.d = d
+	r.want(talks(r, web, on("10.9.1.3"), 5432), "")
+	as := talks(r, web, on("10.9.1.1"), 6379)
+	r.want(as, "new_edge")
+	if a := as[0]; a.Server.Name != "10.9.1.0/24" || a.Port != 6379 {
+		t.Errorf("%+v", a)
+	}
+	r.want(talks(r, on("10.9.7.7"), api, 8080), "new_edge")
+	r.want(r.run(5*time.Minute, with(func(now time.Time) (list []*correlate.Record) {
+		for i := range 8 { // many hosts, each a few
+			list = append(list, refusal(on(fmt.Sprintf("10.9.1.%d", 10+i)), web, uint16(1000*i)+uint16(now.Minute())))
+		}
+		return list
+	})), "")
+}

@@ -300,22 +300,47 @@ func TestAccept(t *testing.T) {
 	}
 }
 
+// Owners that are missing for a day are so for good: the rest is judged again.
+func TestAttributionLossIsAccepted(t *testing.T) {
+	r, as := change(t, 2*day, func(now time.Time, rs []*correlate.Record) []*correlate.Record {
+		for range 60 {
+			rs = append(rs, talk(elsewhere("", "198.51.100.1"), elsewhere("", "203.0.113.1"), 443, 1000, 1000))
+		}
+		if now.Sub(start) > 3*day+16*time.Hour {
+			rs[apiDB].Delta.ToClient.Payload *= 8
+		}
+		return rs
+	})
+	r.want(as, "attribution_loss volume")
+}
+
 // Traffic whose owner is not known is one anomaly, and no other.
 func TestAttributionLoss(t *testing.T) {
-	r, as := change(t, time.Hour, func(_ time.Time, rs []*correlate.Record) []*correlate.Record {
-		for _, x := range rs[:3] {
+	for how, lose := range map[string]func(*correlate.Record){
+		"the process is not known": func(x *correlate.Record) {
 			x.Client = correlate.Endpoint{Local: true, Kind: correlate.KindHost, Name: "box", Addr: x.Client.Addr}
-		}
-		var all []*correlate.Record
-		for range 10 {
-			all = append(all, rs...)
-		}
-		return all
-	})
-	r.want(as, "attribution_loss")
-	r.run(time.Hour, shop(rand.New(rand.NewPCG(2, 2)), nil))
+		},
+		"nothing but addresses": func(x *correlate.Record) {
+			x.Client = elsewhere("", x.Client.Addr.String())
+			serve(x, elsewhere("", x.Server.Addr.String()))
+		},
+	} {
+		r, as := change(t, time.Hour, func(_ time.Time, rs []*correlate.Record) []*correlate.Record {
+			for _, x := range rs[:3] {
+				lose(x)
+			}
+			var all []*correlate.Record
+			for range 10 {
+				all = append(all, rs...)
+			}
+			return all
+		})
+		t.Log(how)
+		r.want(as, "attribution_loss")
+		r.want(r.run(time.Hour, shop(rand.New(rand.NewPCG(2, 2)), nil)), "")
+	}
 	// Now and then one is usual, and so is what nobody answers.
-	_, as = change(t, time.Hour, func(now time.Time, rs []*correlate.Record) []*correlate.Record {
+	_, as := change(t, time.Hour, func(now time.Time, rs []*correlate.Record) []*correlate.Record {
 		var all []*correlate.Record
 		for range 10 {
 			all = append(all, rs...)

@@ -165,10 +165,23 @@ func contained(k correlate.Kind) bool {
 // clear says whether it is known who an end is: one that lives here has an owner, one
 // elsewhere is always what its address says.
 func clearEnd(e *correlate.Endpoint) bool {
-	if e.Kind == correlate.KindExternal {
+	if abroad(e.Kind) {
 		return true
 	}
 	return ours(e.Kind) && (e.Contain == nil || e.Contain.Name != "" || e.Contain.Pod.Name != "")
+}
+
+// nobodys says that neither end lives here, as addresses go: what this host forwards, or
+// containers and guests of which nothing but their packets is known. Nobody is there to have
+// a habit, and where it was known who they are, they are no new places.
+func nobodys(r *correlate.Record) bool {
+	return abroad(r.Client.Kind) && abroad(r.Server.Kind)
+}
+
+// abroad says whether a kind of end lives elsewhere: all that is known of it is an address,
+// and maybe a name.
+func abroad(k correlate.Kind) bool {
+	return k == correlate.KindExternal || k == correlate.KindRemote
 }
 
 // external is what the enricher calls an end elsewhere without a name.
@@ -218,16 +231,15 @@ func newNodes(limit int) nodes {
 }
 
 // keyOf returns who an end is; at tells what is elsewhere apart, which matters only
-// for what is talked to.
+// for what is talked to. Another host of the fleet is its network: its names come and go.
 func (ns *nodes) keyOf(e *correlate.Endpoint, at bool) nodeKey {
-	if e.Kind != correlate.KindExternal {
+	switch {
+	case !abroad(e.Kind):
 		return nodeKey{kind: e.Kind, name: correlate.WorkloadName(e)}
-	}
-	if e.Name != external && e.Name != "" {
+	case e.Kind == correlate.KindExternal && e.Name != external && e.Name != "":
 		return nodeKey{kind: e.Kind, name: ns.domainOf(e.Name)}
-	}
-	if !at {
-		return nodeKey{kind: e.Kind, name: external}
+	case !at:
+		return nodeKey{kind: e.Kind, name: e.Kind.String()}
 	}
 	return nodeKey{kind: e.Kind, net: networkOf(e.Addr)}
 }

@@ -39,7 +39,13 @@ func (d *Detector) judgeOwners(t int64) bool {
 		o.usual += (share - o.usual) * 0.002
 		return false
 	}
-	if o.streak++; o.streak < lossConfirm || o.alarm != 0 && d.alarms.goesOn(o.alarm, t, share, share/limit) != nil {
+	if o.streak++; o.streak < lossConfirm {
+		return true
+	}
+	if al := d.alarms.goesOn(o.alarm, t, share, share/limit); al != nil {
+		if t-al.Time >= int64(d.cfg.Accept) {
+			o.usual = share // or nothing would ever be learnt again
+		}
 		return true
 	}
 	x := Anomaly{Type: AttributionLoss, Since: t - lossConfirm*minute, Time: t, Expected: o.usual, Seen: share, Score: share / limit,

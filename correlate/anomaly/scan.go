@@ -104,7 +104,7 @@ func (s *scans) renew(t int64) {
 
 // sourceKey tells those elsewhere apart by their addresses.
 func sourceKey(r *correlate.Record, ck nodeKey) nodeKey {
-	if ck.kind == correlate.KindExternal {
+	if abroad(ck.kind) {
 		return nodeKey{kind: ck.kind, net: r.Client.Addr}
 	}
 	return ck
@@ -180,8 +180,8 @@ func (d *Detector) judgeScans(t int64) {
 func (d *Detector) judgeSource(src *source, t int64) {
 	hosts, ports := src.hosts.count(), src.ports.count()
 	k := src.key
-	if k.kind == correlate.KindExternal && k.name == "" {
-		k = nodeKey{kind: k.kind, name: external}
+	if abroad(k.kind) && k.name == "" {
+		k = nodeKey{kind: k.kind, name: k.kind.String()}
 	}
 	n := d.nodes.byKey[k] // what it is known to do; nil: nothing
 	if d.learning() || t <= d.steady {
@@ -205,8 +205,8 @@ func (d *Detector) judgeSource(src *source, t int64) {
 
 func (d *Detector) scan(t Type, src *source, seen, limit int, now int64) {
 	client, address := &node{nodeKey: src.key}, ""
-	if src.key.kind == correlate.KindExternal && src.key.name == "" {
-		client.name, address = external, src.key.net.String() // who scans the world adds no series
+	if abroad(src.key.kind) && src.key.name == "" {
+		client.name, address = src.key.kind.String(), src.key.net.String() // who scans the world adds no series
 	}
 	x := Anomaly{Type: t, Since: src.first, Time: now, Proto: src.proto, Expected: float64(limit), Seen: float64(seen), Score: float64(seen) / float64(limit),
 		Client: party(client, src.process, src.container)}

@@ -58,10 +58,12 @@ func Restore(cfg Config, b []byte, now time.Time) (*Detector, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	if t := now.UnixNano(); d.last > t || t-d.last > int64(d.cfg.Forget) {
+	t := now.UnixNano()
+	if d.last > t || t-d.last > int64(d.cfg.Forget) {
 		return New(cfg), nil
 	}
 	d.now, d.last = d.last, 0 // the first Tick begins after a pause
+	d.steady = t + d.settling()
 	return d, nil
 }
 
@@ -106,7 +108,7 @@ func (d *Detector) codeNodes(c *codec) []*node {
 		} else {
 			n = order[i]
 		}
-		below(c, &n.kind, 1, correlate.KindTunnel+1)
+		below(c, &n.kind, 1, correlate.KindRemote+1)
 		c.text(&n.name)
 		c.addr(&n.net)
 		number(c, &n.born, 8)
@@ -326,7 +328,7 @@ func (d *Detector) codeAlarms(c *codec) {
 		}
 		c.flag(&a.silent)
 		for _, p := range [...]*Party{&a.Client, &a.Server} {
-			below(c, &p.Kind, 1, correlate.KindTunnel+1)
+			below(c, &p.Kind, 1, correlate.KindRemote+1)
 			number(c, &p.PID, 4)
 			for _, s := range [...]*string{&p.Name, &p.Address, &p.Container, &p.Process, &p.Cmdline} {
 				c.text(s)

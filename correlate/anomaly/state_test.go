@@ -84,6 +84,20 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A start late in a minute is followed by as long a silence as any.
+func TestStartLateInAMinute(t *testing.T) {
+	cfg := Config{Learn: 20 * time.Second}
+	r := learnt(t, cfg)
+	d, err := Restore(cfg, r.d.AppendState(nil), r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.d, r.step, r.now = d, time.Second, r.now.Add(45*time.Second)
+	r.want(r.run(15*time.Second, with(func(time.Time) []*correlate.Record { return []*correlate.Record{talk(web, db, 5432, 1, 1)} })), "")
+	r.run(10*time.Second, usual)
+	r.want(r.run(5*time.Second, with(func(time.Time) []*correlate.Record { return []*correlate.Record{talk(pay, api, 8080, 1, 1)} })), "new_edge")
+}
+
 func TestLoadAndSave(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.State = filepath.Join(t.TempDir(), "weir", "anomaly.state")

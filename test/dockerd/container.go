@@ -18,6 +18,14 @@ import (
 // returns its name.
 func (e *Engine) Busybox(t testing.TB) string {
 	t.Helper()
+	files, links := Applets(t)
+	return e.Import(t, "weir-test/busybox:1", files, links)
+}
+
+// Applets are what an image has to have of the host's static busybox for Import: the
+// program and a link for each of its applets.
+func Applets(t testing.TB) (files, links map[string]string) {
+	t.Helper()
 	bin, err := exec.LookPath("busybox")
 	if err != nil {
 		missing(t, "busybox is not installed (Debian: busybox-static)")
@@ -26,13 +34,30 @@ func (e *Engine) Busybox(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("list the applets of %s: %v", bin, err)
 	}
-	links := map[string]string{}
+	links = map[string]string{}
 	for _, applet := range strings.Fields(string(list)) {
 		if applet != "busybox" {
 			links["/bin/"+applet] = "busybox"
 		}
 	}
-	return e.Import(t, "weir-test/busybox:1", map[string]string{"/bin/busybox": bin}, links)
+	return map[string]string{"/bin/busybox": bin}, links
+}
+
+// Libraries are the files that a dynamic program of the host loads, for Import at their
+// own paths.
+func Libraries(t testing.TB, program string) map[string]string {
+	t.Helper()
+	out, err := exec.Command("ldd", program).CombinedOutput()
+	if err != nil {
+		t.Fatalf("libraries of %s: %v: %s", program, err, out)
+	}
+	files := map[string]string{}
+	for _, word := range strings.Fields(string(out)) {
+		if strings.HasPrefix(word, "/") {
+			files[word] = word
+		}
+	}
+	return files
 }
 
 // Import makes an image of files (path in the image → path on the host; static

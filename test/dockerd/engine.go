@@ -104,6 +104,11 @@ func (e *Engine) prepare() error {
 }
 
 func (e *Engine) start() error {
+	begun, err := inTurn()
+	if err != nil {
+		return err
+	}
+	defer begun()
 	e.cmd = exec.Command("dockerd",
 		"--data-root", e.data, "--exec-root", e.run+"/exec", "--pidfile", e.run+"/pid", "-H", e.Host,
 		"--bridge", e.bridge, "--default-address-pool", "base="+e.subnet+".128.0/17,size=24",
@@ -128,6 +133,19 @@ func (e *Engine) start() error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// inTurn waits until no other test's engine is beginning, and returns what ends that:
+// engines that begin at once take each other's chains of the packet filter away.
+func inTurn() (done func(), err error) {
+	lock, err := os.OpenFile("/run/weir-dockerd.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("wait for other engines: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("wait for other engines: %w", err), lock.Close())
+	}
+	return func() { _ = lock.Close() }, nil
 }
 
 // Restart stops an own engine, containers included, and starts it again.

@@ -6,6 +6,7 @@
 //	                        as they come: packages, failures, skips
 //	summary report          judges all levels of out/test; exit status 1 on failure
 //
-// WEIR_REQUIRE lists the capabilities that this machine must have (root, bpf,
-// docker, containerd, podman, influxdb, kapacitor, kernels, services): a skip whose reason names one of them is a failure.
+// WEIR_REQUIRE lists the capabilities that this machine must have (root, bpf, docker,
+// compose, containerd, podman, lxc, influxdb, kapacitor, alertmanager, kafka, telegraf,
+// kernels, services): a skip whose reason names one of them is a failure.
 package main

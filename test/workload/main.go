@@ -71,6 +71,7 @@ func main() {
 		par   = fs.Int("parallel", 1, "connections at a time")
 		path  = fs.String("log", "/dev/stdout", "where the truth goes")
 		hold  = fs.Duration("hold", 0, "client: keep each connection open after its last reply")
+		pause = fs.Duration("pause", 0, "client: between the requests of a connection")
 		wait  = fs.Duration("linger", 0, "client: keep running after the last connection")
 	)
 	fs.Parse(os.Args[2:])
@@ -83,7 +84,7 @@ func main() {
 	case "server":
 		serve(l, *tcp, *udp)
 	case "client":
-		paced(*n, *rate, *par, func(int) { client(l, *proto, *addr, *send, *recv, *reqs, *hold) })
+		paced(*n, *rate, *par, func(int) { client(l, *proto, *addr, *send, *recv, *reqs, *pause, *hold) })
 		time.Sleep(*wait)
 	case "spawn":
 		self, _ := os.Executable()
@@ -121,7 +122,7 @@ func paced(n int, rate float64, par int, f func(i int)) {
 	wg.Wait()
 }
 
-func client(l *logger, proto, addr string, send, recv, reqs int, hold time.Duration) {
+func client(l *logger, proto, addr string, send, recv, reqs int, pause, hold time.Duration) {
 	t := Truth{Role: "client", Proto: proto, Remote: addr, Start: time.Now().UnixNano()}
 	c, err := net.DialTimeout(proto, addr, 5*time.Second)
 	if err != nil {
@@ -134,7 +135,10 @@ func client(l *logger, proto, addr string, send, recv, reqs int, hold time.Durat
 	binary.BigEndian.PutUint32(buf, uint32(send))
 	binary.BigEndian.PutUint32(buf[4:], uint32(recv))
 	in := make([]byte, max(recv, 1))
-	for range reqs {
+	for i := range reqs {
+		if i > 0 {
+			time.Sleep(pause)
+		}
 		c.SetDeadline(time.Now().Add(10 * time.Second))
 		w, err := c.Write(buf)
 		t.Sent += w
