@@ -208,13 +208,16 @@ func TestAnomalyQuestions(t *testing.T) {
 }
 
 func TestAnomalyConfig(t *testing.T) {
-	c, err := loadConfig(file(t, "anomaly: {learn: 2h, thresholds: {factor: 3}, off: [quiet], state: off, silences: [{type: volume, client: 'ci/*', until: 2027-01-31T00:00:00Z}]}\n"), nil, nil)
+	c, err := loadConfig(file(t, "anomaly: {learn: 2h, thresholds: {factor: 3}, off: [quiet], state: off, overrides: [{client: shop/api, server: '*/db', port: 5432, factor: 8}], silences: [{type: volume, client: 'ci/*', until: 2027-01-31T00:00:00Z}]}\n"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := c.detector()
 	if d.Learn != 2*time.Hour || d.Thresholds.Factor != 3 || d.Thresholds.ScanPorts != 30 || d.State != "" || len(d.Silences) != 1 || d.Silences[0].Until != "2027-01-31T00:00:00Z" || c.Anomaly.Mode != anomalyOn {
 		t.Errorf("%+v", d)
+	}
+	if o := d.WithDefaults().Overrides; len(o) != 1 || o[0].Server != "*/db" || o[0].Port != 5432 || o[0].Factor != 8 || o[0].ScanPorts != 30 {
+		t.Errorf("%+v", o)
 	}
 	for yaml, want := range map[string]string{
 		"anomaly: {mode: maybe}":                            "anomaly.mode",
@@ -228,6 +231,9 @@ func TestAnomalyConfig(t *testing.T) {
 		"anomaly: {silences: [{client: a, port: 99999}]}":   "silences[0].port",
 		"anomaly: {thresholds: {beacon_intervals: 25}}":     "beacon_intervals 25",
 		"anomaly: {max_edges: -1}":                          "max_edges",
+		"anomaly: {overrides: [{factor: 3}]}":               "overrides[0] matches everything",
+		"anomaly: {overrides: [{client: a, factr: 3}]}":     "factr",
+		"anomaly: {overrides: [{client: a, factor: 1}]}":    "overrides[0].factor 1",
 		"anomaly: {silences: [{client: a, until: friday}]}": "silences[0].until",
 	} {
 		if _, err := loadConfig(file(t, yaml+"\n"), nil, nil); err == nil || !strings.Contains(err.Error(), want) {

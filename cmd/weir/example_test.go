@@ -33,6 +33,9 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if len(c.Anomaly.Silences) == 0 {
 			c.Anomaly.Silences = nil
 		}
+		if len(c.Anomaly.Overrides) == 0 {
+			c.Anomaly.Overrides = nil
+		}
 		if len(c.Alerts.Receivers) == 0 {
 			c.Alerts.Receivers = nil
 		}

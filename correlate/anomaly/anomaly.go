@@ -138,6 +138,10 @@ func escape(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`), `\\`, `\`)
 }
 
+// value makes a string of anybody's making the value of a key in Evidence: a space would
+// end it.
+func value(s string) string { return strings.ReplaceAll(escape(s), " ", `\x20`) }
+
 // party describes an end as it was in a record.
 func party(n *node, p *correlate.Process, container string) Party {
 	if n == nil {

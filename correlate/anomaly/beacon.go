@@ -95,13 +95,13 @@ func (d *Detector) beaconing(e *edge, t int64) {
 		d.beacons--
 		return
 	}
-	if !b.fresh || b.n < d.cfg.Thresholds.BeaconTurn {
+	if !b.fresh || b.n < e.limits.BeaconTurn {
 		return
 	}
 	b.fresh = false
 	size := float64(b.octets) / float64(max(b.conns, 1))
 	median, spread, ok := b.period()
-	if !ok || size > d.cfg.Thresholds.BeaconSize {
+	if !ok || size > e.limits.BeaconSize {
 		return
 	}
 	if b.alarm != 0 && d.alarms.goesOn(b.alarm, t, median, 0) != nil {

@@ -13,6 +13,7 @@ import (
 type codec struct {
 	b       []byte
 	reading bool
+	version uint16 // of what is read or written
 	err     error
 }
 

@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,36 +23,15 @@ type Config struct {
 	// it is written (default 10 min).
 	State     string        `yaml:"state"`
 	SaveEvery time.Duration `yaml:"save_every"`
-	// MaxEdges bounds the graph (default 4096 edges, about 3 KB each once they are
+	// MaxEdges bounds the graph (default 4096 edges, about 3.5 KB each once they are
 	// busy), MaxNames the ends in it (default 4096).
 	MaxEdges int `yaml:"max_edges"`
 	MaxNames int `yaml:"max_names"`
 	// Off lists types that are not looked for.
 	Off        []string   `yaml:"off"`
 	Thresholds Thresholds `yaml:"thresholds"`
+	Overrides  []Override `yaml:"overrides"`
 	Silences   []Silence  `yaml:"silences"`
-}
-
-// Thresholds are what is not worth a word below, whatever was learnt. Traffic is per
-// minute.
-type Thresholds struct {
-	ScanPorts  int     `yaml:"scan_ports"`         // different ports of one host, in ten minutes
-	ScanHosts  int     `yaml:"scan_hosts"`         // different hosts, in ten minutes
-	Bytes      float64 `yaml:"bytes_per_min"`      // volume
-	Conns      float64 `yaml:"conns_per_min"`      // volume
-	Factor     float64 `yaml:"factor"`             // above the most (below the least) that is usual
-	ExfilBytes float64 `yaml:"exfil_bytes"`        // exfiltration, in a minute
-	ExfilHour  float64 `yaml:"exfil_hour_bytes"`   // … in an hour
-	BeaconTurn int     `yaml:"beacon_intervals"`   // regular intervals seen before it is told
-	BeaconSize float64 `yaml:"beacon_bytes"`       // of a connection, both directions
-	Failures   float64 `yaml:"failures_per_min"`   // failed attempts and requests
-	FailShare  float64 `yaml:"failures_share"`     // … of all
-	Retransmit float64 `yaml:"retransmit_share"`   // of segments
-	LatencyMS  float64 `yaml:"latency_ms"`         // slower than usual by this much
-	QuietMin   int     `yaml:"quiet_minutes"`      // without a sign of life
-	DNSNames   int     `yaml:"dns_names"`          // different names of one domain, in ten minutes
-	DNSLength  float64 `yaml:"dns_length"`         // octets below the domain, mean
-	Unknown    float64 `yaml:"unattributed_share"` // of records
 }
 
 // Silence keeps anomalies from being told; they are counted. Empty fields match
@@ -79,8 +59,8 @@ func DefaultConfig() Config {
 		Learn: 24 * time.Hour, Relearn: 30 * time.Minute, Accept: 24 * time.Hour, Forget: 30 * 24 * time.Hour, SaveEvery: 10 * time.Minute,
 		MaxEdges: 4096, MaxNames: 4096,
 		Thresholds: Thresholds{
-			ScanPorts: 30, ScanHosts: 30, Bytes: 1e6, Conns: 60, Factor: 2, ExfilBytes: 10e6, ExfilHour: 100e6,
-			BeaconTurn: 10, BeaconSize: 64e3, Failures: 20, FailShare: 0.15, Retransmit: 0.02, LatencyMS: 5,
+			ScanPorts: 30, ScanHosts: 30, Bytes: 1e6, Conns: 60, Factor: 2, ExfilBytes: 10e6, ExfilHour: 50e6, ExfilDay: 200e6,
+			BeaconTurn: 10, BeaconSize: 64e3, Failures: 5, FailShare: 0.08, Retransmit: 0.02, LatencyMS: 5,
 			QuietMin: 10, DNSNames: 50, DNSLength: 24, Unknown: 0.25,
 		},
 	}
@@ -96,18 +76,10 @@ func (c Config) WithDefaults() Config {
 	}
 	fill(&c.MaxEdges, d.MaxEdges)
 	fill(&c.MaxNames, d.MaxNames)
-	t, dt := &c.Thresholds, &d.Thresholds
-	for _, v := range [...]struct{ v, def *int }{
-		{&t.ScanPorts, &dt.ScanPorts}, {&t.ScanHosts, &dt.ScanHosts}, {&t.BeaconTurn, &dt.BeaconTurn}, {&t.QuietMin, &dt.QuietMin}, {&t.DNSNames, &dt.DNSNames},
-	} {
-		fill(v.v, *v.def)
-	}
-	for _, v := range [...]struct{ v, def *float64 }{
-		{&t.Bytes, &dt.Bytes}, {&t.Conns, &dt.Conns}, {&t.Factor, &dt.Factor}, {&t.ExfilBytes, &dt.ExfilBytes}, {&t.ExfilHour, &dt.ExfilHour},
-		{&t.BeaconSize, &dt.BeaconSize}, {&t.Failures, &dt.Failures}, {&t.FailShare, &dt.FailShare}, {&t.Retransmit, &dt.Retransmit},
-		{&t.LatencyMS, &dt.LatencyMS}, {&t.DNSLength, &dt.DNSLength}, {&t.Unknown, &dt.Unknown},
-	} {
-		fill(v.v, *v.def)
+	c.Thresholds.fill(&d.Thresholds)
+	c.Overrides = slices.Clone(c.Overrides)
+	for i := range c.Overrides {
+		c.Overrides[i].fill(&c.Thresholds)
 	}
 	return c
 }
@@ -119,12 +91,7 @@ func fill[T comparable](v *T, def T) {
 }
 
 // Bounds of what the configuration may ask for: memory, and the state's file.
-const (
-	maxMaxEdges = 1 << 16
-	maxBeacon   = beaconKept
-	maxQuiet    = 240
-	maxDistinct = 1000 // what a bitmap of 1024 bits can still tell
-)
+const maxMaxEdges = 1 << 16
 
 // Validate checks ranges; zero values are fine.
 func (c Config) Validate() error {
@@ -140,32 +107,22 @@ func (c Config) Validate() error {
 			return fmt.Errorf("anomaly: %s %s: must be at least %s", d.name, d.v, d.least)
 		}
 	}
-	t := &c.Thresholds
 	for _, n := range [...]struct {
 		name string
 		v    int
-		max  int
 	}{
-		{"max_edges", c.MaxEdges, maxMaxEdges}, {"max_names", c.MaxNames, maxMaxEdges}, {"thresholds.scan_ports", t.ScanPorts, maxDistinct},
-		{"thresholds.scan_hosts", t.ScanHosts, maxDistinct}, {"thresholds.beacon_intervals", t.BeaconTurn, maxBeacon},
-		{"thresholds.quiet_minutes", t.QuietMin, maxQuiet}, {"thresholds.dns_names", t.DNSNames, maxDistinct},
+		{"max_edges", c.MaxEdges}, {"max_names", c.MaxNames},
 	} {
-		if n.v < 1 || n.v > n.max {
-			return fmt.Errorf("anomaly: %s %d: must be 1 to %d", n.name, n.v, n.max)
+		if n.v < 1 || n.v > maxMaxEdges {
+			return fmt.Errorf("anomaly: %s %d: must be 1 to %d", n.name, n.v, maxMaxEdges)
 		}
 	}
-	for _, f := range [...]struct {
-		name     string
-		v        float64
-		min, max float64
-	}{
-		{"bytes_per_min", t.Bytes, 1, 1e15}, {"conns_per_min", t.Conns, 1, 1e9}, {"factor", t.Factor, 1.1, 1e3}, {"exfil_bytes", t.ExfilBytes, 1, 1e15},
-		{"exfil_hour_bytes", t.ExfilHour, 1, 1e15}, {"beacon_bytes", t.BeaconSize, 1, 1e9}, {"failures_per_min", t.Failures, 1, 1e9},
-		{"failures_share", t.FailShare, 0.001, 1}, {"retransmit_share", t.Retransmit, 0.0001, 1}, {"latency_ms", t.LatencyMS, 0.001, 1e6},
-		{"dns_length", t.DNSLength, 1, 200}, {"unattributed_share", t.Unknown, 0.01, 1},
-	} {
-		if !(f.v >= f.min && f.v <= f.max) {
-			return fmt.Errorf("anomaly: thresholds.%s %g: must be %g to %g", f.name, f.v, f.min, f.max)
+	if err := c.Thresholds.validate("thresholds"); err != nil {
+		return err
+	}
+	for i := range c.Overrides {
+		if err := c.Overrides[i].validate(fmt.Sprintf("overrides[%d]", i)); err != nil {
+			return err
 		}
 	}
 	for _, name := range c.Off {

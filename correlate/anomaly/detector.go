@@ -60,6 +60,7 @@ type Detector struct {
 	// steady is when, after the beginning or a pause, what is seen counts again.
 	steady   int64
 	now      int64     // end of the last interval
+	step     int64     // how long it was
 	told     []Anomaly // what the last Tick returned
 	busy     []*edge   // with a record in this interval
 	lost     bool      // owners were missing in the last minute
@@ -85,6 +86,9 @@ func (d *Detector) Reconfigure(cfg Config) {
 	active, out := d.alarms.active, d.alarms.out
 	d.alarms = newAlarms(&d.cfg, &d.stats)
 	d.alarms.active, d.alarms.out = active, out
+	for _, e := range d.edges {
+		d.limit(e)
+	}
 }
 
 // Stats returns the counts.
@@ -213,11 +217,13 @@ func (d *Detector) Tick(end time.Time) []Anomaly {
 		d.began = t
 		d.date(t)
 	}
-	d.now = t
+	step := t - d.now
+	missed := step > 2*max(d.step, minute) // nobody looked, or the clock was set
+	d.now, d.step = t, step
 	m := t - t%minute
 	judged := m != d.last
 	switch {
-	case d.last == 0 || m < d.last || m-d.last > maxPause:
+	case d.last == 0 || m < d.last || m-d.last > maxPause || missed:
 		d.pause(m)
 	case judged:
 		d.judge(m, float64(m-d.last)/float64(minute))
@@ -256,13 +262,14 @@ func (d *Detector) settling() int64 { return min(starting, int64(d.cfg.Learn)) }
 func (d *Detector) pause(m int64) {
 	d.last, d.steady = m, d.now+d.settling()
 	for _, e := range d.edges {
-		e.sums, e.streak, e.score = sums{}, [numKinds]uint8{}, 0
+		e.sums, e.rising, e.silent, e.score = sums{}, 0, 0, 0
 		if p := e.profile; p != nil {
+			p.letGo()
 			p.turn(hourAt(m))
 		}
 	}
 	d.scans.renew(m)
-	d.dns.renew()
+	d.dns.renew(m)
 	d.owners.unclear, d.owners.clear = 0, 0
 }
 
@@ -274,8 +281,18 @@ func (d *Detector) judge(t int64, minutes float64) {
 		if n.replicas != nil && n.replicas.n > 0 {
 			n.replicas.count(t)
 		}
+		n.demand.begin()
 	}
 	d.lost = d.judgeOwners(t)
+	for _, e := range d.edges {
+		if e.profile != nil {
+			w := viewOf(e, t, minutes)
+			e.profile.hold(&w)
+		}
+	}
+	for _, n := range d.nodes.byKey {
+		n.demand.end()
+	}
 	for _, e := range d.edges {
 		d.judgeEdge(e, t, minutes)
 		e.sums = sums{}

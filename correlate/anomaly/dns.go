@@ -46,11 +46,12 @@ func newTunnels() tunnels {
 }
 
 // renew begins anew.
-func (s *tunnels) renew() {
+func (s *tunnels) renew(now int64) {
 	for _, t := range s.domains {
 		t.names, t.queries, t.octets = distinct{}, [2]int{}, [2]int{}
 	}
 	clear(s.askers)
+	s.begun = now
 }
 
 // turn forgets what is older than half of dnsTime.
@@ -207,7 +208,7 @@ func (d *Detector) judgeDomain(t *tunnel, now int64) {
 		t.most = max(t.most, uint16(names))
 		return
 	}
-	th := &d.cfg.Thresholds
+	th := d.cfg.limits(t.client.name, t.domain, dnsPort)
 	limit := max(th.DNSNames, 2*int(t.most))
 	if names < limit || length < th.DNSLength || float64(names) < uniqueShare*float64(queries) {
 		return

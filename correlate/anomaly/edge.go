@@ -39,9 +39,6 @@ const (
 	numKinds
 )
 
-// confirm is how many minutes it takes. What lasts two minutes is in three.
-var confirm = [numKinds]uint8{isHigh: 4, isLow: 5, isExfil: 2, isFailing: 4, isResending: 4, isSlow: 5}
-
 // edge is what is known of a client, a server and a service.
 type edge struct {
 	edgeKey
@@ -59,10 +56,12 @@ type edge struct {
 	sums     sums
 	profile  *profile // nil until it has been busy in some minutes
 	minutes  uint8    // that it has been busy in, up to profileAfter
-	streak   [numKinds]uint8
-	alarm    [numKinds]uint64 // fingerprints of what was told of it last
-	beacon   *beacon
-	network  flows.Addr // elsewhere, that it led to last
+	// For how long too much went out, or nothing came: minutes.
+	rising, silent, failing uint8
+	alarm                   [numKinds]uint64 // fingerprints of what was told of it last
+	beacon                  *beacon
+	network                 flows.Addr  // elsewhere, that it led to last
+	limits                  *Thresholds // what counts of it, of the configuration
 	// score is how unusual the interval was that ended last; touched says that there is
 	// a record in the one that goes on.
 	score   float64

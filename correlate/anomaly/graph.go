@@ -65,6 +65,7 @@ func (d *Detector) make(r *correlate.Record, ck, sk nodeKey) *edge {
 	c.edges++
 	s.edges++
 	d.edges[e.edgeKey] = e
+	d.limit(e)
 	return e
 }
 
@@ -116,7 +117,7 @@ func (d *Detector) appeared(e *edge, r *correlate.Record) {
 		p := party(n, end.Process, containerName(end))
 		x := Anomaly{Type: NewService, Since: d.now, Time: d.now, Server: p, Seen: 1, Score: 1,
 			Message:  "a " + n.kind.String() + " of a name that was never seen: its connections are learnt",
-			Evidence: strings.TrimSpace(imageOf(end) + fmt.Sprintf(" first_client=%s first_server=%s first_service=%s", escape(e.c.name), escape(e.s.name), service(e.proto, e.port)))}
+			Evidence: strings.TrimSpace(imageOf(end) + fmt.Sprintf(" first_client=%s first_server=%s first_service=%s", value(e.c.name), value(e.s.name), service(e.proto, e.port)))}
 		d.begin(x, once)
 	}
 }
@@ -125,7 +126,7 @@ func imageOf(e *correlate.Endpoint) string {
 	if e.Contain == nil {
 		return ""
 	}
-	return "image=" + escape(e.Contain.Image)
+	return "image=" + value(e.Contain.Image)
 }
 
 func containerName(e *correlate.Endpoint) string {
@@ -149,7 +150,7 @@ func (d *Detector) tell(t Type, e *edge, r *correlate.Record) {
 	x.Evidence = fmt.Sprintf("client_address=%s server_address=%s server_port=%d to_server_bytes=%d to_client_bytes=%d other_edges_of_client=%d",
 		r.Client.Addr, r.Server.Addr, r.Server.Port, r.Delta.ToServer.Payload, r.Delta.ToClient.Payload, e.c.edges-1)
 	if r.Server.DNSName != "" {
-		x.Evidence += " server_dns_name=" + escape(r.Server.DNSName)
+		x.Evidence += " server_dns_name=" + value(r.Server.DNSName)
 	}
 	d.begin(x, once)
 }

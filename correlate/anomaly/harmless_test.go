@@ -143,7 +143,8 @@ var harmless = []scenario{
 		return w.apply(label{from: t, to: t.Add(3 * time.Minute)}, effect{link: w.pick(onLinks...), addRTT: 300})
 	}},
 	{"some connections fail", func(w *world, t time.Time) label {
-		return w.apply(label{from: t, to: t.Add(w.between(10, 40))}, effect{link: w.pick(onLinks...), fails: w.in(3, 12)})
+		i := w.pick(onLinks...)
+		return w.apply(label{from: t, to: t.Add(w.between(10, 40))}, effect{link: i, fails: min(w.in(0.01, 0.04)*w.links[i].conns*w.load(t), 12)})
 	}},
 	{"owners are not known for a moment", func(w *world, t time.Time) label {
 		return w.apply(label{from: t, to: t.Add(time.Minute)}, effect{link: -1, unowned: 0.8})

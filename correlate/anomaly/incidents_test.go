@@ -84,8 +84,8 @@ func (w *world) somewhere() (string, correlate.Endpoint) {
 	return name, elsewhere("x."+name, a)
 }
 
-// incidents are of each type, several ways each.
-var incidents = []scenario{
+// incidentsOfOneSize are there or not.
+var incidentsOfOneSize = []scenario{
 	{"a service talks to another it never talked to", func(w *world, t time.Time) label {
 		var c, s string
 		for c == s || w.linked(c, s) {
@@ -112,6 +112,10 @@ var incidents = []scenario{
 		l.server = c
 		return l
 	}},
+}
+
+// incidents are of each type, several ways each, and of a clear size.
+var incidents = append(incidentsOfOneSize[:len(incidentsOfOneSize):len(incidentsOfOneSize)], []scenario{
 	{"ports of a host are tried", func(w *world, t time.Time) label {
 		n, d := 100+w.rnd.IntN(900), w.between(1, 15)
 		return w.scan(t, d, n, PortScan)
@@ -155,15 +159,7 @@ var incidents = []scenario{
 		l.client, l.server = c, name
 		return l
 	}},
-	{"a beacon", func(w *world, t time.Time) label {
-		name, s := w.somewhere()
-		c := services[w.rnd.IntN(len(services))]
-		period, jitter := w.in(20, 600), w.in(0, 0.25)
-		next := func() time.Duration { return time.Duration(period * (1 + jitter*(2*w.rnd.Float64()-1)) * 1e9) }
-		l := w.apply(label{from: t, to: t.Add(time.Duration(20*period) * time.Second)}, effect{link: -1, extra: w.visits(c, s, 443, w.in(100, 3000), w.in(100, 3000), next)}, Beacon, NewDestination)
-		l.client, l.server = c, name
-		return l
-	}},
+	{"a beacon", func(w *world, t time.Time) label { return w.beacon(label{from: t}, w.in(20, 600), w.in(0, 0.25)) }},
 	{"connections are refused", func(w *world, t time.Time) label {
 		return w.apply(label{from: t, to: t.Add(w.between(8, 40))}, effect{link: w.pick(1, 3, 5, 6, 8, 10, 11, 13), conns: 0.1, out: 0.3, in: 0.3, fails: w.in(60, 500)}, Failures)
 	}},
@@ -186,22 +182,12 @@ var incidents = []scenario{
 		return w.apply(label{from: t, to: t.Add(w.between(20, 60))}, effect{link: w.pick(onLinks...), silent: true}, Quiet)
 	}},
 	{"a tunnel through DNS", func(w *world, t time.Time) label {
-		w.sites++
-		c, name := services[w.rnd.IntN(len(services))], fmt.Sprintf("t%d.example", w.sites)
-		perMinute, long := w.in(15, 120), 12+w.rnd.IntN(14)
-		l := w.apply(label{from: t, to: t.Add(w.between(15, 40))}, effect{link: -1, extra: func(_ time.Time, step time.Duration) []*correlate.Record {
-			for range w.round(perMinute * step.Minutes()) {
-				w.query(2, question(fmt.Sprintf("%0*x%0*x.%s", long, w.rnd.Uint64(), long, w.rnd.Uint64(), name)))
-			}
-			return []*correlate.Record{w.dns(c, 2)}
-		}}, DNSTunnel)
-		l.server, l.may = name, []Type{NewEdge} // that it asks the resolver at all
-		return l
+		return w.tunnel(label{from: t, to: t.Add(w.between(15, 40))}, w.in(15, 120))
 	}},
 	{"owners are not known", func(w *world, t time.Time) label {
 		return w.apply(label{from: t, to: t.Add(w.between(10, 40))}, effect{link: -1, unowned: w.in(0.5, 1)}, AttributionLoss)
 	}},
-}
+}...)
 
 func (w *world) linked(c, s string) bool {
 	for _, l := range w.links {

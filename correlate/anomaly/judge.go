@@ -40,15 +40,15 @@ func (d *Detector) judgeEdge(e *edge, t int64, minutes float64) {
 	d.settle(e, p, t)
 	p.turn(hourAt(t - 1))
 	w := viewOf(e, t, minutes)
-	switch {
-	case t <= d.steady || d.lost || e.settling && d.changing(e, t):
-		e.streak = [numKinds]uint8{}
+	if t <= d.steady || d.lost || e.settling && d.changing(e, t) {
+		p.letGo()
+		e.rising, e.silent = 0, 0
 		return
-	case e.settling || d.learning():
-		e.streak = [numKinds]uint8{}
-	default:
+	}
+	if e.settling || d.learning() {
+		e.rising, e.silent = 0, 0
+	} else {
 		d.judgeView(&w, p)
-		e.score = max(d.most(&w), d.least(&w, p))
 	}
 	w.learn(p)
 }
@@ -70,7 +70,7 @@ func (d *Detector) judgeBare(e *edge, t int64, minutes float64) {
 	}
 	w := viewOf(e, t, minutes)
 	d.exfiltration(&w, nil)
-	d.failing(&w)
+	d.failing(&w, nil)
 }
 
 // settle begins and ends the time in which an edge is left alone.
@@ -104,22 +104,26 @@ func (d *Detector) compare(w *view, p *profile) {
 		w.band[m], w.known[m] = p.band(m, w.hour)
 		if p.seldom(w.hour) {
 			w.band[m].high = max(w.band[m].high, p.most(m))
+			w.band[m].held = max(w.band[m].held, p.most(m))
 		}
 	}
 	if d.now < w.e.born+int64(d.cfg.Learn) {
 		w.known = [numMetrics]bool{}
 	}
 	w.replicas()
+	more, less := w.explained(p)
+	w.grown, w.shrunk = max(w.grown, more), max(w.shrunk, less)
 }
 
 func (d *Detector) judgeView(w *view, p *profile) {
 	d.compare(w, p)
+	w.e.score = max(d.most(w), d.least(w, p))
 	exfil := d.exfiltration(w, p)
-	d.failing(w)
+	d.failing(w, p)
 	if w.known[bytesOut] {
-		d.volume(w, exfil)
-		d.resending(w)
-		d.slow(w)
+		d.volume(w, p, exfil)
+		d.resending(w, p)
+		d.slow(w, p)
 		d.quiet(w, p)
 	}
 }
@@ -134,41 +138,36 @@ func (w *view) replicas() {
 	}
 }
 
-// confirmed counts the minutes in which something is so, less those in which it is
-// not: what is near the edge of a band comes and goes.
-func (w *view) confirmed(k kind, is bool) bool {
-	s := &w.e.streak[k]
-	if !is {
-		*s -= min(*s, 1)
-		return false
+// worst is the metric of ms that is held farthest above its range; ok if one is. Each
+// that is, or that is so in this minute, is not to be learnt.
+func (d *Detector) worst(w *view, p *profile, k kind, ms ...metric) (worst metric, ok bool) {
+	goesOn := d.alarms.active[w.e.alarm[k]] != nil
+	for _, m := range ms {
+		rises := d.rises(w, p, m, goesOn)
+		w.strange[m] = w.strange[m] || rises || d.high(w, m)
+		if rises && (!ok || w.heldScore(p, m) > w.heldScore(p, worst)) {
+			worst, ok = m, true
+		}
 	}
-	*s = min(*s+1, 2*confirm[k])
-	return *s >= confirm[k]
+	if ok {
+		w.e.score = max(w.e.score, w.heldScore(p, worst))
+	}
+	return worst, ok
 }
 
 // volume looks for too much and too little.
-func (d *Detector) volume(w *view, exfil bool) {
-	worst, high := bytesOut, false
-	for _, m := range [...]metric{bytesOut, bytesIn, connections} {
-		if !d.high(w, m) {
-			continue
-		}
-		w.strange[m] = true
-		if !high || w.score(m) > w.score(worst) {
-			worst, high = m, true
-		}
+func (d *Detector) volume(w *view, p *profile, exfil bool) {
+	if m, ok := d.worst(w, p, isHigh, bytesOut, bytesIn, connections); ok && !exfil {
+		d.report(w, isHigh, m, p.held[m], "more")
 	}
-	if w.confirmed(isHigh, high && !exfil) {
-		d.report(w, isHigh, worst, "more")
-	}
-	low := false
 	for _, m := range [...]metric{bytesOut, bytesIn} {
-		if d.low(w, w.e.profile, m) {
-			worst, low, w.freeze = m, true, true
+		w.freeze = w.freeze || d.low(w, p, m)
+		if w.falls(p, m, w.e.limits.Bytes) {
+			w.freeze = true
+			w.e.score = max(w.e.score, w.distance(m, p.sunk[m]))
+			d.report(w, isLow, m, p.sunk[m], "less")
+			break
 		}
-	}
-	if w.confirmed(isLow, low) {
-		d.report(w, isLow, worst, "less")
 	}
 }
 
@@ -176,15 +175,16 @@ func (d *Detector) volume(w *view, exfil bool) {
 var units = [...]string{bytesOut: "bytes/min to the server", bytesIn: "bytes/min to the client", connections: "connections/min"}
 
 // report tells of a volume.
-func (d *Detector) report(w *view, k kind, m metric, more string) {
-	if d.still(w, k, w.v[m], w.score(m)) {
+func (d *Detector) report(w *view, k kind, m metric, l level, more string) {
+	seen, score := m.value(float64(l)), w.distance(m, l)
+	if d.still(w, k, seen, score) {
 		return
 	}
 	x := d.of(Volume, w.e)
-	x.Expected, x.Seen, x.Score = m.value(w.band[m].mid), w.v[m], w.score(m)
+	x.Expected, x.Seen, x.Score = m.value(w.band[m].mid), seen, score
 	x.Message = fmt.Sprintf("%s than usual from %s to %s: %.0f %s, usually %.0f", more, x.Client.Name, x.Server.Name, x.Seen, units[m], x.Expected)
-	x.Evidence = fmt.Sprintf("to_server_bytes_per_min=%.0f to_client_bytes_per_min=%.0f connections_per_min=%.0f least_before=%.0f most_before=%.0f",
-		w.v[bytesOut], w.v[bytesIn], w.v[connections], m.value(w.band[m].low), m.value(w.band[m].high))
+	x.Evidence = fmt.Sprintf("to_server_bytes_per_min=%.0f to_client_bytes_per_min=%.0f connections_per_min=%.0f least_before=%.0f most_held_before=%.0f most_before=%.0f expected_growth=%.1f",
+		w.v[bytesOut], w.v[bytesIn], w.v[connections], m.value(w.band[m].low), m.value(w.band[m].held), m.value(w.band[m].high), math.Exp2(w.grown/octave))
 	d.judged(w, k, x)
 }
 
@@ -213,12 +213,16 @@ func (w *view) learn(p *profile) {
 		return
 	}
 	p.minute(w.e.sums.active())
-	if out, _, ok := w.e.outward(); ok && !w.strange[out] {
+	if out, _, ok := w.e.outward(); ok && !w.strange[out] { // a minute's surge is told as such
 		p.outTotal += w.v[out] * w.minutes
 	}
 	for m := range numMetrics {
 		if w.ok[m] && !w.strange[m] {
-			p.learn(m, levelOf(w.v[m]))
+			p.learn(m, p.now[m])
+			if p.holds[m] {
+				p.mostHeld[m] = max(p.mostHeld[m], p.held[m]-level(w.grown))
+				p.leastHeld[m] = min(p.leastHeld[m], p.sunk[m]+level(w.shrunk))
+			}
 		}
 	}
 }

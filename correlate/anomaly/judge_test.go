@@ -173,7 +173,7 @@ func TestFailures(t *testing.T) {
 	}
 	r, as := change(t, 15*time.Minute, func(_ time.Time, rs []*correlate.Record) []*correlate.Record { return fail(rs, 200) })
 	r.want(as, "failures")
-	if a := as[0]; a.Seen < 200 || a.Score < 3 || a.Expected > 5 {
+	if a := as[0]; a.Seen < 199 || a.Score < 3 || a.Expected > 5 {
 		t.Errorf("%+v", a)
 	}
 	// Requests that fail count, too.
@@ -196,7 +196,7 @@ func TestFailures(t *testing.T) {
 		case now.Minute() < 2:
 			return fail(rs, 200)
 		case now.Minute()%2 == 0:
-			return fail(rs, 15)
+			return fail(rs, 7)
 		}
 		return rs
 	})

@@ -33,6 +33,7 @@ type node struct {
 	revisions [4]uint64
 	// replicas tells how many containers of it there are; nil of what has none.
 	replicas *replicas
+	demand   demand
 	// novel counts new destinations elsewhere, a day's half forgotten a day later:
 	// some programs do little else.
 	novel float64

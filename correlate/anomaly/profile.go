@@ -30,7 +30,8 @@ func levelOf(v float64) level { return level(math.Log2(1+max(v, 0)) * octave) }
 func (m metric) value(l float64) float64 { return math.Exp2(l/octave) - 1 }
 
 // hourBucket is what one hour of the day looked like.
-type hourBucket struct{ mid, mad, top, low level }
+// Top and low are of minutes, held and least of what was held (window).
+type hourBucket struct{ mid, mad, top, low, held, least level }
 
 const (
 	hours     = 24
@@ -46,10 +47,12 @@ type profile struct {
 	days  [numMetrics][hours]uint8 // that were averaged, up to memory
 	busy  [hours]uint8             // share of minutes with traffic, in 250ths
 	seen  [hours]uint8             // days that busy is of
-	// hourly is the most octets out in an hour, peak the most of each metric in a
-	// minute, of hours too short to be described, too.
-	hourly level
-	peak   [numMetrics]level
+	// hourly and daily are the most octets out in an hour and in a day, peak the most of
+	// each metric in a minute, of hours too short to be described, too.
+	hourly, daily level
+	peak          [numMetrics]level
+	// outs are the octets out of the last hours, by their place in the day.
+	outs [hours]float32
 
 	// The hour that goes on, in UTC: what a clock change moves by an hour, the hours
 	// beside it still know.
@@ -60,6 +63,18 @@ type profile struct {
 	active   uint8
 	outTotal float64
 	tainted  bool // too much went out in it
+	// mostHeld and leastHeld are of what was held in it; recent are the last minutes, now
+	// the latest, held and sunk what is held of them, where holds says so; asked is of the server,
+	// tried how many attempts and requests there are a minute now.
+	mostHeld, leastHeld [numMetrics]level
+	recent              [numMetrics]window
+	held, sunk          [numMetrics]level
+	holds               [numMetrics]bool
+	tried               float64
+	now                 [numMetrics]level
+	asked               [len(demanded)]share
+	// gap is the longest silence of the last days, minutes; an hour makes it a minute less.
+	gap uint8
 }
 
 // learn adds the level of one minute to the hour that goes on.
@@ -84,27 +99,35 @@ func (p *profile) minute(active bool) {
 // turn begins another hour, and folds the one before into what is known of its time
 // of day.
 func (p *profile) turn(hour int32) {
-	if p.hour != 0 && p.hour != hour {
+	if p.hour == hour {
+		return
+	}
+	if p.hour != 0 {
+		p.passed(hour)
 		p.fold(int(p.hour) % hours)
 	}
-	if p.hour != hour {
-		p.restart(hour)
-	}
+	p.restart(hour)
+	p.outTotal, p.tainted = 0, false
 }
 
-// restart forgets the hour that goes on.
+// restart forgets the hour that goes on, but for what went out in it.
 func (p *profile) restart(hour int32) {
-	p.hour, p.minutes, p.active, p.outTotal, p.tainted = hour, 0, 0, 0, false
+	p.hour, p.minutes, p.active = hour, 0, 0
 	clear(p.n[:])
+	for m := range numMetrics {
+		p.mostHeld[m], p.leastHeld[m] = 0, math.MaxInt16
+	}
 }
 
 func (p *profile) fold(h int) {
+	p.gap -= min(p.gap, 1)
 	for m := range numMetrics {
 		p.peak[m] = max(p.peak[m]-1, 0) // an octave in ten days
 		if p.n[m] < fewest {
 			continue
 		}
 		b := describe(p.levels[m][:p.n[m]])
+		b.held, b.least = max(p.mostHeld[m], b.mid), min(p.leastHeld[m], b.mid)
 		p.usual[m][h] = merge(p.usual[m][h], b, p.days[m][h])
 		p.days[m][h] = min(p.days[m][h]+1, memory)
 	}
@@ -118,14 +141,23 @@ func (p *profile) fold(h int) {
 		p.busy[h] = uint8(int(p.busy[h]) + (int(share)-int(p.busy[h]))/int(min(p.seen[h]+1, memory)))
 	}
 	p.seen[h] = min(p.seen[h]+1, memory)
-	switch l := levelOf(p.outTotal); {
-	case p.tainted:
-		p.hourly += octave / hours // what goes on is twice as usual after a day
-	case l > p.hourly:
-		p.hourly = l
-	default:
-		p.hourly-- // an octave in ten days
+	p.hourly = most(p.hourly, p.outTotal, p.tainted, 1)
+	if p.seen[h] == 1 || h == hours-1 || p.tainted { // once a day: what leaks all day must not be usual by the evening
+		p.daily = most(p.daily, p.outDay(h, 1), p.tainted, hours)
 	}
+}
+
+// most is the most octets that were until now, after an hour, or after some: an octave is
+// forgotten in ten days. What is too much makes it twice as much in a day: what goes on is
+// usual then.
+func most(was level, octets float64, tainted bool, after level) level {
+	switch l := levelOf(octets); {
+	case tainted:
+		return min(was+octave/hours, math.MaxInt16-1)
+	case l > was:
+		return l
+	}
+	return max(was-after, 0)
 }
 
 // describe sorts ls. The most and the least are without three minutes of an hour: what
@@ -156,11 +188,12 @@ func merge(old, b hourBucket, days uint8) hourBucket {
 	}
 	n := int(min(days+1, memory))
 	toward := func(from, to level) level { return from + level((int(to)-int(from))/n) }
-	return hourBucket{mid: toward(old.mid, b.mid), mad: toward(old.mad, b.mad), top: max(b.top, old.top-fading), low: min(b.low, old.low+fading)}
+	return hourBucket{mid: toward(old.mid, b.mid), mad: toward(old.mad, b.mad), top: max(b.top, old.top-fading), held: max(b.held, old.held-fading), least: min(b.least, old.least+fading), low: min(b.low, old.low+fading)}
 }
 
 // band is what is usual at some time.
-type band struct{ mid, spread, high, low float64 } // levels
+// crest and trough are the largest and the smallest middle of it.
+type band struct{ mid, spread, high, low, held, least, crest, trough float64 } // levels
 
 const (
 	madToSigma = 1.4826
@@ -181,11 +214,12 @@ func (p *profile) band(m metric, h int) (b band, ok bool) {
 		wide := min(sigmas*madToSigma*float64(u.mad), mostSigma)
 		high, low := max(float64(u.top), float64(u.mid)+wide), min(float64(u.low), float64(u.mid)-wide)
 		if first {
-			b = band{mid: float64(u.mid), spread: max(madToSigma*float64(u.mad), leastSigma), high: high, low: low}
+			b = band{mid: float64(u.mid), spread: max(madToSigma*float64(u.mad), leastSigma), high: high, low: low, held: float64(u.held), least: float64(u.least), crest: float64(u.mid), trough: float64(u.mid)}
 			first = false
 			continue
 		}
-		b.high, b.low = max(b.high, high), min(b.low, low)
+		b.high, b.low, b.held = max(b.high, high), min(b.low, low), max(b.held, float64(u.held))
+		b.least, b.crest, b.trough = min(b.least, float64(u.least)), max(b.crest, float64(u.mid)), min(b.trough, float64(u.mid))
 	}
 	return b, !first
 }
@@ -217,6 +251,15 @@ func (p *profile) most(m metric) float64 {
 	return float64(most)
 }
 
+// mostEver is the most that was held at any time of the day.
+func (p *profile) mostEver(m metric) float64 {
+	most := p.mostHeld[m]
+	for h := range hours {
+		most = max(most, p.usual[m][h].held)
+	}
+	return float64(most)
+}
+
 // seldom says whether there is traffic now and then only: what comes today at another
 // hour than yesterday is no wonder.
 func (p *profile) seldom(h int) bool { return p.busy[h] < busyScale/2 }
@@ -234,7 +277,7 @@ func (p *profile) settle(h int, outward metric) {
 		b := describe(now[:n])
 		d := int(b.mid) - int(p.usual[m][h].mid)
 		if d > -octave/2 && d < octave/2 {
-			p.usual[m][h].top = max(p.usual[m][h].top, b.top)
+			p.usual[m][h].top, p.usual[m][h].held = max(p.usual[m][h].top, b.top), max(p.usual[m][h].held, p.mostHeld[m])
 			continue
 		}
 		for i := range hours {
@@ -243,15 +286,15 @@ func (p *profile) settle(h int, outward metric) {
 			}
 		}
 		if m == outward && d > 0 {
-			p.hourly = level(min(int(p.hourly)+d, math.MaxInt16))
+			p.hourly, p.daily = level(min(int(p.hourly)+d, math.MaxInt16)), level(min(int(p.daily)+d, math.MaxInt16))
 		}
-		p.usual[m][h].top = max(p.usual[m][h].top, b.top)
+		p.usual[m][h].top, p.usual[m][h].held = max(p.usual[m][h].top, b.top), max(p.usual[m][h].held, p.mostHeld[m])
 		p.usual[m][h].low = min(p.usual[m][h].low, b.low)
 	}
 }
 
 func (b *hourBucket) move(d int) {
-	for _, l := range [...]*level{&b.mid, &b.top, &b.low} {
+	for _, l := range [...]*level{&b.mid, &b.top, &b.low, &b.held, &b.least} {
 		*l = level(min(max(int(*l)+d, 0), math.MaxInt16))
 	}
 }

@@ -107,6 +107,7 @@ type rig struct {
 	d    *Detector
 	now  time.Time
 	step time.Duration
+	skew time.Duration // of the probe's clock, a multiple of step
 	all  []Anomaly
 }
 
@@ -125,11 +126,14 @@ func (r *rig) run(d time.Duration, each func(now time.Time) []*correlate.Record)
 	n := len(r.all)
 	for end := r.now.Add(d); r.now.Before(end); {
 		for _, rec := range each(r.now) {
-			rec.Start = r.now.UnixNano() + rec.Start
+			rec.Start = r.now.Add(r.skew).UnixNano() + rec.Start
 			r.d.Add(rec)
 		}
 		r.now = r.now.Add(r.step)
-		r.all = append(r.all, r.d.Tick(r.now)...)
+		for _, a := range r.d.Tick(r.now.Add(r.skew)) {
+			a.Time -= int64(r.skew)
+			r.all = append(r.all, a)
+		}
 	}
 	return r.all[n:]
 }

@@ -190,7 +190,7 @@ func (d *Detector) judgeSource(src *source, t int64) {
 		}
 		return
 	}
-	th := &d.cfg.Thresholds
+	th := d.cfg.limits(k.name, "", 0)
 	hostLimit, portLimit := th.ScanHosts, th.ScanPorts
 	if n != nil {
 		hostLimit, portLimit = max(hostLimit, 2*int(n.hosts)), max(portLimit, 2*int(n.ports))

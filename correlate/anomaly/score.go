@@ -56,7 +56,7 @@ func (d *Detector) least(w *view, p *profile) (score float64) {
 
 // high says whether m is above its range by what the thresholds ask for.
 func (d *Detector) high(w *view, m metric) bool {
-	t := &d.cfg.Thresholds
+	t := w.e.limits
 	switch m {
 	case bytesOut, bytesIn:
 		return w.above(m, t.Bytes, t.Factor)
@@ -71,11 +71,27 @@ func (d *Detector) high(w *view, m metric) bool {
 	return w.above(m, m.value(w.band[m].mid)+t.LatencyMS*1e3, (1+t.Factor)/2)
 }
 
+// rises is high of what is held; what goes on, goes on for longer than it takes to begin.
+func (d *Detector) rises(w *view, p *profile, m metric, goesOn bool) bool {
+	t := w.e.limits
+	switch m {
+	case bytesOut, bytesIn:
+		return w.rises(p, m, t.Bytes, t.Factor, goesOn)
+	case connections:
+		return w.rises(p, m, t.Conns, t.Factor, goesOn)
+	case failures:
+		return w.held(p, m) >= t.FailShare*p.tried && w.rises(p, m, t.Failures, t.Factor, goesOn)
+	case retransmits:
+		return w.rises(p, m, t.Retransmit*1e5, t.Factor, goesOn)
+	}
+	return w.rises(p, m, m.value(w.band[m].mid)+t.LatencyMS*1e3, (1+t.Factor)/2, goesOn)
+}
+
 // low says whether there is much less of m than there ever was, on an edge that always
 // has some.
 func (d *Detector) low(w *view, p *profile, m metric) bool {
 	b := &w.band[m]
-	return w.known[m] && w.v[m] > 0 && b.mid > float64(levelOf(d.cfg.Thresholds.Bytes)) &&
+	return w.known[m] && w.v[m] > 0 && b.mid > float64(levelOf(w.e.limits.Bytes)) &&
 		float64(levelOf(w.v[m])) < b.low-tooLittle-w.shrunk && p.alwaysBusy(w.hour)
 }
 
@@ -91,10 +107,8 @@ func (w *view) above(m metric, floor, factor float64) bool {
 	return float64(levelOf(w.v[m])) > w.band[m].high+math.Log2(factor)*octave+w.grown
 }
 
-// score is how many widths of its spread m is from the middle.
-func (w *view) score(m metric) float64 {
-	return math.Abs(float64(levelOf(w.v[m]))-w.band[m].mid) / w.band[m].spread
-}
+// score is that of the minute.
+func (w *view) score(m metric) float64 { return w.distance(m, levelOf(w.v[m])) }
 
 // attempted is how many connections and requests there were a minute, failed which
 // share of them came to nothing.

@@ -15,7 +15,8 @@ import (
 // before it. Numbers are little-endian.
 const (
 	stateMagic   = "weiranom"
-	stateVersion = uint16(1)
+	stateVersion = uint16(2)
+	oldestState  = uint16(1) // that is read: without what is held, hours' totals, users
 	// maxState bounds a file that is read, octets: maxMaxEdges full profiles do not
 	// fit, and are not kept by anybody.
 	maxState = 256 << 20
@@ -26,7 +27,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // AppendState appends all that was learnt to b.
 func (d *Detector) AppendState(b []byte) []byte {
 	at := len(b)
-	c := &codec{b: binary.LittleEndian.AppendUint16(append(b, stateMagic...), stateVersion)}
+	c := &codec{b: binary.LittleEndian.AppendUint16(append(b, stateMagic...), stateVersion), version: stateVersion}
 	d.code(c)
 	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[at:], castagnoli))
 }
@@ -43,14 +44,15 @@ func Restore(cfg Config, b []byte, now time.Time) (*Detector, error) {
 	if len(b) < head+4 || string(b[:len(stateMagic)]) != stateMagic {
 		return nil, errors.New("it is no state of the anomaly detector")
 	}
-	if v := binary.LittleEndian.Uint16(b[len(stateMagic):]); v != stateVersion {
-		return nil, fmt.Errorf("it has version %d, this weir reads %d", v, stateVersion)
+	version := binary.LittleEndian.Uint16(b[len(stateMagic):])
+	if version < oldestState || version > stateVersion {
+		return nil, fmt.Errorf("it has version %d, this weir reads %d to %d", version, oldestState, stateVersion)
 	}
 	body, sum := b[:len(b)-4], binary.LittleEndian.Uint32(b[len(b)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
 		return nil, errors.New("its checksum is wrong: it was cut or changed")
 	}
-	c := &codec{b: body[head:], reading: true}
+	c := &codec{b: body[head:], reading: true, version: version}
 	d.code(c)
 	if c.err == nil && len(c.b) > 0 {
 		c.err = errRange
@@ -186,6 +188,7 @@ func (d *Detector) insert(e *edge) bool {
 		return false
 	}
 	d.edges[e.edgeKey] = e
+	d.limit(e)
 	d.pairs[pairOf(e.c, e.s)]++
 	e.c.edges++
 	e.s.edges++
@@ -226,55 +229,6 @@ func (e *edge) code(c *codec) {
 	}
 	if times {
 		e.beacon.code(c)
-	}
-}
-
-func (p *profile) code(c *codec) {
-	for m := range numMetrics {
-		for h := range hours {
-			u := &p.usual[m][h]
-			for _, l := range [...]*level{&u.mid, &u.mad, &u.top, &u.low} {
-				number(c, l, 2)
-			}
-			below(c, &p.days[m][h], 1, memory+1)
-		}
-		below(c, &p.n[m], 1, perHour+1)
-		if c.err != nil {
-			return
-		}
-		for i := range p.n[m] {
-			number(c, &p.levels[m][i], 2)
-		}
-	}
-	for h := range hours {
-		below(c, &p.busy[h], 1, busyScale+1)
-		below(c, &p.seen[h], 1, memory+1)
-	}
-	number(c, &p.hourly, 2)
-	for m := range p.peak {
-		number(c, &p.peak[m], 2)
-	}
-	number(c, &p.hour, 4)
-	number(c, &p.minutes, 1)
-	number(c, &p.active, 1)
-	c.float(&p.outTotal)
-	c.flag(&p.tainted)
-	if p.active > p.minutes || p.hour < 0 {
-		c.fail()
-	}
-}
-
-func (b *beacon) code(c *codec) {
-	number(c, &b.last, 8)
-	below(c, &b.n, 1, beaconKept+1)
-	below(c, &b.at, 1, beaconKept)
-	number(c, &b.octets, 8)
-	number(c, &b.conns, 8)
-	number(c, &b.alarm, 8)
-	for i := range b.intervals {
-		x := float64(b.intervals[i])
-		c.float(&x)
-		b.intervals[i] = float32(x)
 	}
 }
 
@@ -332,6 +286,9 @@ func (d *Detector) codeAlarms(c *codec) {
 			number(c, &p.PID, 4)
 			for _, s := range [...]*string{&p.Name, &p.Address, &p.Container, &p.Process, &p.Cmdline} {
 				c.text(s)
+			}
+			if c.version > 1 {
+				c.text(&p.User)
 			}
 		}
 		number(c, &a.Port, 2)

@@ -66,6 +66,40 @@ func TestStateRoundTrip(t *testing.T) {
 	})), "volume")
 }
 
+// What version 1 wrote is read: edges, their usual and what goes on; what it did not keep
+// is taken from what it did, and so widely that nothing is told for it.
+func TestOldState(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("testdata", "state-v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, Config{})
+	r.now = start.Add(2*day + 10*time.Hour + 10*time.Minute)
+	if r.d, err = Restore(Config{}, b, r.now); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.d.Stats(); s.Edges != 5 || s.Profiles != 5 || s.Alarms != 2 || s.Learning {
+		t.Fatalf("%+v", s)
+	}
+	rnd := rand.New(rand.NewPCG(7, 8))
+	r.want(r.run(2*time.Hour, shop(rnd, nil)), "")
+	if len(r.d.alarms.active) != 0 {
+		t.Errorf("what began before does not end: %v", r.d.alarms.active)
+	}
+	r.want(r.run(15*time.Minute, shop(rnd, func(_ time.Time, rs []*correlate.Record) []*correlate.Record {
+		rs[apiDB].Delta.ToClient.Payload *= 20
+		return rs
+	})), "volume")
+	now, err := Restore(Config{}, r.d.AppendState(nil), r.now) // in today's version from then on
+	if err != nil || now.Stats().Profiles != 5 {
+		t.Errorf("%v, %+v", err, now.Stats())
+	}
+	b[8] = 0 // a version that never was
+	if _, err := Restore(Config{}, b, r.now); err == nil || !strings.Contains(err.Error(), "version 0, this weir reads 1 to 2") {
+		t.Error(err)
+	}
+}
+
 // After a pause nothing that was missed is quiet, and nothing is new.
 func TestRestart(t *testing.T) {
 	r := busyRig(t)
@@ -207,6 +241,18 @@ func TestAllocations(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(6*60, interval); n >= 1 {
 		t.Errorf("%.0f allocations per interval of %d edges", n, len(rs))
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	r := newRig(b, Config{Learn: 2 * time.Hour})
+	var rs []*correlate.Record
+	for i := range 4000 {
+		rs = append(rs, talk(inService(fmt.Sprintf("app%d/web", i), "web:1"), db, 5432, 1e6, 2e6))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r.d.Add(rs[i%len(rs)])
 	}
 }
 

@@ -21,6 +21,7 @@ type link struct {
 	lasts          time.Duration // of every
 	steady         bool          // the same day and night
 	since          time.Time     // a deployment made it
+	any            bool          // of any size, now and then
 }
 
 // effect changes the world for a time.
@@ -57,6 +58,7 @@ type world struct {
 	bursts   map[int]time.Time
 	names    bool // whether the probe knows names elsewhere
 	sites    int
+	weather  *weather
 	query    func(cookie uint64, b []byte)
 }
 
@@ -96,7 +98,7 @@ func newWorld(seed uint64) *world {
 // places are the addresses of what is elsewhere; the last octet changes.
 var places = map[string]string{
 	"pay.bank.example": "192.0.2.10", "smtp.mail.example": "192.0.3.10", "media.s3.example": "192.0.4.10", "vault.s3.example": "192.0.4.200",
-	"influx.cloud.example": "192.0.6.10", "office": "198.51.100.7",
+	"influx.cloud.example": "192.0.6.10", "ldap.office.example": "192.0.7.10", "office": "198.51.100.7",
 }
 
 // end is somebody at either end of a link.
@@ -154,6 +156,10 @@ func (w *world) interval(now time.Time, step time.Duration) (rs []*correlate.Rec
 		}
 	}
 	load := w.load(now) * everything
+	if w.weather != nil {
+		w.weather.step(w, now, step)
+		rs = append(rs, w.weather.visits(w, step)...)
+	}
 	for i := range w.links {
 		rs = w.tell(rs, i, load, now, step)
 	}
@@ -212,21 +218,30 @@ func (w *world) tell(rs []*correlate.Record, i int, load float64, now time.Time,
 	if now.Before(w.bursts[i]) {
 		load *= 4
 	}
+	if w.weather != nil && i < len(w.weather.of) {
+		load *= w.weather.factor(l, i, now)
+	}
 	n := max(w.count[l.c], 1)
 	for k := range n {
-		x := load * min * w.noise(0.25) / float64(n)
+		a := w.noiseOf(i, now)
+		x := load * min * w.noise(a.sigma) / float64(n)
+		if l.any {
+			if x = float64(w.poisson(l.conns*x)) / l.conns * w.pareto(1.2, 100) / 3; x == 0 {
+				continue
+			}
+		}
 		r := talk(w.end(l.c, k), w.end(l.s, w.rnd.IntN(8)), l.port, uint64(l.out*x*sum.out+sum.addOut*min/float64(n)), uint64(l.in*x*sum.in+sum.addIn*min/float64(n)))
 		d := &r.Delta
 		d.Opened = uint32(w.round(l.conns * x * sum.conns))
 		r.Final = false
-		d.RTT = correlate.RTT{Sum: uint64((l.rtt*w.noise(0.2)*sum.rtt + sum.addRTT) * 1e6), Count: 1}
-		if fail := w.round(l.conns*x*0.004 + sum.fails*min/float64(n)); fail > 0 {
+		d.RTT = correlate.RTT{Sum: uint64((l.rtt*a.slow*sum.rtt + sum.addRTT) * 1e6), Count: 1}
+		if fail := w.round(l.conns*x*a.failing + sum.fails*min/float64(n)); fail > 0 {
 			d.Failed[correlate.FailRefused] = uint32(fail)
 		}
 		segments := float64(d.ToServer.Payload+d.ToClient.Payload) / payloadPerSegment
-		d.ToClient.Retransmits = uint64(w.round(segments * (0.001*w.noise(0.5) + sum.resending)))
+		d.ToClient.Retransmits = uint64(w.round(segments * (a.losing + sum.resending)))
 		if l.response > 0 {
-			r.Requests = w.requests(l.response*w.noise(0.2)*sum.rtt+sum.addRTT, d.Opened, sum.errors*min/float64(n))
+			r.Requests = w.requests(l.response*a.slow*sum.rtt+sum.addRTT, d.Opened, sum.errors*min/float64(n))
 		}
 		if d.ToServer.Payload+d.ToClient.Payload > 0 || d.Opened > 0 || d.FailedTotal() > 0 {
 			rs = append(rs, r)
@@ -239,6 +254,14 @@ func (w *world) tell(rs []*correlate.Record, i int, load float64, now time.Time,
 func (w *world) round(x float64) int {
 	n := int(x)
 	if w.rnd.Float64() < x-float64(n) {
+		n++
+	}
+	return n
+}
+
+// poisson is how many of what comes by itself come where x are expected.
+func (w *world) poisson(x float64) (n int) {
+	for p := w.rnd.Float64(); p > math.Exp(-x); p *= w.rnd.Float64() {
 		n++
 	}
 	return n
