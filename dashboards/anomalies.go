@@ -90,7 +90,7 @@ func eventLog() cogPanel {
 	p := tabular("Events", "The 500 newest rows, with who it was, what was seen, what was to be expected, and the figures behind it. An anomaly has two, with the same fingerprint: state active when it begins, resolved when it is over.",
 		mainDB, query{text: s.String()}, "Time", 500)
 	units(p, "s", sink.LogDuration)
-	return ofWhom(p)
+	return ofWhom(p).NoValue(nothing)
 }
 
 // goingOn are the anomalies whose newest row says that they are active. Fingerprints
@@ -127,7 +127,8 @@ func mostUnusual() cogPanel {
 	}
 	p := tabular("Most unusual edges", "By the highest score: how far the measure of an interval that is farthest from the usual of its edge is, in widths of the usual spread. The usual has no score, and is not here; nor has anything in the first day.",
 		mainDB, query{text: s.String()}, sink.FieldScore, 50)
-	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
+	inOrder(p, clientTag, serverTag, sink.TagServerPort, sink.FieldScore, "intervals")
+	return linked(hidden(p, "Time", "time"), clientTag, serverTag).NoValue(nothing)
 }
 
 // eventful are the edges with most events.
@@ -138,5 +139,6 @@ func eventful(where []string) cogPanel {
 		from:   sink.MeasurementEvent, where: where, by: idents(tags...),
 	}
 	p := tabular("Where most happens", "By type and edge, each event once.", mainDB, query{text: s.String()}, "events", 50)
-	return ofWhom(hidden(p, "Time", "time"))
+	inOrder(p, tags...)
+	return ofWhom(hidden(p, "Time", "time")).NoValue(nothing)
 }
