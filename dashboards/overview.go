@@ -78,7 +78,7 @@ func overview() *dashboard.DashboardBuilder {
 		WithPanel(graph("Active connections", "Open at the end of each interval.", "short",
 			lastSum(sink.MeasurementFlow, edgeFilter, sink.FieldActive))).
 		WithPanel(failures(edgeFilter)).
-		WithPanel(graph("Retransmits per second", "TCP segments sent again.", "pps",
+		WithPanel(graph("Retransmits per second", "TCP segments sent again.", "cps",
 			over(sink.MeasurementFlow, edgeFilter,
 				perSecond(sink.FieldRetransmitsToServer, "to server"), perSecond(sink.FieldRetransmitsToClient, "to client")))).
 		WithRow(dashboard.NewRowBuilder("Latency")).

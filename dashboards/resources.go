@@ -32,7 +32,7 @@ func resources(d *dashboard.DashboardBuilder, filter []string) {
 			lastSum(m, filter, f(usage.Sockets)), lastSum(m, filter, f(usage.Listeners)))).
 		WithPanel(graph("Accept queue", "Connections that wait to be accepted at the end of each interval, and how many may: past that SYNs are dropped.", "short",
 			lastSum(m, filter, f(usage.Waiting)), lastSum(m, filter, f(usage.Backlog)))).
-		WithPanel(stacked("Packets dropped by the kernel", "Lost on this host, by the kernel's reason: of its sockets, or in its network namespace.", "pps",
+		WithPanel(stacked("Packets dropped by the kernel", "Lost on this host, by the kernel's reason: of its sockets, or in its network namespace.", "cps",
 			overBy(sink.MeasurementDrop, filter, perSecond(sink.FieldDroppedPackets, "dropped"), "$tag_"+sink.TagReason, sink.TagReason)).Span(24))
 	processes(d, filter)
 }
