@@ -218,6 +218,7 @@ func TestDashboardsAreWhole(t *testing.T) {
 			for _, q := range panel.Targets {
 				checkQuery(t, p.Name+", "+title, panel, q.(target).Query)
 			}
+			checkEmpty(t, p.Name+", "+title, panel)
 		}
 	}
 }
@@ -227,6 +228,19 @@ var (
 	aRatio    = regexp.MustCompile(`sum\("[^"]+"\) / sum\(`)
 	onlyCount = regexp.MustCompile(`^SELECT (sum|count)\("([^"]+)"\) AS "[^"]+" FROM`)
 )
+
+// checkEmpty: what an empty panel says is not in every empty cell of one that is not.
+func checkEmpty(t *testing.T, where string, panel dashboard.Panel) {
+	t.Helper()
+	if panel.Type == "stat" || panel.FieldConfig == nil || panel.FieldConfig.Defaults.NoValue == nil {
+		return
+	}
+	if !slices.ContainsFunc(panel.FieldConfig.Overrides, func(o dashboard.DashboardFieldConfigSourceOverrides) bool {
+		return o.Matcher.Id == "byRegexp" && slices.ContainsFunc(o.Properties, func(v dashboard.DynamicConfigValue) bool { return v.Id == "noValue" && v.Value == "" })
+	}) {
+		t.Errorf("%s: %q stands in each empty cell", where, *panel.FieldConfig.Defaults.NoValue)
+	}
+}
 
 // checkQuery is what makes a query fit its panel.
 func checkQuery(t *testing.T, where string, panel dashboard.Panel, text string) {

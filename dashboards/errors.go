@@ -70,9 +70,9 @@ func failingByCause(where []string) cogPanel {
 	tags := []string{clientTag, serverTag, sink.TagServerPort, sink.TagContainer[sink.ClientEnd], sink.TagProcess[sink.ClientEnd], sink.TagContainer[sink.ServerEnd]}
 	s := stmt{fields: fields, from: sink.MeasurementFlowError, where: where, by: idents(tags...)}
 	p := tableOf("Failing edges by cause", "Everything that is not as it should be; all: the causes together, without SYNs sent again.", mainDB,
-		[]query{{text: s.String()}}, "all", 200, added("all", causes...)).NoValue(nothing)
+		[]query{{text: s.String()}}, "all", 200, added("all", causes...))
 	inOrder(p, append(append(slices.Clone(tags[:3]), "all"), causes...)...)
-	return linked(hidden(p, "Time", "time"), tags...)
+	return quiet(linked(hidden(p, "Time", "time"), tags...), nothing)
 }
 
 // failingRequests are the operations that fail, the most often first.
@@ -83,6 +83,6 @@ func failingRequests(where []string) cogPanel {
 		fields: []string{names(sink.FieldErrors, sink.FieldUnanswered, sink.FieldRequests), names(tags...)},
 		from:   "(" + inner.String() + ")", where: []string{either(ident(sink.FieldErrors)+" > 0", ident(sink.FieldUnanswered)+" > 0")},
 	}
-	p := inOrder(tabular("Failing requests", "By operation and status.", mainDB, query{text: outer.String()}, sink.FieldErrors, 200), tags...).NoValue(nothing)
-	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
+	p := inOrder(tabular("Failing requests", "By operation and status.", mainDB, query{text: outer.String()}, sink.FieldErrors, 200), tags...)
+	return quiet(linked(hidden(p, "Time", "time"), clientTag, serverTag), nothing)
 }

@@ -90,13 +90,22 @@ func stacked(title, description, unit string, queries ...query) *timeseries.Pane
 // bars is a graph of what is counted per point. A line would go on from one point to the
 // next where nothing was in between.
 func bars(p *timeseries.PanelBuilder) *timeseries.PanelBuilder {
-	return p.DrawStyle(common.GraphDrawStyleBars).FillOpacity(60).
+	return quiet(p.DrawStyle(common.GraphDrawStyleBars).FillOpacity(60).
 		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal)).
-		Legend(legend("sum", "Total")).NoValue(nothing)
+		Legend(legend("sum", "Total")), nothing)
 }
 
 // nothing is what a panel about what should not be says where it is not.
 const nothing = "Nothing in this time range"
+
+// quiet has a panel say something when it is empty. Grafana writes the same into every
+// empty cell of one that is not, where that has no text of its own.
+func quiet[P interface {
+	NoValue(string) P
+	OverrideByRegexp(string, []dashboard.DynamicConfigValue) P
+}](p P, text string) P {
+	return p.NoValue(text).OverrideByRegexp(".*", []dashboard.DynamicConfigValue{{Id: "noValue", Value: ""}})
+}
 
 // legend names the largest first, by a calculation and what Grafana calls it.
 func legend(calculation, called string) *common.VizLegendOptionsBuilder {

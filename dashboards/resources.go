@@ -77,5 +77,5 @@ func events(title, description string, where []string) cogPanel {
 			sink.LogProcess[sink.ClientEnd], sink.LogUser[sink.ClientEnd], sink.LogCmdline[sink.ClientEnd], sink.LogProcess[sink.ServerEnd])},
 		from: sink.MeasurementEvent, where: where, order: "time DESC", limit: 100,
 	}
-	return ofWhom(tabular(title, description, mainDB, query{text: s.String()}, "Time", 100)).NoValue(nothing)
+	return quiet(ofWhom(tabular(title, description, mainDB, query{text: s.String()}, "Time", 100)), nothing)
 }

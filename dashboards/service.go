@@ -114,9 +114,9 @@ func failingEdges(title, description, from string, where []string, all, bad stri
 		fields: []string{ident(bad), ident(all), as(ident(bad)+" / "+ident(all), "ratio"), names(edge...)},
 		from:   "(" + inner.String() + ")", where: []string{ident(bad) + " > 0"},
 	}
-	p := inOrder(tabular(title, description, mainDB, query{text: outer.String()}, bad, 20), edge...).Span(12).Height(8).NoValue(nothing)
+	p := inOrder(tabular(title, description, mainDB, query{text: outer.String()}, bad, 20), edge...).Span(12).Height(8)
 	units(p, "percentunit", "ratio")
-	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
+	return quiet(linked(hidden(p, "Time", "time"), clientTag, serverTag), nothing)
 }
 
 // dnsHealth shows what DNS says and how long the service waits for it.
