@@ -171,10 +171,15 @@ func fill(measurement, otherwise string, fields ...string) string {
 	return "0"
 }
 
-// lastSum adds up the last values of a gauge of all series.
+// lastSum adds up the last values of a gauge of all series. An edge has a row as long as
+// a connection is open: where there is none, none is.
 func lastSum(measurement string, where []string, field string) query {
+	absent := "null"
+	if measurement == sink.MeasurementFlow {
+		absent = "0"
+	}
 	inner := stmt{fields: []string{as("last("+ident(field)+")", field)}, from: measurement, where: where, by: []string{byTime, "*"}, fill: "none"}
-	outer := stmt{fields: []string{sum(field)}, from: "(" + inner.String() + ")", by: []string{byTime}, fill: "null"}
+	outer := stmt{fields: []string{sum(field)}, from: "(" + inner.String() + ")", by: []string{byTime}, fill: absent}
 	return query{outer.String(), field, nil, false}
 }
 
