@@ -47,7 +47,7 @@ type level struct {
 
 func levels(places places) []level {
 	return []level{
-		{places[Raw], places[Minute], Raw, "1m", "1ns", "5m", minutes(influxdb.AddedUpAgain), "30s"},
+		{places[Raw], places[Minute], Raw, "1m", "1ns", minutes(influxdb.AddedUpEvery), minutes(influxdb.AddedUpAgain), "30s"},
 		{places[Minute], places[Hour], Minute, "1h", "2ns", "1h", "3h", "6m"},
 	}
 }
