@@ -90,7 +90,7 @@ func eventLog() cogPanel {
 	p := tabular("Events", "The 500 newest rows, with who it was, what was seen, what was to be expected, and the figures behind it. An anomaly has two, with the same fingerprint: state active when it begins, resolved when it is over.",
 		mainDB, query{text: s.String()}, "Time", 500)
 	units(p, "s", sink.LogDuration)
-	return ofWhom(p)
+	return quiet(ofWhom(p), nothing)
 }
 
 // goingOn are the anomalies whose newest row says that they are active. Fingerprints
@@ -111,7 +111,8 @@ func goingOn() cogPanel {
 		mainDB, []query{{text: s.String()}}, sink.FieldScore, 200,
 		newest([]string{sink.TagHost, sink.FieldFingerprint}, columns...), renamed(columns...),
 		only(sink.FieldState, anomaly.Active.String())).
-		TimeFrom("7d").HideTimeOverride(true).NoValue("Nothing goes on that is not as usual.")
+		TimeFrom("7d").HideTimeOverride(true)
+	quiet(p, "Nothing goes on that is not as usual.")
 	p.OverrideByName(sink.LogStart, []dashboard.DynamicConfigValue{{Id: "unit", Value: "dateTimeFromNow"}})
 	return ofWhom(p)
 }
@@ -127,7 +128,8 @@ func mostUnusual() cogPanel {
 	}
 	p := tabular("Most unusual edges", "By the highest score: how far the measure of an interval that is farthest from the usual of its edge is, in widths of the usual spread. The usual has no score, and is not here; nor has anything in the first day.",
 		mainDB, query{text: s.String()}, sink.FieldScore, 50)
-	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
+	inOrder(p, clientTag, serverTag, sink.TagServerPort, sink.FieldScore, "intervals")
+	return quiet(linked(hidden(p, "Time", "time"), clientTag, serverTag), nothing)
 }
 
 // eventful are the edges with most events.
@@ -138,5 +140,6 @@ func eventful(where []string) cogPanel {
 		from:   sink.MeasurementEvent, where: where, by: idents(tags...),
 	}
 	p := tabular("Where most happens", "By type and edge, each event once.", mainDB, query{text: s.String()}, "events", 50)
-	return ofWhom(hidden(p, "Time", "time"))
+	inOrder(p, tags...)
+	return quiet(ofWhom(hidden(p, "Time", "time")), nothing)
 }

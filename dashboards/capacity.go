@@ -22,15 +22,15 @@ var (
 func capacity() *dashboard.DashboardBuilder {
 	const flow = sink.MeasurementFlow
 	f := sink.ContainerField
-	cores := as("(sum("+ident(f(usage.CPUUser))+") + sum("+ident(f(usage.CPUSystem))+")) * 1000 / $__interval_ms", "cores")
+	cores := as("(sum("+ident(f(usage.CPUUser))+") + sum("+ident(f(usage.CPUSystem))+"))"+inPoint, "cores")
 	d := page(capacityUID, "Weir / Capacity and cost", "Who moves most, what leaves the host and the site, and what CPU and memory it takes.").
 		WithVariable(hosts()).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(coverageNumber()).
-		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean", over(flow, onHosts, bytesExpr("throughput")))).
-		WithPanel(number("External", "Of that, with an end outside.", "Bps", "mean", over(flow, externalEdges, bytesExpr("external")))).
-		WithPanel(number("To other hosts", "Of that, with servers on other hosts of the fleet (setting fleet; without it they are external).", "Bps", "mean", over(flow, crossHost, bytesExpr("across")))).
-		WithPanel(number("CPU", "Cores in use by containers and services.", "short", "mean", over(sink.MeasurementContainer, containers, cores))).
+		WithPanel(figure("Throughput", "Payload in both directions.", "Bps", flow, onHosts, bytesExpr("throughput"))).
+		WithPanel(figure("External", "Of that, with an end outside.", "Bps", flow, externalEdges, bytesExpr("external"))).
+		WithPanel(figure("To other hosts", "Of that, with servers on other hosts of the fleet (setting fleet; without it they are external).", "Bps", flow, crossHost, bytesExpr("across"))).
+		WithPanel(figure("CPU", "Cores in use by containers and services.", "short", sink.MeasurementContainer, containers, cores)).
 		WithPanel(number("Memory", "Working set of containers and services.", "bytes", "lastNotNull", lastSum(sink.MeasurementContainer, containers, f(usage.WorkingSet)))).
 		WithRow(dashboard.NewRowBuilder("Top talkers")).
 		WithPanel(talkers("Top clients", "Payload in both directions, by who opened the connections.", clientTag)).
@@ -86,7 +86,7 @@ func byPlace(title string, of ...[2]string) cogPanel {
 	p := tableOf(title, "Of servers outside, where a database tells (names.geoip): the 5000 newest connections that ended.", logDB,
 		[]query{{text: s.String()}}, sink.FieldToClientBytes+" (sum)", 100, grouped(by, sink.FieldToServerBytes, sink.FieldToClientBytes)).
 		Span(12).Height(10)
-	return units(p, "bytes", sink.FieldToServerBytes+" (sum)", sink.FieldToClientBytes+" (sum)")
+	return units(p, traffic, sink.FieldToServerBytes+" (sum)", sink.FieldToClientBytes+" (sum)")
 }
 
 func talkers(title, description, tag string) cogPanel {
@@ -97,11 +97,10 @@ func talkers(title, description, tag string) cogPanel {
 // server and as client. The three answers are merged by the name they share.
 func costs() cogPanel {
 	f := sink.ContainerField
-	inner := stmt{
+	used := stmt{
 		fields: []string{as("sum("+ident(f(usage.CPUUser))+") + sum("+ident(f(usage.CPUSystem))+")", "cpu"), as("max("+ident(f(usage.WorkingSet))+")", "memory")},
 		from:   sink.MeasurementContainer, where: containers, by: idents(sink.TagEnd),
 	}
-	used := stmt{fields: []string{ident(sink.TagEnd), names("cpu", "memory")}, from: "(" + inner.String() + ")"}
 	moved := func(tag, column string) query {
 		inner := stmt{
 			fields: []string{as(total(sink.FieldToServerBytes, sink.FieldToClientBytes), column)},
@@ -113,6 +112,8 @@ func costs() cogPanel {
 	p := tableOf("What it costs", "CPU seconds and the largest working set in the time range, beside the payload in both directions.", mainDB,
 		[]query{{text: used.String()}, moved(serverTag, "as server"), moved(clientTag, "as client")}, "cpu", 200, merged())
 	units(p, "s", "cpu")
-	units(p, "bytes", "memory", "as server", "as client")
+	inOrder(p, sink.TagEnd)
+	units(p, "bytes", "memory")
+	units(p, traffic, "as server", "as client")
 	return linked(hidden(p, "Time", "time"), sink.TagEnd)
 }

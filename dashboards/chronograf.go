@@ -265,8 +265,11 @@ func (p *Page) cell(panel *dashboard.Panel) (cell, error) {
 			return k, fmt.Errorf("panel %s: query of unexpected type %T", *panel.Title, q)
 		}
 		text := t.Query
-		if whole {
+		switch {
+		case whole:
 			text = strings.Replace(text, graphGroup, "", 1)
+		case strings.Contains(text, inRange):
+			text = strings.Replace(text, inRange, inPoint, 1) + graphGroup
 		}
 		text = p.chronografQuery(text, strings.ReplaceAll(*t.Datasource.Uid, string(anyLength), databaseVariable))
 		k.Queries = append(k.Queries, cellQuery{Query: text, Type: "influxql", Config: queryConfig{
@@ -279,15 +282,16 @@ func (p *Page) cell(panel *dashboard.Panel) (cell, error) {
 const graphGroup = " GROUP BY " + byTime + " fill(null)"
 
 // wholeRange says whether a number is the sum, or the ratio of sums, of all there
-// is: the aggregate of the query without its points.
+// is: the aggregate of the query without its points. A rate is not, since Chronograf
+// cannot say how long the time range is: its history is shown.
 func (p *Page) wholeRange(panel *dashboard.Panel) bool {
 	o, ok := panel.Options.(*stat.Options)
 	if !ok || len(panel.Targets) != 1 {
 		return false
 	}
 	text := panel.Targets[0].(target).Query
-	return (slices.Equal(o.ReduceOptions.Calcs, []string{"sum"}) || slices.Equal(o.ReduceOptions.Calcs, []string{"mean"})) &&
-		strings.HasSuffix(text, graphGroup) && !strings.Contains(text, "$__interval_ms")
+	return slices.Equal(o.ReduceOptions.Calcs, []string{"sum"}) && strings.HasSuffix(text, graphGroup) ||
+		!strings.Contains(text, byTime) && !strings.Contains(text, inRange)
 }
 
 func lineType(panel *dashboard.Panel) string {
@@ -373,7 +377,7 @@ func axes(unit string) map[string]axis {
 	switch unit {
 	case "Bps":
 		y.Suffix, y.Base = "B/s", "2"
-	case "bytes":
+	case "bytes", traffic:
 		y.Suffix, y.Base = "B", "2"
 	case "s":
 		y.Suffix = " s"

@@ -95,15 +95,18 @@ func recentConnections(where []string) cogPanel {
 }
 
 func connectionTable(title, description string, where []string, limit int) cogPanel {
-	cols := []string{clientTag, serverTag, sink.TagProto, sink.TagEndReason}
-	for _, pair := range [][2]string{sink.LogAddress, sink.LogPort, sink.LogProcess, sink.LogPID, sink.LogContainer, sink.LogMethod} {
+	cols := []string{clientTag, serverTag, sink.TagProto, sink.LogPort[sink.ServerEnd], sink.TagEndReason, sink.LogCloseCause,
+		sink.LogDuration, sink.FieldToServerBytes, sink.FieldToClientBytes, sink.FieldRTTAvg, sink.Connect.Sum}
+	for _, pair := range [][2]string{sink.LogProcess, sink.LogContainer, sink.LogAddress} {
 		cols = append(cols, pair[:]...)
 	}
-	cols = append(cols, sink.LogDuration, sink.FieldToServerBytes, sink.FieldToClientBytes,
-		sink.FieldRTTAvg, sink.Connect.Sum, sink.LogCloseCause)
+	cols = append(cols, sink.LogPort[sink.ClientEnd])
+	for _, pair := range [][2]string{sink.LogPID, sink.LogMethod} {
+		cols = append(cols, pair[:]...)
+	}
 	s := stmt{fields: []string{names(cols...)}, from: sink.MeasurementFlowLog, where: where, order: "time DESC", limit: limit}
 	p := tabular(title, description, logDB, query{text: s.String()}, "Time", limit)
-	units(p, "bytes", sink.FieldToServerBytes, sink.FieldToClientBytes)
+	units(p, traffic, sink.FieldToServerBytes, sink.FieldToClientBytes)
 	units(p, "s", sink.LogDuration, sink.FieldRTTAvg, sink.Connect.Sum)
 	return linked(p, clientTag, serverTag, sink.LogContainer[sink.ClientEnd], sink.LogContainer[sink.ServerEnd],
 		sink.LogProcess[sink.ClientEnd], sink.LogProcess[sink.ServerEnd])
@@ -114,7 +117,8 @@ func largest(title, description, field string) cogPanel {
 	cols := []string{clientTag, serverTag, sink.LogProcess[sink.ClientEnd], sink.LogProcess[sink.ServerEnd], sink.LogPort[sink.ServerEnd]}
 	s := stmt{fields: []string{as("top("+ident(field)+", 20)", field), names(cols...)}, from: sink.MeasurementFlowLog, where: ended()}
 	p := tabular(title, description, logDB, query{text: s.String()}, field, 20).Span(8).Height(10)
-	units(p, "bytes", sink.FieldToServerBytes, sink.FieldToClientBytes)
+	inOrder(p, clientTag, serverTag, field)
+	units(p, traffic, sink.FieldToServerBytes, sink.FieldToClientBytes)
 	units(p, "s", sink.LogDuration)
 	return linked(p, clientTag, serverTag, sink.LogProcess[sink.ClientEnd], sink.LogProcess[sink.ServerEnd])
 }

@@ -46,11 +46,11 @@ func container() *dashboard.DashboardBuilder {
 			overBy(flow, isServer, perSecond(sink.FieldToClientBytes, "out"), "to client $tag_"+clientTag, clientTag),
 			overBy(flow, isClient, perSecond(sink.FieldToServerBytes, "out"), "to server $tag_"+serverTag, serverTag))).
 		WithPanel(stacked("In, by process", "Payload received.", "Bps",
-			overBy(flow, isServer, perSecond(sink.FieldToServerBytes, "in"), "$tag_"+process[1], process[1]),
-			overBy(flow, isClient, perSecond(sink.FieldToClientBytes, "in"), "$tag_"+process[0], process[0]))).
+			overBy(flow, isServer, perSecond(sink.FieldToServerBytes, "in"), "$tag_"+process[1]+", as server", process[1]),
+			overBy(flow, isClient, perSecond(sink.FieldToClientBytes, "in"), "$tag_"+process[0]+", as client", process[0]))).
 		WithPanel(stacked("Out, by process", "Payload sent.", "Bps",
-			overBy(flow, isServer, perSecond(sink.FieldToClientBytes, "out"), "$tag_"+process[1], process[1]),
-			overBy(flow, isClient, perSecond(sink.FieldToServerBytes, "out"), "$tag_"+process[0], process[0]))).
+			overBy(flow, isServer, perSecond(sink.FieldToClientBytes, "out"), "$tag_"+process[1]+", as server", process[1]),
+			overBy(flow, isClient, perSecond(sink.FieldToServerBytes, "out"), "$tag_"+process[0]+", as client", process[0]))).
 		WithRow(dashboard.NewRowBuilder("Connections and errors")).
 		WithPanel(graph("Connections per second", "Opened to and by this container.", "cps",
 			over(flow, isServer, perSecond(sink.FieldOpened, "accepted"), perSecond(sink.FieldFailed, "failed as server")),
@@ -59,7 +59,7 @@ func container() *dashboard.DashboardBuilder {
 			named(lastSum(flow, isServer, sink.FieldActive), "as server"),
 			named(lastSum(flow, isClient, sink.FieldActive), "as client"))).
 		WithPanel(failures(isEither)).
-		WithPanel(graph("Retransmits per second", "TCP segments sent again.", "pps",
+		WithPanel(graph("Retransmits per second", "TCP segments sent again.", "cps",
 			over(flow, isServer, perSecond(sink.FieldRetransmitsToServer, "in, from clients"), perSecond(sink.FieldRetransmitsToClient, "out, to clients")),
 			over(flow, isClient, perSecond(sink.FieldRetransmitsToClient, "in, from servers"), perSecond(sink.FieldRetransmitsToServer, "out, to servers")))).
 		WithRow(dashboard.NewRowBuilder("Latency")).

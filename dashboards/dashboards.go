@@ -1,6 +1,7 @@
 package dashboards
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -106,6 +107,8 @@ type Values struct {
 	TimeFilter string
 	// Interval is the width of a point of a graph.
 	Interval time.Duration
+	// Range is how long the time range is; default 1h.
+	Range time.Duration
 	// Variables are regular expressions by name, or by PAGE.NAME for one page; `.*`
 	// where there is none, which is what "All" stands for.
 	Variables map[string]string
@@ -178,7 +181,11 @@ var variableName = regexp.MustCompile(`\$\w+`)
 // stays as it is.
 func (v Values) apply(text string, p Page) string {
 	ms := strconv.FormatInt(v.Interval.Milliseconds(), 10)
-	values := map[string]string{"$timeFilter": v.TimeFilter, "$__interval_ms": ms, "$__interval": ms + "ms"}
+	long := cmp.Or(v.Range, time.Hour)
+	values := map[string]string{
+		"$timeFilter": v.TimeFilter, "$__interval_ms": ms, "$__interval": ms + "ms",
+		"$__from": "0", "$__to": strconv.FormatInt(long.Milliseconds(), 10), // only their difference is asked for
+	}
 	for _, variable := range p.Templating.List {
 		values["$"+variable.Name] = everything
 		for _, name := range []string{variable.Name, p.Name + "." + variable.Name} {

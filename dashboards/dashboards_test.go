@@ -215,6 +215,56 @@ func TestDashboardsAreWhole(t *testing.T) {
 			if panel.GridPos.X+panel.GridPos.W > 24 {
 				t.Errorf("%s, %s: wider than the grid", p.Name, title)
 			}
+			for _, q := range panel.Targets {
+				checkQuery(t, p.Name+", "+title, panel, q.(target).Query)
+			}
+			checkEmpty(t, p.Name+", "+title, panel)
+		}
+	}
+}
+
+var (
+	ofPoints  = regexp.MustCompile(`GROUP BY time\(`)
+	aRatio    = regexp.MustCompile(`sum\("[^"]+"\) / sum\(`)
+	onlyCount = regexp.MustCompile(`^SELECT (sum|count)\("([^"]+)"\) AS "[^"]+" FROM`)
+)
+
+// checkEmpty: what an empty panel says is not in every empty cell of one that is not.
+func checkEmpty(t *testing.T, where string, panel dashboard.Panel) {
+	t.Helper()
+	if panel.Type == "stat" || panel.FieldConfig == nil || panel.FieldConfig.Defaults.NoValue == nil {
+		return
+	}
+	if !slices.ContainsFunc(panel.FieldConfig.Overrides, func(o dashboard.DashboardFieldConfigSourceOverrides) bool {
+		return o.Matcher.Id == "byRegexp" && slices.ContainsFunc(o.Properties, func(v dashboard.DynamicConfigValue) bool { return v.Id == "noValue" && v.Value == "" })
+	}) {
+		t.Errorf("%s: %q stands in each empty cell", where, *panel.FieldConfig.Defaults.NoValue)
+	}
+}
+
+// checkQuery is what makes a query fit its panel.
+func checkQuery(t *testing.T, where string, panel dashboard.Panel, text string) {
+	t.Helper()
+	points := ofPoints.MatchString(text)
+	switch panel.Type {
+	case "stat":
+		if points && (aRatio.MatchString(text) || strings.Contains(text, inPoint)) && !strings.Contains(text, ident(sink.MeasurementSelf)) {
+			t.Errorf("%s: the mean of what points say is not what the range says: %s", where, text)
+		}
+		if panel.FieldConfig == nil || panel.FieldConfig.Defaults.Thresholds == nil {
+			t.Errorf("%s: without thresholds Grafana shows all above 80 in red", where)
+		}
+	case "timeseries":
+		bars := lineType(&panel) == "bar"
+		if points && strings.HasSuffix(text, "fill(none)") && onlyCount.MatchString(text) && !bars && !strings.Contains(text, ident(sink.MeasurementSelf)) {
+			t.Errorf("%s: a line goes on where nothing was counted: %s", where, text)
+		}
+		if strings.HasSuffix(text, "fill(none)") && strings.Contains(text, inPoint) && !strings.Contains(text, ident(sink.MeasurementSelf)) {
+			t.Errorf("%s: a rate without rows is zero: %s", where, text)
+		}
+	case "table":
+		if strings.HasPrefix(text, "SELECT top(") && strings.Count(text[:strings.Index(text, " FROM ")], ident(clientTag)) > 1 {
+			t.Errorf("%s: a column comes twice: %s", where, text)
 		}
 	}
 }

@@ -20,14 +20,13 @@ func dns() *dashboard.DashboardBuilder {
 		WithVariable(clients(onHost).Label("Who asks")).
 		WithVariable(servers(onHost).Label("Resolver (or name)")).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
-		WithPanel(number("Questions per second", "Of all who ask.", "reqps", "mean", over(l7, asks, perSecond(sink.FieldRequests, "questions")))).
+		WithPanel(figure("Questions per second", "Of all who ask.", "reqps", l7, asks, perSecond(sink.FieldRequests, "questions"))).
 		WithPanel(alarming(number("NXDOMAIN", "Answers that there is no such name, in the time range.", "short", "sum",
 			over(l7, nxdomain, as("sum("+ident(sink.FieldRequests)+")", "nxdomain"))))).
 		WithPanel(alarming(number("Errors", "SERVFAIL, REFUSED and the like, in the time range.", "short", "sum", over(l7, asks, sum(sink.FieldErrors))))).
 		WithPanel(alarming(number("Unanswered", "Questions whose answer never came, in the time range.", "short", "sum", over(l7, asks, sum(sink.FieldUnanswered))))).
-		WithPanel(number("Answer time", "Exact mean.", "s", "mean", over(l7, asks, as(mean(r), "mean")))).
-		WithPanel(number("Wait for a name", "Exact mean of how long a connection waited for the name of its server.", "s", "mean",
-			over(sink.MeasurementFlowLatency, chosen, as(mean(sink.Resolve), "wait")))).
+		WithPanel(figure("Answer time", "Exact mean.", "s", l7, asks, as(mean(r), "mean"))).
+		WithPanel(figure("Wait for a name", "Exact mean of how long a connection waited for the name of its server.", "s", sink.MeasurementFlowLatency, chosen, as(mean(sink.Resolve), "wait"))).
 		WithRow(dashboard.NewRowBuilder("Questions and answers")).
 		WithPanel(stacked("Questions by type", "Per second.", "reqps",
 			overBy(l7, asks, perSecond(sink.FieldRequests, "questions"), "$tag_"+sink.TagOperation, sink.TagOperation))).
@@ -54,17 +53,15 @@ func dns() *dashboard.DashboardBuilder {
 func slowNames(where []string) cogPanel {
 	w := sink.Resolve
 	tags := []string{serverTag, clientTag, sink.TagContainer[sink.ClientEnd], sink.TagProcess[sink.ClientEnd]}
-	inner := stmt{
-		fields: []string{as("sum("+ident(w.Count)+")", "waits"), as(mean(w), "mean"), as("max("+ident(w.P99)+")", "worst p99"), as("max("+ident(w.Max)+")", "longest")},
-		from:   sink.MeasurementFlowLatency, where: where, by: idents(tags...),
-	}
-	outer := stmt{
-		fields: []string{names("waits", "mean", "worst p99", "longest"), names(tags...)},
-		from:   "(" + inner.String() + ")", where: []string{`"waits" > 0`},
+	figures := []string{"waits", "mean", "worst p99", "longest"}
+	s := stmt{
+		fields: []string{as("sum("+ident(w.Count)+")", figures[0]), as(mean(w), figures[1]), as("max("+ident(w.P99)+")", figures[2]), as("max("+ident(w.Max)+")", figures[3])},
+		from:   sink.MeasurementFlowLatency, where: append(slices.Clone(where), ident(w.Count)+" > 0"), by: idents(tags...),
 	}
 	p := tabular("Slow names", "How long connections waited for the DNS answer that named their server: each answer once, for the connection that used it.", mainDB,
-		query{text: outer.String()}, "mean", 100)
-	units(p, "s", "mean", "worst p99", "longest")
+		query{text: s.String()}, "mean", 100)
+	inOrder(p, append([]string{serverTag, clientTag}, figures...)...)
+	units(p, "s", figures[1:]...)
 	return linked(hidden(p, "Time", "time"), tags...)
 }
 
@@ -78,6 +75,7 @@ func askers(where []string) cogPanel {
 		from: sink.MeasurementL7, where: where, by: idents(tags...),
 	}
 	p := tabular("Who asks", "By type of question and answer, the most first.", mainDB, query{text: s.String()}, sink.FieldRequests, 200)
+	inOrder(p, clientTag, serverTag, sink.TagOperation, sink.TagStatus, sink.FieldRequests, sink.FieldErrors, sink.FieldUnanswered)
 	units(p, "s", "mean", "worst p99", r.Max)
 	return linked(hidden(p, "Time", "time"), tags...)
 }

@@ -46,12 +46,12 @@ func edgeSignals(d *dashboard.DashboardBuilder) {
 	const flow = sink.MeasurementFlow
 	r := sink.Response
 	d.WithRow(dashboard.NewRowBuilder("$" + clientVariable + " to $" + serverVariable)).
-		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean", over(flow, oneEdge, bytesExpr("throughput")))).
+		WithPanel(figure("Throughput", "Payload in both directions.", "Bps", flow, oneEdge, bytesExpr("throughput"))).
 		WithPanel(number("Active connections", "Open at the end of each interval.", "short", "lastNotNull", lastSum(flow, oneEdge, sink.FieldActive))).
 		WithPanel(number("Opened", "Connections established in the time range.", "short", "sum", over(flow, oneEdge, sum(sink.FieldOpened)))).
 		WithPanel(alarming(number("Failed", "Attempts that failed in the time range.", "short", "sum", over(flow, oneEdge, sum(sink.FieldFailed))))).
-		WithPanel(number("Requests per second", "Of every protocol.", "reqps", "mean", over(sink.MeasurementFlowLatency, oneEdge, perSecond(r.Count, "requests")))).
-		WithPanel(number("Response time", "Exact mean.", "s", "mean", over(sink.MeasurementFlowLatency, oneEdge, as(mean(r), "mean")))).
+		WithPanel(figure("Requests per second", "Of every protocol.", "reqps", sink.MeasurementFlowLatency, oneEdge, perSecond(r.Count, "requests"))).
+		WithPanel(figure("Response time", "Exact mean.", "s", sink.MeasurementFlowLatency, oneEdge, as(mean(r), "mean"))).
 		WithPanel(graph("Traffic", "Payload as the sockets count it, and frames on the wire.", "Bps",
 			over(flow, oneEdge,
 				perSecond(sink.FieldToServerBytes, "to server"), perSecond(sink.FieldToClientBytes, "to client"),
@@ -92,7 +92,7 @@ func edgeLoss(d *dashboard.DashboardBuilder) {
 
 // trouble is what packets and queues say of the way.
 func trouble(where []string) cogPanel {
-	return graph("Trouble on the way", "Segments sent again, out of order, double; SYNs sent again; connections that the accept queue had no room for. Per point of the graph.", "short",
+	return bars(graph("Trouble on the way", "Segments sent again, out of order, double; SYNs sent again; connections that the accept queue had no room for. Per point of the graph.", "short",
 		over(sink.MeasurementFlow, where, as(total(sink.FieldRetransmitsToServer, sink.FieldRetransmitsToClient), "retransmits")),
-		over(sink.MeasurementFlowError, where, sum(sink.FieldOutOfOrder), sum(sink.FieldDuplicates), sum(sink.FieldSYNRetransmits), sum(sink.FieldAcceptQueueDrops)))
+		over(sink.MeasurementFlowError, where, sum(sink.FieldOutOfOrder), sum(sink.FieldDuplicates), sum(sink.FieldSYNRetransmits), sum(sink.FieldAcceptQueueDrops))))
 }

@@ -22,13 +22,13 @@ func failing() *dashboard.DashboardBuilder {
 		WithPanel(counted("Reset by clients", "Established connections, in the time range.", sink.FieldResetByClient)).
 		WithPanel(counted("Request errors", "By the protocol's own rules, in the time range.", sink.FieldRequestErrors)).
 		WithPanel(counted("No room to accept", "Connections that a listener's queue had no room for, in the time range.", sink.FieldAcceptQueueDrops)).
-		WithPanel(number("Failure ratio", "Of attempts.", "percentunit", "mean", over(flow, edgeFilter, as(ratio(sink.FieldFailed, sink.FieldAttempts), "ratio"))).Max(1)).
+		WithPanel(figure("Failure ratio", "Of attempts.", "percentunit", flow, edgeFilter, as(ratio(sink.FieldFailed, sink.FieldAttempts), "ratio")).Max(1)).
 		WithRow(dashboard.NewRowBuilder("Edges")).
 		WithPanel(failures(edgeFilter).Span(24)).
 		WithPanel(failingByCause(edgeFilter)).
 		WithRow(dashboard.NewRowBuilder("Over time")).
 		WithPanel(bars(graph("Failed attempts by edge", "Per point of the graph.", "short",
-			overBy(flow, edgeFilter, sum(sink.FieldFailed), toEdge, clientTag, serverTag)))).
+			overBy(flow, withSome(sink.FieldFailed), sum(sink.FieldFailed), toEdge, clientTag, serverTag)))).
 		WithPanel(bars(graph("Request errors by edge", "By the protocol's own rules, per point of the graph.", "short",
 			overBy(wrong, edgeFilter, sum(sink.FieldRequestErrors), toEdge, clientTag, serverTag)))).
 		WithPanel(bars(graph("Resets by edge", "Established connections, per point of the graph.", "short",
@@ -42,6 +42,12 @@ func failing() *dashboard.DashboardBuilder {
 		WithRow(dashboard.NewRowBuilder("Requests and events")).
 		WithPanel(failingRequests(edgeFilter)).
 		WithPanel(events("Events", "Of severity warning and error.", badEvents()))
+}
+
+// withSome chooses rows of the edges chosen that count something: every row of flow has
+// how many failed, and each edge would be in the legend.
+func withSome(field string) []string {
+	return append(slices.Clone(edgeFilter), ident(field)+" > 0")
 }
 
 // badEvents are those of the chosen ends that are no mere information. An event of
@@ -61,11 +67,12 @@ func failingByCause(where []string) cogPanel {
 	for _, c := range append(slices.Clone(causes), sink.FieldSYNRetransmits) {
 		fields = append(fields, sum(c))
 	}
-	tags := []string{clientTag, sink.TagContainer[sink.ClientEnd], sink.TagProcess[sink.ClientEnd], serverTag, sink.TagContainer[sink.ServerEnd], sink.TagServerPort}
+	tags := []string{clientTag, serverTag, sink.TagServerPort, sink.TagContainer[sink.ClientEnd], sink.TagProcess[sink.ClientEnd], sink.TagContainer[sink.ServerEnd]}
 	s := stmt{fields: fields, from: sink.MeasurementFlowError, where: where, by: idents(tags...)}
-	p := tableOf("Failing edges by cause", "Everything that is not as it should be; all: the columns before it together, without SYNs sent again.", mainDB,
+	p := tableOf("Failing edges by cause", "Everything that is not as it should be; all: the causes together, without SYNs sent again.", mainDB,
 		[]query{{text: s.String()}}, "all", 200, added("all", causes...))
-	return linked(hidden(p, "Time", "time"), tags...)
+	inOrder(p, append(append(slices.Clone(tags[:3]), "all"), causes...)...)
+	return quiet(linked(hidden(p, "Time", "time"), tags...), nothing)
 }
 
 // failingRequests are the operations that fail, the most often first.
@@ -76,6 +83,6 @@ func failingRequests(where []string) cogPanel {
 		fields: []string{names(sink.FieldErrors, sink.FieldUnanswered, sink.FieldRequests), names(tags...)},
 		from:   "(" + inner.String() + ")", where: []string{either(ident(sink.FieldErrors)+" > 0", ident(sink.FieldUnanswered)+" > 0")},
 	}
-	p := tabular("Failing requests", "By operation and status.", mainDB, query{text: outer.String()}, sink.FieldErrors, 200)
-	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
+	p := inOrder(tabular("Failing requests", "By operation and status.", mainDB, query{text: outer.String()}, sink.FieldErrors, 200), tags...)
+	return quiet(linked(hidden(p, "Time", "time"), clientTag, serverTag), nothing)
 }

@@ -20,6 +20,7 @@ const sampleIntervals = 12
 var sampleValues = Values{
 	TimeFilter: fmt.Sprintf("time >= %dms and time <= %dms", sampleTime.UnixMilli(), sampleTime.Add(sampleIntervals*10*time.Second).UnixMilli()),
 	Interval:   10 * time.Second,
+	Range:      sampleIntervals * 10 * time.Second,
 	// as Grafana escapes it
 	Variables: map[string]string{"container." + containerVariable: `shop\/web`, "processes." + containerVariable: `shop\/web`, "service." + serviceVariable: `shop\/web`},
 }
@@ -162,6 +163,7 @@ func TestQueriesRun(t *testing.T) {
 			t.Run("way down", func(t *testing.T) { checkWayDown(t, s) })
 			t.Run("going on", func(t *testing.T) { checkGoingOn(t, s) })
 			t.Run("answers", func(t *testing.T) { checkAnswers(t, s) })
+			t.Run("tables", func(t *testing.T) { checkTables(t, s) })
 		})
 	}
 }
@@ -206,6 +208,7 @@ func checkAnswers(t *testing.T, s *server) {
 		{"dns", "Questions per second", "questions", 50},
 		{"dns", "NXDOMAIN", "nxdomain", 200},
 		{"dns", "Slow names", "longest", 0.25},
+		{"dns", "Slow names", "waits", 100 * sampleIntervals},
 		{"dns", "Who asks", "requests", 300 * sampleIntervals},
 		{"errors", "Failed attempts", "failed", 1000},
 		{"errors", "Failing edges by cause", "failed_refused", 100 * sampleIntervals},
@@ -229,6 +232,7 @@ func checkAnswers(t *testing.T, s *server) {
 		{"capacity", "Edges between zones", "bytes", 2 * 400 * sampleIntervals},
 		{"capacity", "Top servers", "bytes", 2 * 600 * sampleIntervals},
 		{"capacity", "What it costs", "cpu", 2 * 0.5 * sampleIntervals},
+		{"capacity", "What it costs", "memory", 400},
 		{"capacity", "What it costs", "as server", 2 * 300 * sampleIntervals},
 		{"capacity", "CPU", "cores", 0.2},
 		// of the chosen container alone

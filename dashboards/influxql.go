@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
@@ -88,10 +89,16 @@ func sum[S ~string](f S) string  { return fmt.Sprintf("sum(%s) AS %s", ident(f),
 func last[S ~string](f S) string { return fmt.Sprintf("last(%s) AS %s", ident(f), ident(f)) }
 func most[S ~string](f S) string { return fmt.Sprintf("max(%s) AS %s", ident(f), ident(f)) }
 
-// perSecond is the rate of a delta: $__interval_ms is the width of a point.
+// inPoint makes a sum a rate: $__interval_ms is the width of a point.
+const inPoint = " * 1000 / $__interval_ms"
+
+// perSecond is the rate of a delta.
 func perSecond[S ~string](f S, as string) string {
-	return fmt.Sprintf("sum(%s) * 1000 / $__interval_ms AS %s", ident(f), ident(as))
+	return fmt.Sprintf("sum(%s)%s AS %s", ident(f), inPoint, ident(as))
 }
+
+// inRange makes a sum a rate over the whole time range.
+const inRange = " * 1000 / ($__to - $__from)"
 
 // as gives an expression a name.
 func as(expression, name string) string { return expression + " AS " + ident(name) }
@@ -139,20 +146,40 @@ func (s stmt) String() string {
 
 // over is a statement over time, with the legend made of the columns' names.
 func over(measurement string, where []string, fields ...string) query {
-	return query{stmt{fields: fields, from: measurement, where: where, by: []string{byTime}, fill: "null"}.String(), "$col", nil, false}
+	return query{stmt{fields: fields, from: measurement, where: where, by: []string{byTime}, fill: fill(measurement, "null", fields...)}.String(), "$col", nil, false}
+}
+
+// whole is a statement about the whole time range.
+func whole(measurement string, where []string, field string) query {
+	return query{stmt{fields: []string{field}, from: measurement, where: where}.String(), "$col", nil, false}
 }
 
 // overBy is one field over time, one line per value of the tags. Lines without
 // data at a moment have no point there: fill(null) would make a point for each.
 func overBy(measurement string, where []string, field string, legend string, tags ...string) query {
 	by := append([]string{byTime}, idents(tags...)...)
-	return query{stmt{fields: []string{field}, from: measurement, where: where, by: by, fill: "none"}.String(), legend, tags, measurement == sink.MeasurementEvent}
+	return query{stmt{fields: []string{field}, from: measurement, where: where, by: by, fill: fill(measurement, "none", field)}.String(), legend, tags, measurement == sink.MeasurementEvent}
 }
 
-// lastSum adds up the last values of a gauge of all series.
+// fill is what stands at a moment without rows. A rate is zero there: else a line would
+// go on to the next moment that has some, and the mean in the legend be that of the busy
+// moments. What the probe tells of itself is missing only where it was not running.
+func fill(measurement, otherwise string, fields ...string) string {
+	if measurement == sink.MeasurementSelf || slices.ContainsFunc(fields, func(f string) bool { return !strings.Contains(f, inPoint) }) {
+		return otherwise
+	}
+	return "0"
+}
+
+// lastSum adds up the last values of a gauge of all series. An edge has a row as long as
+// a connection is open: where there is none, none is.
 func lastSum(measurement string, where []string, field string) query {
+	absent := "null"
+	if measurement == sink.MeasurementFlow {
+		absent = "0"
+	}
 	inner := stmt{fields: []string{as("last("+ident(field)+")", field)}, from: measurement, where: where, by: []string{byTime, "*"}, fill: "none"}
-	outer := stmt{fields: []string{sum(field)}, from: "(" + inner.String() + ")", by: []string{byTime}, fill: "null"}
+	outer := stmt{fields: []string{sum(field)}, from: "(" + inner.String() + ")", by: []string{byTime}, fill: absent}
 	return query{outer.String(), field, nil, false}
 }
 

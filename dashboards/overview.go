@@ -1,7 +1,6 @@
 package dashboards
 
 import (
-	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
@@ -54,7 +53,7 @@ func overview() *dashboard.DashboardBuilder {
 	return edgeVariables(page(overviewUID, "Weir / Overview", "Who talks to whom, how much, how fast, and how often it fails.")).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
 		WithPanel(coverageNumber()).
-		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean", bytesPerSecond("throughput"))).
+		WithPanel(figure("Throughput", "Payload in both directions.", "Bps", sink.MeasurementFlow, edgeFilter, bytesExpr("throughput"))).
 		WithPanel(number("Active connections", "Open at the end of each interval.", "short", "lastNotNull",
 			lastSum(sink.MeasurementFlow, edgeFilter, sink.FieldActive))).
 		WithPanel(number("Opened", "Connections established in the time range.", "short", "sum",
@@ -79,7 +78,7 @@ func overview() *dashboard.DashboardBuilder {
 		WithPanel(graph("Active connections", "Open at the end of each interval.", "short",
 			lastSum(sink.MeasurementFlow, edgeFilter, sink.FieldActive))).
 		WithPanel(failures(edgeFilter)).
-		WithPanel(graph("Retransmits per second", "TCP segments sent again.", "pps",
+		WithPanel(graph("Retransmits per second", "TCP segments sent again.", "cps",
 			over(sink.MeasurementFlow, edgeFilter,
 				perSecond(sink.FieldRetransmitsToServer, "to server"), perSecond(sink.FieldRetransmitsToClient, "to client")))).
 		WithRow(dashboard.NewRowBuilder("Latency")).
@@ -96,17 +95,12 @@ func total(toServer, toClient string) string {
 }
 
 func bytesExpr(name string) string {
-	return as("("+total(sink.FieldToServerBytes, sink.FieldToClientBytes)+") * 1000 / $__interval_ms", name)
-}
-
-func bytesPerSecond(name string) query {
-	return over(sink.MeasurementFlow, edgeFilter, bytesExpr(name))
+	return as("("+total(sink.FieldToServerBytes, sink.FieldToClientBytes)+")"+inPoint, name)
 }
 
 // coverageNumber is the promise of the program: payload whose owner is known.
 func coverageNumber() cogPanel {
-	return number("Attributed", "Share of the payload with a local socket whose owner is known.", "percentunit", "mean",
-		over(sink.MeasurementSelf, []string{matches(sink.TagHost, hostVariable)}, coverageExpr)).
+	return figure("Attributed", "Share of the payload with a local socket whose owner is known.", "percentunit", sink.MeasurementSelf, []string{matches(sink.TagHost, hostVariable)}, coverageExpr).
 		Decimals(2).Max(1).Thresholds(steps("red", step{0.95, "orange"}, step{0.99, "green"}))
 }
 
@@ -125,9 +119,9 @@ func talkersIn(title, description string, where []string, tags ...string) *table
 
 func most20(title, description, bytes string, where []string, tags ...string) *table.PanelBuilder {
 	inner := stmt{fields: []string{as(bytes, "bytes")}, from: sink.MeasurementFlow, where: where, by: idents(tags...)}
-	outer := stmt{fields: []string{as(`top("bytes", `+names(tags...)+`, 20)`, "bytes"), names(tags...)}, from: "(" + inner.String() + ")"}
-	p := tabular(title, description, mainDB, query{text: outer.String()}, "bytes", 20)
-	return linked(hidden(units(p, "bytes", "bytes"), "Time", "time"), tags...)
+	outer := stmt{fields: []string{as(`top("bytes", `+names(tags...)+`, 20)`, "bytes")}, from: "(" + inner.String() + ")"}
+	p := inOrder(tabular(title, description, mainDB, query{text: outer.String()}, "bytes", 20), tags...)
+	return linked(hidden(units(p, traffic, "bytes"), "Time", "time"), tags...)
 }
 
 func failures(filter []string) *timeseries.PanelBuilder {
@@ -138,8 +132,8 @@ func failures(filter []string) *timeseries.PanelBuilder {
 	for _, f := range []string{sink.FieldAborted, sink.FieldResetByClient, sink.FieldResetByServer, sink.FieldTimeoutEstablished, sink.FieldSYNRetransmits} {
 		fields = append(fields, sum(f))
 	}
-	return graph("Failures by cause", "Failed attempts by why, and connections that ended badly; per point of the graph.", "short",
-		over(sink.MeasurementFlowError, filter, fields...)).DrawStyle(common.GraphDrawStyleBars).FillOpacity(60)
+	return bars(graph("Failures by cause", "Failed attempts by why, and connections that ended badly; per point of the graph.", "short",
+		over(sink.MeasurementFlowError, filter, fields...)))
 }
 
 // roundTrip shows extra first when it has a text.
@@ -179,7 +173,9 @@ func edgeTable(filter []string) cogPanel {
 		from: sink.MeasurementFlow, where: filter, by: idents(tags...),
 	}
 	p := tabular("Edges", "A name leads to the edge's page, and to those of its ends.", mainDB, query{text: s.String()}, sink.FieldToServerBytes, 500)
-	units(p, "bytes", sink.FieldToServerBytes, sink.FieldToClientBytes)
+	inOrder(p, clientTag, serverTag, sink.TagServerPort, sink.TagProto, sink.FieldToServerBytes, sink.FieldToClientBytes,
+		sink.FieldOpened, sink.FieldFailed, "retransmits", sink.FieldRTTAvg, sink.FieldRTTMax)
+	units(p, traffic, sink.FieldToServerBytes, sink.FieldToClientBytes)
 	units(p, "s", sink.FieldRTTAvg, sink.FieldRTTMax)
 	hidden(p, "Time", "time")
 	return linked(p, clientTag, serverTag, sink.TagContainer[sink.ClientEnd], sink.TagContainer[sink.ServerEnd],

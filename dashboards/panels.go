@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -9,6 +10,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+	"github.com/weir-probe/weir/sink"
 )
 
 // uid of each dashboard; links between them use it.
@@ -29,9 +31,18 @@ const (
 	anomaliesUID   = "weir-anomalies"
 )
 
+// traffic is the unit of octets that were moved: of 1000, as Bps is, which rates have.
+// Memory has bytes, of 1024.
+const traffic = "decbytes"
+
 // rowInterval is the probe's default --interval: no graph asks for finer points,
 // which would show every second one as a gap.
 const rowInterval = "10s"
+
+// nowDelay is how long before now a page ends. The rows of an interval are on their way
+// for up to half of one (write_jitter): until those of all hosts are there, its sum lacks
+// some.
+const nowDelay = "10s"
 
 // MaxPoints bounds the points of a line. What a query costs over a long time is
 // series times points; a screen has three pixels for each of these in half its
@@ -61,9 +72,7 @@ func graphFrom(db database, title, description, unit string, queries ...query) *
 		Span(12).Height(8).
 		FillOpacity(10).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
-		Legend(common.NewVizLegendOptionsBuilder().
-			ShowLegend(true).Placement(common.LegendPlacementBottom).DisplayMode(common.LegendDisplayModeTable).
-			Calcs([]string{"mean", "max"}).SortBy("Mean").SortDesc(true))
+		Legend(legend("mean", "Mean"))
 	list := targets(db, series, queries)
 	for _, t := range list {
 		p.WithTarget(t)
@@ -78,22 +87,60 @@ func stacked(title, description, unit string, queries ...query) *timeseries.Pane
 		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal))
 }
 
-// bars is a graph of what is counted per point.
+// bars is a graph of what is counted per point. A line would go on from one point to the
+// next where nothing was in between.
 func bars(p *timeseries.PanelBuilder) *timeseries.PanelBuilder {
-	return p.DrawStyle(common.GraphDrawStyleBars).FillOpacity(60).
-		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal))
+	return quiet(p.DrawStyle(common.GraphDrawStyleBars).FillOpacity(60).
+		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal)).
+		Legend(legend("sum", "Total")), nothing)
 }
 
-// number is a single value with its history behind it.
+// nothing is what a panel about what should not be says where it is not.
+const nothing = "Nothing in this time range"
+
+// quiet has a panel say something when it is empty. Grafana writes the same into every
+// empty cell of one that is not, where that has no text of its own.
+func quiet[P interface {
+	NoValue(string) P
+	OverrideByRegexp(string, []dashboard.DynamicConfigValue) P
+}](p P, text string) P {
+	return p.NoValue(text).OverrideByRegexp(".*", []dashboard.DynamicConfigValue{{Id: "noValue", Value: ""}})
+}
+
+// legend names the largest first, by a calculation and what Grafana calls it.
+func legend(calculation, called string) *common.VizLegendOptionsBuilder {
+	return common.NewVizLegendOptionsBuilder().
+		ShowLegend(true).Placement(common.LegendPlacementBottom).DisplayMode(common.LegendDisplayModeTable).
+		Calcs([]string{calculation, "max"}).SortBy(called).SortDesc(true)
+}
+
+// number is a single value with its history behind it, if the query has one. Grafana
+// would show every one above 80 in red, and rows that are not there as no data: absent
+// means zero in all of them but those of flow (schema.md).
 func number(title, description, unit, calculation string, q query) *stat.PanelBuilder {
-	return stat.NewPanelBuilder().
+	history := common.BigValueGraphModeArea
+	if !strings.Contains(q.text, byTime) {
+		history = common.BigValueGraphModeNone
+	}
+	p := stat.NewPanelBuilder().
 		Title(title).Description(description).Unit(unit).
 		Datasource(mainDB.ref()).Interval(rowInterval).MaxDataPoints(MaxPoints).
 		Span(4).Height(4).
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{calculation})).
 		Orientation(common.VizOrientationAuto).
-		GraphMode(common.BigValueGraphModeArea).ColorMode(common.BigValueColorModeValue).
+		GraphMode(history).ColorMode(common.BigValueColorModeValue).
+		Thresholds(steps("text")).
 		WithTarget(targets(mainDB, series, []query{q})[0])
+	if calculation == "sum" && !slices.Contains(measurementsOf(q.text), sink.MeasurementFlow) {
+		p.NoValue("0")
+	}
+	return p
+}
+
+// figure is a number about the whole time range, without a history: a rate or a ratio of
+// sums, which the mean of what its points say is not.
+func figure(title, description, unit, measurement string, where []string, field string) *stat.PanelBuilder {
+	return number(title, description, unit, "lastNotNull", whole(measurement, where, strings.ReplaceAll(field, inPoint, inRange)))
 }
 
 // alarming colours a value that should be zero.
@@ -124,14 +171,21 @@ func tableOf(title, description string, db database, queries []query, sortBy str
 	p := table.NewPanelBuilder().
 		Title(title).Description(description).
 		Datasource(db.ref()).Interval(rowInterval).
-		Span(24).Height(12).Filterable(true)
+		Span(24).Height(12).Filterable(true).MinWidth(100)
 	for _, t := range targets(db, rows, queries) {
 		p.WithTarget(t)
 	}
+	p.OverrideByName("Time", []dashboard.DynamicConfigValue{{Id: "custom.width", Value: 170}})
 	for _, t := range append(first, sorted(sortBy), limited(limit)) {
 		p.WithTransformation(t)
 	}
 	return p
+}
+
+// inOrder puts columns first, in their order. InfluxDB has tags in that of the alphabet,
+// and a wide table the figures out of sight.
+func inOrder(p *table.PanelBuilder, columns ...string) *table.PanelBuilder {
+	return p.WithTransformation(ordered(columns...))
 }
 
 // units sets the unit of columns by name.
@@ -156,6 +210,7 @@ func page(uid, title, description string) *dashboard.DashboardBuilder {
 	d := dashboard.NewDashboardBuilder(title).
 		Uid(uid).Description(description).Tags([]string{"weir"}).
 		Time("now-1h", "now").Refresh("30s").Timezone("browser").Readonly().
+		Timepicker(dashboard.NewTimePickerBuilder().NowDelay(nowDelay)).
 		Tooltip(dashboard.DashboardCursorSyncCrosshair).
 		Link(dashboard.NewDashboardLinkBuilder("Weir").
 			Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"weir"}).

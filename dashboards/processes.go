@@ -33,7 +33,7 @@ func processPage() *dashboard.DashboardBuilder {
 	const m, flow = sink.MeasurementProcess, sink.MeasurementFlow
 	f := sink.ProcessField
 	serves, asks := sink.TagProcess[sink.ServerEnd], sink.TagProcess[sink.ClientEnd]
-	each := "$tag_" + sink.TagEndProcess
+	each := ofProcess
 	d := page(processesUID, "Weir / Processes", "What the processes use that are an end of a connection, and what they move.").
 		WithVariable(hosts()).
 		WithVariable(choice(containerVariable, "Container", containersOf(onHost))).
@@ -47,7 +47,8 @@ func processPage() *dashboard.DashboardBuilder {
 		WithPanel(graph("Threads by process", "At the end of each interval.", "short", last(usage.Threads))).
 		WithPanel(graph("Sockets by process", "TCP sockets that are connected or connecting.", "short", last(usage.Sockets))).
 		WithPanel(graph("Accept queue by process", "Connections that wait to be accepted at the end of each interval.", "short", last(usage.Waiting))).
-		WithPanel(graph("Failed attempts by process", "As client, per point of the graph.", "short", overBy(flow, processAsks, sum(sink.FieldFailed), "$tag_"+asks, asks))).
+		WithPanel(bars(graph("Failed attempts by process", "As client, per point of the graph.", "short",
+			overBy(flow, append(slices.Clone(processAsks), ident(sink.FieldFailed)+" > 0"), sum(sink.FieldFailed), "$tag_"+asks, asks)))).
 		WithRow(dashboard.NewRowBuilder("Traffic")).
 		WithPanel(stacked("As server", "Payload in both directions.", "Bps", overBy(flow, processServes, bytesExpr("bytes"), "$tag_"+serves, serves))).
 		WithPanel(stacked("As client", "Payload in both directions.", "Bps", overBy(flow, processAsks, bytesExpr("bytes"), "$tag_"+asks, asks))).
@@ -67,6 +68,8 @@ func processTable() cogPanel {
 	}
 	p := tabular("Processes", "CPU seconds and block I/O of the time range, the largest of the rest; processes: how many share the row.", mainDB, query{text: s.String()}, "cpu", 500)
 	units(p, "s", "cpu")
-	units(p, "bytes", f(usage.Resident), f(usage.ReadOctets), f(usage.WriteOctets))
+	units(p, "bytes", f(usage.Resident))
+	units(p, traffic, f(usage.ReadOctets), f(usage.WriteOctets))
+	inOrder(p, sink.TagEndProcess, sink.TagEnd, sink.TagEndContainer, sink.TagHost)
 	return linked(hidden(p, "Time", "time"), tags...)
 }

@@ -35,8 +35,8 @@ func service() *dashboard.DashboardBuilder {
 		WithPanel(failingEdges("Servers with failed attempts", "Attempts of this service, by who was called.", sink.MeasurementFlow, asked,
 			sink.FieldAttempts, sink.FieldFailed)).
 		WithPanel(failures(served)).
-		WithPanel(graph("Request errors by caller", "Requests that failed by the protocol's own rules, per point of the graph.", "short",
-			overBy(sink.MeasurementFlowError, served, sum(sink.FieldRequestErrors), "$tag_"+clientTag, clientTag)))
+		WithPanel(bars(graph("Request errors by caller", "Requests that failed by the protocol's own rules, per point of the graph.", "short",
+			overBy(sink.MeasurementFlowError, served, sum(sink.FieldRequestErrors), "$tag_"+clientTag, clientTag))))
 	dnsHealth(d)
 	resources(d, itself)
 	d.WithPanel(events("Events", "What happened to this service: out of memory, throttled, failures.", logEnds(serviceVariable)))
@@ -46,16 +46,13 @@ func service() *dashboard.DashboardBuilder {
 func signals(d *dashboard.DashboardBuilder) {
 	r, l := sink.Response, sink.MeasurementL7
 	d.WithRow(dashboard.NewRowBuilder("Golden signals of $" + serviceVariable)).
-		WithPanel(number("Requests per second", "Answered ones: as the protocol tells, or, where it is not known, each change of a connection's direction to the client.", "reqps", "mean",
-			over(sink.MeasurementFlowLatency, served, perSecond(r.Count, "requests")))).
+		WithPanel(figure("Requests per second", "Answered ones: as the protocol tells, or, where it is not known, each change of a connection's direction to the client.", "reqps", sink.MeasurementFlowLatency, served, perSecond(r.Count, "requests"))).
 		WithPanel(alarming(number("Failed requests", "By the protocol's own rules, in the time range.", "short", "sum",
 			over(l, served, sum(sink.FieldErrors))))).
 		WithPanel(alarming(number("Failed attempts", "Connections that could not be opened, in the time range.", "short", "sum",
 			over(sink.MeasurementFlow, served, sum(sink.FieldFailed))))).
-		WithPanel(number("Response time", "Exact mean: last octet of the request in to first octet of the answer out.", "s", "mean",
-			over(sink.MeasurementFlowLatency, served, as(mean(r), "mean")))).
-		WithPanel(number("Throughput", "Payload in both directions.", "Bps", "mean",
-			over(sink.MeasurementFlow, served, bytesExpr("throughput")))).
+		WithPanel(figure("Response time", "Exact mean: last octet of the request in to first octet of the answer out.", "s", sink.MeasurementFlowLatency, served, as(mean(r), "mean"))).
+		WithPanel(figure("Throughput", "Payload in both directions.", "Bps", sink.MeasurementFlow, served, bytesExpr("throughput"))).
 		WithPanel(number("Callers", "Different clients in the time range.", "short", "lastNotNull", callers())).
 		WithPanel(stacked("Requests by caller", "Who asks how often.", "reqps",
 			overBy(sink.MeasurementFlowLatency, served, perSecond(r.Count, "requests"), "$tag_"+clientTag, clientTag))).
@@ -82,10 +79,10 @@ func timeSplit(d *dashboard.DashboardBuilder) {
 		WithPanel(graph("Handshake of clients elsewhere", "SYN to SYN-ACK as packets show it on the server's host: this host's network and kernel. Much of it is SYNs that were dropped.", "s",
 			over(sink.MeasurementFlowLatency, served, part(sink.SynAck, "mean"), as("max("+ident(sink.SynAck.P99)+")", "worst p99")))).
 		WithPanel(roundTrip(query{}, served)).
-		WithPanel(graph("Trouble on the way", "Segments sent again, out of order, double; segments that say that an end takes no more; connections that the accept queue had no room for, or that clients did not complete. Per point of the graph.", "short",
+		WithPanel(bars(graph("Trouble on the way", "Segments sent again, out of order, double; segments that say that an end takes no more; connections that the accept queue had no room for, or that clients did not complete. Per point of the graph.", "short",
 			over(sink.MeasurementFlow, served, as(total(sink.FieldRetransmitsToServer, sink.FieldRetransmitsToClient), "retransmits")),
 			over(sink.MeasurementFlowError, served, sum(sink.FieldOutOfOrder), sum(sink.FieldDuplicates), sum(sink.FieldZeroWindowsClient), sum(sink.FieldZeroWindowsServer),
-				sum(sink.FieldAcceptQueueDrops), sum(sink.FieldHandshakes)))).
+				sum(sink.FieldAcceptQueueDrops), sum(sink.FieldHandshakes))))).
 		WithPanel(stacked("What it waits for: answers of others", "Mean response time of the servers that this service asks, as it sees them.", "s",
 			overBy(sink.MeasurementFlowLatency, asked, as(mean(sink.Response), "response"), "$tag_"+serverTag, serverTag)))
 }
@@ -104,7 +101,7 @@ func routes(where []string) cogPanel {
 	}
 	p := tabular("Routes and statements", "What was asked, the slowest on average first.", mainDB, query{text: s.String()}, "mean", 100)
 	units(p, "s", "mean", "worst p99", r.Max)
-	units(p, "bytes", sink.FieldRequestBytes, sink.FieldResponseBytes)
+	units(p, traffic, sink.FieldRequestBytes, sink.FieldResponseBytes)
 	return hidden(p, "Time", "time")
 }
 
@@ -117,9 +114,9 @@ func failingEdges(title, description, from string, where []string, all, bad stri
 		fields: []string{ident(bad), ident(all), as(ident(bad)+" / "+ident(all), "ratio"), names(edge...)},
 		from:   "(" + inner.String() + ")", where: []string{ident(bad) + " > 0"},
 	}
-	p := tabular(title, description, mainDB, query{text: outer.String()}, bad, 20).Span(12).Height(8)
+	p := inOrder(tabular(title, description, mainDB, query{text: outer.String()}, bad, 20), edge...).Span(12).Height(8)
 	units(p, "percentunit", "ratio")
-	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
+	return quiet(linked(hidden(p, "Time", "time"), clientTag, serverTag), nothing)
 }
 
 // dnsHealth shows what DNS says and how long the service waits for it.

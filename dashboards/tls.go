@@ -1,6 +1,8 @@
 package dashboards
 
 import (
+	"slices"
+
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/weir-probe/weir/sink"
 )
@@ -19,9 +21,9 @@ func handshakes() *dashboard.DashboardBuilder {
 		WithVariable(clients(onHost)).
 		WithVariable(servers(onHost)).
 		WithRow(dashboard.NewRowBuilder("At a glance")).
-		WithPanel(number("Handshakes per second", "Of TLS and QUIC.", "reqps", "mean", over(l7, shakes, perSecond(sink.FieldRequests, "handshakes")))).
-		WithPanel(number("Whole handshake", "Exact mean, of TLS: until both ends have changed their cipher.", "s", "mean", over(l7, shakes, as(mean(h), "mean")))).
-		WithPanel(number("To the ServerHello", "Exact mean: what of it the server's first answer takes.", "s", "mean", over(l7, shakes, as(mean(sink.Response), "mean")))).
+		WithPanel(figure("Handshakes per second", "Of TLS and QUIC.", "reqps", l7, shakes, perSecond(sink.FieldRequests, "handshakes"))).
+		WithPanel(figure("Whole handshake", "Exact mean, of TLS: until both ends have changed their cipher.", "s", l7, shakes, as(mean(h), "mean"))).
+		WithPanel(figure("To the ServerHello", "Exact mean: what of it the server's first answer takes.", "s", l7, shakes, as(mean(sink.Response), "mean"))).
 		WithPanel(alarming(number("Failed", "Ended by an alert, in the time range.", "short", "sum", over(l7, shakes, sum(sink.FieldErrors))))).
 		WithPanel(alarming(number("Unanswered", "Nothing came back, in the time range.", "short", "sum", over(l7, shakes, sum(sink.FieldUnanswered))))).
 		WithPanel(number("Next to expire", "Time left of the first certificate to expire of those seen in the time range.", "dtdurations", "min",
@@ -48,20 +50,16 @@ var isHandshake = either(equals(sink.TagL7, "tls"), equals(sink.TagL7, "quic"))
 // expiring are the certificates seen in the time range, the first to expire first.
 func expiring(where []string) cogPanel {
 	tags := []string{sink.TagHost, serverTag, sink.TagContainer[sink.ServerEnd], sink.TagServerPort, sink.TagServerName}
-	inner := stmt{
+	s := stmt{
 		fields: []string{
-			as("min("+ident(sink.FieldNotAfter)+")", "expires"), as("min("+ident(sink.FieldCertificateLeft)+")", "left"),
+			as("min("+ident(sink.FieldNotAfter)+") / 1000000", "expires"), as("min("+ident(sink.FieldCertificateLeft)+")", "left"),
 			sum(sink.FieldRequests),
 		},
-		from: sink.MeasurementL7, where: where, by: idents(tags...),
-	}
-	outer := stmt{
-		fields: []string{as(`"expires" / 1000000`, "expires"), ident("left"), ident(sink.FieldRequests), names(tags...)},
-		from:   "(" + inner.String() + ")", where: []string{`"expires" > 0`},
+		from: sink.MeasurementL7, where: append(slices.Clone(where), ident(sink.FieldNotAfter)+" > 0"), by: idents(tags...),
 	}
 	p := tableOf("Certificates that expire soon", "Of servers to whom a handshake was seen in which the certificate is in the open (up to TLS 1.2), the first to expire first.", mainDB,
-		[]query{{text: outer.String()}}, "expires", 200).
-		Transformations([]transformation{firstly("expires"), limited(200)})
+		[]query{{text: s.String()}}, "expires", 200).
+		Transformations([]transformation{firstly("expires"), limited(200), ordered(serverTag, sink.TagServerName, sink.TagServerPort, "expires", "left", sink.FieldRequests)})
 	units(p, "dateTimeAsIso", "expires")
 	units(p, "dtdurations", "left")
 	p.OverrideByName("left", []dashboard.DynamicConfigValue{
@@ -81,16 +79,13 @@ func firstly(by string) transformation {
 func slowestHandshakes(where []string) cogPanel {
 	h := sink.HandshakeTime
 	tags := []string{clientTag, serverTag, sink.TagServerName, sink.TagOperation}
-	inner := stmt{
+	s := stmt{
 		fields: []string{sum(h.Count), as(mean(h), "mean"), as(mean(sink.Response), "to the ServerHello"), as("max("+ident(h.P99)+")", "worst p99"), most(h.Max)},
-		from:   sink.MeasurementL7, where: where, by: idents(tags...),
-	}
-	outer := stmt{
-		fields: []string{names(h.Count, "mean", "to the ServerHello", "worst p99", h.Max), names(tags...)},
-		from:   "(" + inner.String() + ")", where: []string{ident(h.Count) + " > 0"},
+		from:   sink.MeasurementL7, where: append(slices.Clone(where), ident(h.Count)+" > 0"), by: idents(tags...),
 	}
 	p := tabular("Slowest handshakes", "By edge, server name and version; what is beyond the ServerHello is the client's, the network's, or the cost of keys.", mainDB,
-		query{text: outer.String()}, "mean", 100)
+		query{text: s.String()}, "mean", 100)
+	inOrder(p, tags...)
 	units(p, "s", "mean", "to the ServerHello", "worst p99", h.Max)
 	return linked(hidden(p, "Time", "time"), clientTag, serverTag)
 }

@@ -45,8 +45,8 @@ func nodeGraph() cogPanel {
 		Title("Map").Description(fmt.Sprintf("A line is an edge with its payload and failed attempts, a node an end with the payload it received as a server and asked for as a client. The %d edges with most payload.", mostEdges)).
 		Datasource(mainDB.ref()).Interval(rowInterval).
 		Span(24).Height(22).
-		Nodes(nodegraph.NewNodeOptionsBuilder().MainStatUnit("bytes").SecondaryStatUnit("bytes")).
-		Edges(nodegraph.NewEdgeOptionsBuilder().MainStatUnit("bytes").SecondaryStatUnit("short"))
+		Nodes(nodegraph.NewNodeOptionsBuilder().MainStatUnit(traffic).SecondaryStatUnit(traffic)).
+		Edges(nodegraph.NewEdgeOptionsBuilder().MainStatUnit(traffic).SecondaryStatUnit("short"))
 	for _, t := range list {
 		p.WithTarget(t)
 	}

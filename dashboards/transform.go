@@ -16,6 +16,15 @@ func limited(rows int) transformation {
 	return transformation{Id: "limit", Options: map[string]any{"limitField": rows}}
 }
 
+// ordered puts columns first, in their order.
+func ordered(columns ...string) transformation {
+	index := map[string]any{}
+	for i, c := range columns {
+		index[c] = i
+	}
+	return transformation{Id: "organize", Options: map[string]any{"indexByName": index}}
+}
+
 // added is a new column, the sum of others; one that is absent counts nothing.
 func added(name string, columns ...string) transformation {
 	return transformation{Id: "calculateField", Options: map[string]any{

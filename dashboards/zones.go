@@ -46,6 +46,6 @@ func zoneTable() cogPanel {
 			sent(clientZone, serverZone, sink.FieldToServerBytes, sink.FieldToServerWireBytes, "clients"),
 			sent(serverZone, clientZone, sink.FieldToClientBytes, sink.FieldToClientWireBytes, "servers"),
 		}, "payload", 100, merged(), added("payload", "clients", "servers"), added("wire", "clients, wire", "servers, wire"))
-	units(p, "bytes", "payload", "wire")
+	units(p, traffic, "payload", "wire")
 	return hidden(p, "Time", "time", "clients", "servers", "clients, wire", "servers, wire").Span(10).Height(10)
 }

@@ -41,6 +41,11 @@ type Sink interface {
 	Close(ctx context.Context) error
 }
 
+// Late is a Sink with advice about rows that come so long after their time; "" is none.
+type Late interface {
+	Late(after time.Duration) string
+}
+
 // ErrTooLarge says that the server refuses a body of this size (413): split it.
 var ErrTooLarge = errors.New("request too large for the server")
 

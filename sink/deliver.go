@@ -234,7 +234,14 @@ func (d *Deliverer) accepted(part *Batch, rejected int) {
 	d.mu.Unlock()
 	if trouble != "" {
 		d.log.Forget()
-		d.log.Info("delivering again", "after", time.Since(since).Round(time.Second).String(), "rows_waiting", d.queue.Depth().Rows)
+		away := time.Since(since).Round(time.Second)
+		args := []any{"after", away.String(), "rows_waiting", d.queue.Depth().Rows}
+		if l, ok := d.sink.(Late); ok && d.stream == Main {
+			if advice := l.Late(away); advice != "" {
+				args = append(args, "then", advice)
+			}
+		}
+		d.log.Info("delivering again", args...)
 	}
 }
 

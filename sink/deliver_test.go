@@ -118,6 +118,60 @@ func TestBackoffGrowsToItsCapAndNeverGivesUp(t *testing.T) {
 	})
 }
 
+// minding is a sink with something to say about an outage of an hour.
+type minding struct{ *sinktest.Scripted }
+
+func (minding) Late(after time.Duration) string {
+	if after < time.Hour {
+		return ""
+	}
+	return "add them up"
+}
+
+// TestLateRowsAreToldOf: after an outage that the sink minds, and after no other.
+func TestLateRowsAreToldOf(t *testing.T) {
+	for _, c := range []struct {
+		away   time.Duration
+		stream sink.Stream
+		told   bool
+	}{{time.Minute, sink.Main, false}, {2 * time.Hour, sink.Main, true}, {2 * time.Hour, sink.Log, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			j, err := journal.Open(journal.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			s := minding{&sinktest.Scripted{Answer: func(int, *sink.Batch) error {
+				if time.Since(start) < c.away {
+					return errors.New("connection refused")
+				}
+				return nil
+			}}}
+			q, err := j.Queue(s.Name(), c.stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			d := sink.NewDeliverer(s, q, c.stream, sink.DeliverConfig{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			if err := j.Append(sinktest.Batch(c.stream, "m", 0, 10)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- d.Run(ctx) }()
+			time.Sleep(c.away + time.Hour)
+			synctest.Wait()
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if !strings.Contains(log.String(), "delivering again") || strings.Contains(log.String(), "add them up") != c.told {
+				t.Errorf("away for %s: %s", c.away, log.String())
+			}
+		})
+	}
+}
+
 func TestThrottleIsObeyed(t *testing.T) {
 	answer := func(call int, _ *sink.Batch) error {
 		switch call {

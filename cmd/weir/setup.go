@@ -160,21 +160,18 @@ func setUp(ctx context.Context, o setup.Options, dry bool, out, aside io.Writer)
 		}
 	}
 	if dry {
-		fmt.Fprintf(out, "%s (dry run: nothing was done)\n", tally(plan))
+		fmt.Fprintf(out, "%d to create, %d to change, %d to remove, %d as they are (dry run: nothing was done)\n",
+			plan.Count(setup.Create), plan.Count(setup.Change), plan.Count(setup.Remove), plan.Count(setup.Keep))
 		return nil
 	}
 	if err := plan.Apply(ctx, func(s setup.Step) { printStep(out, s) }); err != nil {
 		return fmt.Errorf("setup influxdb: %w", err)
 	}
-	fmt.Fprintln(out, tally(plan))
+	fmt.Fprintf(out, "%d created, %d changed, %d removed, %d as they were\n",
+		plan.Count(setup.Create), plan.Count(setup.Change), plan.Count(setup.Remove), plan.Count(setup.Keep))
 	return nil
 }
 
 func printStep(w io.Writer, s setup.Step) {
 	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-7s %-21s %-36s %s", s.Action, s.Kind, s.Name, oneLine(s.Detail)), " "))
-}
-
-func tally(p *setup.Plan) string {
-	return fmt.Sprintf("%d created, %d changed, %d removed, %d as they were",
-		p.Count(setup.Create), p.Count(setup.Change), p.Count(setup.Remove), p.Count(setup.Keep))
 }

@@ -30,8 +30,8 @@ func TestSetupInfluxDB(t *testing.T) {
 				args []string
 				want string
 			}{
-				{[]string{"--dry-run"}, "0 as they were (dry run: nothing was done)"},
-				{[]string{"--dry-run"}, "0 as they were (dry run: nothing was done)"},
+				{[]string{"--dry-run"}, "0 as they are (dry run: nothing was done)"},
+				{[]string{"--dry-run"}, "0 as they are (dry run: nothing was done)"},
 				{nil, "0 changed, 0 removed, 0 as they were"},
 				{nil, "0 created, 0 changed, 0 removed"},
 				{[]string{"--retention-1h", "2y"}, "0 created, 1 changed, 0 removed"},

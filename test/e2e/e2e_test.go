@@ -28,6 +28,7 @@ type world struct {
 	image    string
 	truthDir string
 	pager    *pager
+	began    time.Time // before anything was made
 }
 
 // TestEndToEnd is "done means" of the first issue: real traffic of containers,
@@ -41,7 +42,7 @@ func TestEndToEnd(t *testing.T) {
 
 func newWorld(t *testing.T, version string) *world {
 	machine.Root(t, "runs the probe")
-	w := &world{t: t, truthDir: t.TempDir()}
+	w := &world{t: t, truthDir: t.TempDir(), began: time.Now()}
 	os.Chmod(w.truthDir, 0o777)
 	w.db = influxd.Start(t, version)
 	w.engine = dockerd.Start(t)
@@ -118,6 +119,7 @@ func (w *world) run() {
 	toDB := w.client("web", "client", "-addr", dbIP+":9000", "-n", "300", "-rate", "150", "-send", "2000", "-recv", "100000", "-requests", "2")
 	w.db.Kill(t) // in the middle
 	udp := w.client("dns", "client", "-proto", "udp", "-addr", dbIP+":9001", "-n", "200", "-rate", "200", "-send", "60", "-recv", "400")
+	w.knock(dbIP)
 	short := w.client("cron", "spawn", "-addr", dbIP+":9000", "-n", "600", "-rate", "200", "-parallel", "40", "-send", "300", "-recv", "900")
 	w.db.Restart(t)
 	toHost := w.client("agent", "client", "-addr", gateway+":9100", "-n", "100", "-rate", "100")
@@ -149,6 +151,7 @@ func (w *world) run() {
 	w.checkInterface(rx1-rx0, tx1-tx0)
 	w.checkLosses()
 	w.checkDashboards()
+	w.checkPages(sumOf(toDB), sumOf(short))
 	w.checkSelf()
 	w.checkAlerts()
 }

@@ -301,4 +301,9 @@ func TestOldChecksAreReplaced(t *testing.T) {
 	if got := steps(b.plan()); got != nil {
 		t.Errorf("a second run changes %q", got)
 	}
+	b.o.NotifyURL = "" // it is known from before
+	p := b.plan()
+	if got := steps(p); got != nil || p.Count(Note) > 0 || !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == notifications.kind }) {
+		t.Errorf("without a URL another run changes %q; %v", got, p.Steps)
+	}
 }

@@ -118,6 +118,27 @@ func TestNotAServer(t *testing.T) {
 	}
 }
 
+// TestAServerWithoutUsers answers whatever it is asked that it does not know who asks.
+func TestAServerWithoutUsers(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Influxdb-Version", "v2.7.12")
+		switch r.URL.Path {
+		case "/api/v2/setup":
+			fmt.Fprint(w, `{"allowed":true}`)
+		case "/ping":
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"code":"unauthorized","message":"unauthorized access"}`)
+		}
+	}))
+	t.Cleanup(s.Close)
+	_, err := New(t.Context(), Options{Server: influxdb.Config{URL: s.URL, Org: "o", Token: "t"}})
+	if c, ok := errors.AsType[*sink.ConfigError](err); !ok || !strings.Contains(c.Remedy, "influx setup") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	for want, o := range map[string]Options{
 		"an hour at least":     {Keep: [Places]time.Duration{Minute: time.Minute}},

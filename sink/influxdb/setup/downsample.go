@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/sink/influxdb"
 )
 
 var downsampled = []string{
@@ -46,7 +47,7 @@ type level struct {
 
 func levels(places places) []level {
 	return []level{
-		{places[Raw], places[Minute], Raw, "1m", "1ns", "5m", "10m", "30s"},
+		{places[Raw], places[Minute], Raw, "1m", "1ns", minutes(influxdb.AddedUpEvery), minutes(influxdb.AddedUpAgain), "30s"},
 		{places[Minute], places[Hour], Minute, "1h", "2ns", "1h", "3h", "6m"},
 	}
 }

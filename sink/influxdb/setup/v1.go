@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/weir-probe/weir/sink/influxdb"
 )
 
 // planner1 plans for InfluxDB 1.x, where everything is a statement of InfluxQL.
@@ -195,6 +193,9 @@ func (p *planner1) user(ctx context.Context) error {
 		p.note("user", p.o.User, "is there, and its password cannot be read: give the file that has it, another %s, or DROP USER %s", p.o.role.user, ident(p.o.User))
 		return nil
 	}
+	if err := p.known(ctx, token(p.o.TokenFile)); err != nil {
+		return err
+	}
 	grants, err := p.query(ctx, "SHOW GRANTS FOR "+ident(p.o.User))
 	if err != nil {
 		return err
@@ -232,14 +233,11 @@ func (p *planner1) createUser(ctx context.Context, targets []string) error {
 
 // open says whether the server lets everybody do everything.
 func (p *planner1) open(ctx context.Context) (bool, error) {
-	cfg := p.o.Server
-	cfg.Username, cfg.Password, cfg.Token, cfg.TokenFile = "", "", "", ""
-	cfg.URL = strings.TrimSuffix(p.url, "/")
-	stranger, err := influxdb.New(cfg)
+	stranger, err := p.as(&p.o, "")
 	if err != nil {
 		return false, err
 	}
-	_, err = (&planner1{server: server{stranger, p.url}}).query(ctx, "SHOW DATABASES")
+	_, err = (&planner1{server: *stranger}).query(ctx, "SHOW DATABASES")
 	if status(err) == http.StatusUnauthorized {
 		return false, nil
 	}

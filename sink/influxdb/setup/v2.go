@@ -60,6 +60,9 @@ func (p *planner2) organization(ctx context.Context) error {
 	switch {
 	case status(err) == http.StatusNotFound:
 		return unknown
+	case status(err) == http.StatusUnauthorized && p.isNew(ctx):
+		return &sink.ConfigError{Err: fmt.Errorf("%s has no user yet", p.Server),
+			Remedy: fmt.Sprintf("make the first one with `influx setup`, or in a browser at %s: it is given the token that this needs", p.url)}
 	case err != nil:
 		return err
 	case orgs.Orgs == nil || len(*orgs.Orgs) != 1 || (*orgs.Orgs)[0].Id == nil:
@@ -68,6 +71,12 @@ func (p *planner2) organization(ctx context.Context) error {
 	p.org = *(*orgs.Orgs)[0].Id
 	p.Server += ", organization " + name
 	return nil
+}
+
+// isNew says whether the server waits for its first user.
+func (p *planner2) isNew(ctx context.Context) bool {
+	var answer struct{ Allowed bool }
+	return p.call(ctx, http.MethodGet, "api/v2/setup", nil, &answer) == nil && answer.Allowed
 }
 
 func (p *planner2) buckets(ctx context.Context) error {

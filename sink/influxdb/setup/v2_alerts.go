@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/weir-probe/weir/sink/influxdb/rules"
@@ -37,14 +38,28 @@ func (p *planner2) alerts(ctx context.Context) error {
 	if err := p.alertObjects(ctx, checks, wanted); err != nil {
 		return err
 	}
-	if p.o.NotifyURL == "" {
+	if p.o.NotifyURL != "" {
+		if err := p.alertObjects(ctx, endpoints, []object{p.object(endpoints, p.endpoint())}); err != nil {
+			return err
+		}
+		return p.alertObjects(ctx, notifications, []object{p.rule()})
+	}
+	there, err := p.list(ctx, endpoints)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(there, p.ourEndpoint) {
 		p.note("notification", "", "nobody is told: --notify-url URL makes an endpoint and a rule")
 		return nil
 	}
-	if err := p.alertObjects(ctx, endpoints, []object{p.object(endpoints, p.endpoint())}); err != nil {
-		return err
-	}
+	p.add(Step{Action: Keep, Kind: endpoints.kind, Name: p.name("notify"), Detail: "posts to the URL of the run before; --notify-url names another"})
 	return p.alertObjects(ctx, notifications, []object{p.rule()})
+}
+
+// ourEndpoint says whether an endpoint is the one that a run made.
+func (p *planner2) ourEndpoint(o present) bool {
+	m, ours := parseMark(o.description)
+	return ours && m.bucket == p.places[Raw].name && o.name == p.name("notify")
 }
 
 func (p *planner2) alertObjects(ctx context.Context, k alertKind, wanted []object) error {

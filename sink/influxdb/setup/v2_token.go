@@ -47,9 +47,18 @@ func (p *planner2) token(ctx context.Context) error {
 			continue
 		}
 		value := orEmpty(a.Token)
-		switch {
-		case value == "": // this server does not tell it again
-		case value == kept:
+		if value == "" && kept != "" { // this server does not tell it again
+			ok, err := p.valid(ctx, kept)
+			if err != nil {
+				return err
+			}
+			if ok {
+				value = kept
+			}
+		}
+		switch value {
+		case "":
+		case kept:
 			step.Action, step.apply = Keep, nil
 			step.Detail = "in " + p.o.TokenFile
 		default:
