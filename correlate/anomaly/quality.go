@@ -17,7 +17,7 @@ func (d *Detector) failing(w *view, p *profile) {
 			seen, all = w.held(p, failures), p.tried
 		}
 	} else {
-		is = seen >= t.Failures && w.failed() >= max(t.FailShare, 0.5)
+		is = seen >= bareFailures*t.Failures && w.failed() >= max(t.FailShare, 0.5)
 		w.strange[failures] = is
 		if w.e.failing = streak(w.e.failing, is); w.e.failing < fewFailing {
 			is = false
@@ -37,8 +37,12 @@ func (d *Detector) failing(w *view, p *profile) {
 	d.judged(w, isFailing, x)
 }
 
-// fewFailing is how many minutes it takes where nothing is known.
-const fewFailing = 4
+// Where nothing is known it takes so many minutes, and so many times the failures: a client
+// that insists on a server that is not there is no news.
+const (
+	fewFailing   = 4
+	bareFailures = 4
+)
 
 // streak counts the minutes in which something is so, less those in which it is not.
 func streak(n uint8, is bool) uint8 {

@@ -20,8 +20,8 @@ func TestOverrides(t *testing.T) {
 		}
 	}
 	cfg := Config{Overrides: []Override{
-		{Client: "shop/*", Server: "*/db", Port: 5432, Thresholds: Thresholds{Factor: 20}},
-		{Client: "shop/api", Thresholds: Thresholds{Bytes: 1e12}}, // not the first for that edge
+		{Client: "shop/*", Server: "*/db", Port: 5432, Thresholds: Thresholds{Bytes: 1e12}},
+		{Client: "shop/api", Thresholds: Thresholds{Factor: 1.5}}, // not the first for that edge
 	}}
 	rnd := rand.New(rand.NewPCG(7, 7))
 	r := newRig(t, cfg)
