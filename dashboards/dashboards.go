@@ -64,6 +64,7 @@ func Pages() ([]Page, error) {
 		if slices.Contains(longPages, *d.Uid) {
 			anyTime(&d)
 			keepSource(&d)
+			leadBack(&d)
 		}
 		pages = append(pages, Page{p.name, d})
 	}
