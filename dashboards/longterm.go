@@ -53,14 +53,12 @@ type Age struct {
 	Rows   string // database
 }
 
-const day = 24 * time.Hour
-
 // Ages are all of them (docs/dashboards.md has what they cost).
 var Ages = []Age{
 	{"Hour", "now-1h", time.Hour, string(mainDB)},
-	{"Day", "now-1d", day, string(longDBs[0])},
-	{"Week", "now-7d", 7 * day, string(longDBs[1])},
-	{"Year", "now-1y", 365 * day, string(longDBs[1])},
+	{"12 hours", "now-12h", 12 * time.Hour, string(longDBs[0])},
+	{"Week", "now-7d", 7 * 24 * time.Hour, string(longDBs[1])},
+	{"Year", "now-1y", 365 * 24 * time.Hour, string(longDBs[1])},
 }
 
 // leadBack gives a page the links to these, of what is chosen.
