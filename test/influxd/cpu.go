@@ -47,8 +47,8 @@ func (s *Server) Quiet(t testing.TB) {
 		} else {
 			quiet++
 		}
-		if tries > 1200 {
-			t.Fatal("the server is busy for twenty minutes, and nobody asks it for anything")
+		if tries > 3600 {
+			t.Fatal("the server is busy for an hour, and nobody asks it for anything")
 		}
 	}
 }

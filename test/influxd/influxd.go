@@ -222,7 +222,7 @@ bind-address = "127.0.0.1:0"
 
 func (s *Server) waitReady(t testing.TB) {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for time.Now().Before(deadline) {
 		select {
 		case <-s.done:
@@ -240,7 +240,7 @@ func (s *Server) waitReady(t testing.TB) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatalf("InfluxDB %s did not get ready in 60 s", s.Version)
+	t.Fatalf("InfluxDB %s did not get ready in 3 minutes", s.Version)
 }
 
 // setup makes the administrator and the buckets or databases.

@@ -3,7 +3,7 @@
 // page, on a real InfluxDB, over a week. Each must find something, within bounds of
 // the server's CPU time.
 //
-//	make bench-dashboards ARGS="[-piece 2h] [-interval 10s] [-length 168h] [-containers 100] [-influxdb 2.7.12]"
+//	make bench-dashboards ARGS="[-piece 1h] [-interval 10s] [-length 168h] [-containers 100] [-influxdb 2.7.12]"
 //
 // Without -week it is a small host over three hours: that each query is answered, and
 // that the rows add up.

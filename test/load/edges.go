@@ -52,7 +52,9 @@ func (h *Host) project(n int) {
 		h.edge(ends[x.client], ends[x.server], correlate.ReporterBoth, x.ask)
 	}
 	h.edge(external(n, "office"), ends["web"], correlate.ReporterServer, asksHTTP)
-	h.edge(external(n, "partner"), ends["api"], correlate.ReporterServer, asksHTTP)
+	partner := external(n, "partner")
+	partner.Zone = "" // not known
+	h.edge(partner, ends["api"], correlate.ReporterServer, asksHTTP)
 	for i, s := range services {
 		h.edge(ends[s.name], external(i, "resolver"), correlate.ReporterClient, asksDNS)
 		h.edge(ends[s.name], external(10+n*len(services)+i, fmt.Sprintf("api%d.example.com", n*len(services)+i)), correlate.ReporterClient, asksTLS)

@@ -16,10 +16,11 @@ import (
 var (
 	week       = flag.Bool("week", false, "a week (or -length) of -containers instead of three hours of 20")
 	span       = flag.Duration("length", 7*24*time.Hour, "with -week: of what is written and asked for")
-	piece      = flag.Duration("piece", 2*time.Hour, "with -week: how much of it is written, whole hours; the rest are copies")
+	piece      = flag.Duration("piece", time.Hour, "with -week: how much of it is written, whole hours; the rest are copies")
 	keep       = flag.String("keep", "", "leave the servers' data in this `DIR`, and take it from there the next time")
 	interval   = flag.Duration("interval", 10*time.Second, "with -week: of the rows")
 	containers = flag.Int("containers", 100, "with -week: on the host")
+	only       = flag.String("only", "", "of the queries those whose view, page and panel match this `REGEXP`")
 	version    = flag.String("influxdb", "", "only this version")
 	table      = flag.String("table", "", "write what was measured into this `FILE`, docs/dashboards.md")
 )
@@ -79,7 +80,7 @@ func TestDashboards(t *testing.T) {
 			db, truth := filled(t, v, NewHost(n, step), written, length, step)
 			views := viewsOf(length, step)
 			for _, v := range views {
-				v.checkSum(t, db, truth.ToServer)
+				v.checkSum(t, db, length, truth.ToServer)
 			}
 			text := measure(t, db, views)
 			text += fmt.Sprintf("\n(InfluxDB %s, %s: %s of %d containers and %d edges, every %v: %.1f million rows. On disk: %s.)\n",
