@@ -90,8 +90,8 @@ bench-go: ## benchmarks of the packages, each for BENCHTIME
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
 
 .PHONY: bench-dashboards
-bench-dashboards: ## every query of the dashboards over a week of 100 containers (minutes), ARGS="-interval 1m -length 24h"
-	$(GO) test ./test/load -run TestDashboards -week -v -count=1 -timeout 30m $(ARGS)
+bench-dashboards: ## every query of the dashboards over a week of 100 containers, into docs/dashboards.md (ten minutes of CPU), ARGS="-influxdb 2.7.12"
+	$(GO) test ./test/load -run TestDashboards -week -table $(CURDIR)/docs/dashboards.md -v -count=1 -timeout 3h $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target, FUZZTIME executions each

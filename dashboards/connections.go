@@ -38,7 +38,10 @@ var (
 		matches(sink.LogAddress[sink.ClientEnd], processVariable))
 )
 
-func withText() (list []string) {
+// withText has no text to look for folded away by the server (so it is written in a way
+// that no text can end), before it reads twenty strings of every row.
+func withText() []string {
+	list := []string{"'${" + textVariable + ":percentencode}' = ''"}
 	for _, pair := range [][2]string{sink.LogAddress, sink.TagName, sink.LogProcess, sink.LogCmdline, sink.LogUser, sink.LogContainer, sink.LogContainerID, sink.LogPod, sink.LogImage, sink.LogDNSName} {
 		list = append(list, contains(pair[sink.ClientEnd], textVariable), contains(pair[sink.ServerEnd], textVariable))
 	}

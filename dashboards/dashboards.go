@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -63,6 +64,7 @@ func Pages() ([]Page, error) {
 		if slices.Contains(longPages, *d.Uid) {
 			anyTime(&d)
 			keepSource(&d)
+			leadBack(&d)
 		}
 		pages = append(pages, Page{p.name, d})
 	}
@@ -110,7 +112,7 @@ type Values struct {
 	// Range is how long the time range is; default 1h.
 	Range time.Duration
 	// Variables are regular expressions by name, or by PAGE.NAME for one page; `.*`
-	// where there is none, which is what "All" stands for.
+	// where there is none, which is what "All" stands for, or nothing where one types.
 	Variables map[string]string
 	// Source is the database chosen on pages that can read several; default weir.
 	Source string
@@ -175,7 +177,10 @@ func (p *Page) panels() []dashboard.Panel {
 	return list
 }
 
-var variableName = regexp.MustCompile(`\$\w+`)
+var (
+	variableName = regexp.MustCompile(`\$\w+`)
+	encodedName  = regexp.MustCompile(`\$\{(\w+):percentencode\}`)
+)
 
 // apply substitutes as Grafana's data source does. What is no variable of the page
 // stays as it is.
@@ -188,12 +193,18 @@ func (v Values) apply(text string, p Page) string {
 	}
 	for _, variable := range p.Templating.List {
 		values["$"+variable.Name] = everything
+		if variable.Type == dashboard.VariableTypeTextbox {
+			values["$"+variable.Name] = ""
+		}
 		for _, name := range []string{variable.Name, p.Name + "." + variable.Name} {
 			if value, ok := v.Variables[name]; ok {
 				values["$"+variable.Name] = value
 			}
 		}
 	}
+	text = encodedName.ReplaceAllStringFunc(text, func(name string) string {
+		return url.QueryEscape(values["$"+encodedName.FindStringSubmatch(name)[1]])
+	})
 	return variableName.ReplaceAllStringFunc(text, func(name string) string {
 		if value, ok := values[name]; ok {
 			return value

@@ -274,7 +274,8 @@ var (
 	given     = regexp.MustCompile(`(?:^|&)var-(\w+)=([^&]*)`)
 	handedOn  = regexp.MustCompile(`\$\{(\w+):queryparam\}`)
 	ownVar    = regexp.MustCompile(`^\$\{(\w+):percentencode\}$`)
-	otherPart = regexp.MustCompile(`^(?:var-\w+=.*|\$\{\w+:queryparam\}|\$\{__url_time_range\})$`)
+	timeRange = regexp.MustCompile(`(?:\$\{__url_time_range\}|&from=now-\w+&to=now)$`) // the same, or another
+	otherPart = regexp.MustCompile(`^(?:var-\w+=.*|\$\{\w+:queryparam\}|\$\{__url_time_range\}|from=.*|to=now)$`)
 )
 
 // nextLevel is where every panel of a page leads, one level further down: from what is
@@ -365,7 +366,7 @@ func TestLinks(t *testing.T) {
 				t.Errorf("%s: link to a dashboard that there is not: %s", p.Name, m[0])
 				continue
 			}
-			if !strings.HasSuffix(query, "${__url_time_range}") {
+			if !timeRange.MatchString(query) {
 				t.Errorf("%s: link loses the time range: %s", p.Name, m[0])
 			}
 			for _, part := range strings.Split(query, "&") {

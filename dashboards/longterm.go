@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
@@ -26,10 +27,11 @@ const anyLength database = "${" + sourceVariable + "}"
 // Downsampled are the measurements that are in longDBs, too.
 var Downsampled = []string{
 	sink.MeasurementFlow, sink.MeasurementFlowLatency, sink.MeasurementFlowError, sink.MeasurementL7, sink.MeasurementContainer,
+	sink.MeasurementProcess,
 }
 
 // longPages are those that are about little else.
-var longPages = []string{overviewUID, topologyUID, errorsUID, edgeUID, serviceUID, containerUID, dnsUID, tlsUID, capacityUID}
+var longPages = []string{overviewUID, topologyUID, errorsUID, edgeUID, serviceUID, containerUID, processesUID, dnsUID, tlsUID, capacityUID}
 
 // sources offers the data sources by the names they are provisioned under.
 func sources() *dashboard.DatasourceVariableBuilder {
@@ -40,6 +42,38 @@ func sources() *dashboard.DatasourceVariableBuilder {
 			Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("Weir")},
 			Value: dashboard.StringOrArrayOfString{String: cog.ToPtr(string(mainDB))},
 		})
+}
+
+// Age is a time range that the head of a page leads to, with the rows that suit it: what
+// a query costs is the rows it reads.
+type Age struct {
+	Title  string
+	From   string // in Grafana's terms
+	Length time.Duration
+	Rows   string // database
+}
+
+// Ages are all of them (docs/dashboards.md has what they cost).
+var Ages = []Age{
+	{"Hour", "now-1h", time.Hour, string(mainDB)},
+	{"12 hours", "now-12h", 12 * time.Hour, string(longDBs[0])},
+	{"Week", "now-7d", 7 * 24 * time.Hour, string(longDBs[1])},
+	{"Year", "now-1y", 365 * 24 * time.Hour, string(longDBs[1])},
+}
+
+// leadBack gives a page the links to these, of what is chosen.
+func leadBack(d *dashboard.Dashboard) {
+	var chosen []string
+	for _, v := range d.Templating.List {
+		if v.Name != sourceVariable {
+			chosen = append(chosen, same(v.Name)...)
+		}
+	}
+	for _, a := range Ages {
+		to := "/d/" + *d.Uid + "?" + strings.Join(append(chosen[:len(chosen):len(chosen)], give(sourceVariable, a.Rows), "from="+a.From, "to=now"), "&")
+		d.Links = append(d.Links, dashboard.DashboardLink{Title: a.Title, Type: dashboard.DashboardLinkTypeLink, Url: &to, Tags: []string{},
+			Tooltip: "The last " + strings.ToLower(a.Title) + ", of rows that suit it."})
+	}
 }
 
 // anyTime makes a page's panels and variables ask the data source chosen, where that

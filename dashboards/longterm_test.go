@@ -48,7 +48,7 @@ func TestLongTerm(t *testing.T) {
 						t.Errorf("%s: %s, %s: nothing\n%s", q.Database, q.Dashboard, q.Panel, q.Text)
 					}
 				}
-				for _, page := range []string{"overview", "topology", "errors", "edge", "service", "container", "dns", "tls", "capacity"} {
+				for _, page := range []string{"overview", "topology", "errors", "edge", "service", "container", "processes", "dns", "tls", "capacity"} {
 					if asked[page] < 5 {
 						t.Errorf("%s: only %d queries of %s", c.db, asked[page], page)
 					}
@@ -136,6 +136,41 @@ func TestLongPages(t *testing.T) {
 		}
 		if slices.Contains(longPages, *p.Uid) != (chosen > 0) {
 			t.Errorf("%s: %d panels of any length", p.Name, chosen)
+		}
+	}
+}
+
+// TestAges: the head of a page that can read other rows leads to longer times of what is
+// chosen there, in rows that are kept as long.
+func TestAges(t *testing.T) {
+	keep := map[string]time.Duration{
+		string(mainDB): setup.DefaultKeep[setup.Raw], string(longDBs[0]): setup.DefaultKeep[setup.Minute], string(longDBs[1]): setup.DefaultKeep[setup.Hour],
+	}
+	for _, a := range Ages {
+		if a.Length > keep[a.Rows] {
+			t.Errorf("%s: %s keeps %s", a.Title, a.Rows, keep[a.Rows])
+		}
+	}
+	for _, p := range mustPages(t) {
+		found := 0
+		for _, l := range p.Links {
+			i := slices.IndexFunc(Ages, func(a Age) bool { return a.Title == l.Title })
+			if i < 0 {
+				continue
+			}
+			found++
+			to := *l.Url
+			if !strings.HasPrefix(to, "/d/"+*p.Uid+"?") || !strings.HasSuffix(to, "&var-source="+Ages[i].Rows+"&from="+Ages[i].From+"&to=now") {
+				t.Errorf("%s, %s: leads to %s", p.Name, l.Title, to)
+			}
+			for _, v := range p.Templating.List {
+				if strings.Contains(to, "${"+v.Name+":queryparam}") == (v.Name == sourceVariable) {
+					t.Errorf("%s, %s: what of %s? %s", p.Name, l.Title, v.Name, to)
+				}
+			}
+		}
+		if want := slices.Contains(longPages, *p.Uid); (found == len(Ages)) != want || !want && found > 0 {
+			t.Errorf("%s: %d links to other times", p.Name, found)
 		}
 	}
 }

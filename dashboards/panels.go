@@ -44,10 +44,10 @@ const rowInterval = "10s"
 // some.
 const nowDelay = "10s"
 
-// MaxPoints bounds the points of a line. What a query costs over a long time is
-// series times points; a screen has three pixels for each of these in half its
-// width. An hour still has points of 10 s.
-const MaxPoints = 300
+// MaxPoints bounds the points of a line. What a query costs is series times points,
+// more than it is rows (docs/dashboards.md): an hour has points of 30 s, 12 hours
+// of 5 minutes, a week of two hours.
+const MaxPoints = 100
 
 func targets(db database, f format, queries []query) []target {
 	list := make([]target, len(queries))

@@ -35,3 +35,20 @@ func (s *Server) CPUTime(t testing.TB) time.Duration {
 	}
 	return sum
 }
+
+// Quiet waits until the server does next to nothing any more.
+func (s *Server) Quiet(t testing.TB) {
+	t.Helper()
+	for quiet, tries := 0, 0; quiet < 3; tries++ {
+		before := s.CPUTime(t)
+		time.Sleep(time.Second)
+		if s.CPUTime(t)-before > 5*tick {
+			quiet = 0
+		} else {
+			quiet++
+		}
+		if tries > 3600 {
+			t.Fatal("the server is busy for an hour, and nobody asks it for anything")
+		}
+	}
+}

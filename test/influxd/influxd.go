@@ -83,6 +83,27 @@ func StartIn(t testing.TB, version, dir string) *Server {
 	return startOwn(t, version, &Server{dir: dir})
 }
 
+// StartKept is StartIn of a server that keeps its data for a later run, and says whether an earlier one left some there.
+func StartKept(t testing.TB, version, dir string) (s *Server, left bool) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	_, err := os.Stat(filepath.Join(dir, tokenFile))
+	return startOwn(t, version, &Server{dir: dir}), err == nil
+}
+
+// tokenFile in a server's folder has its token, from when it is set up.
+const tokenFile = "token"
+
+// RestartToMeasure goes on as StartToMeasure would have begun: where much is written
+// first, it is not compacted in between.
+func (s *Server) RestartToMeasure(t testing.TB) {
+	t.Helper()
+	s.settle = true
+	s.Restart(t)
+}
+
 func start(t testing.TB, version, http string) *Server {
 	t.Helper()
 	if s := fromEnvironment(t, version); s != nil && http == "" {
@@ -112,7 +133,14 @@ func startOwn(t testing.TB, version string, s *Server) *Server {
 		}
 	})
 	s.run(t)
+	if token, err := os.ReadFile(filepath.Join(s.dir, tokenFile)); err == nil {
+		s.Token = string(token)
+		return s
+	}
 	s.setup(t)
+	if err := os.WriteFile(filepath.Join(s.dir, tokenFile), []byte(s.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
@@ -194,7 +222,7 @@ bind-address = "127.0.0.1:0"
 
 func (s *Server) waitReady(t testing.TB) {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for time.Now().Before(deadline) {
 		select {
 		case <-s.done:
@@ -212,7 +240,7 @@ func (s *Server) waitReady(t testing.TB) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatalf("InfluxDB %s did not get ready in 60 s", s.Version)
+	t.Fatalf("InfluxDB %s did not get ready in 3 minutes", s.Version)
 }
 
 // setup makes the administrator and the buckets or databases.

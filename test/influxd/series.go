@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Series asks the server how many series (tag sets) a measurement has, "" for all of
@@ -85,11 +86,7 @@ func (s *Server) QueryFlux(t testing.TB, q string) []map[string]string {
 // Disk is how many octets a database's files take, without its write-ahead log.
 func (s *Server) Disk(t testing.TB, db string) (octets int64) {
 	t.Helper()
-	dir := filepath.Join(s.dir, "data", db)
-	if !s.V1() {
-		dir = filepath.Join(s.dir, "engine", "data", s.bucketID(t, db))
-	}
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(s.place(t, "data", db), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil //nolint:nilerr // what is compacted away meanwhile
 		}
@@ -102,6 +99,14 @@ func (s *Server) Disk(t testing.TB, db string) (octets int64) {
 		t.Fatal(err)
 	}
 	return octets
+}
+
+// place is where a database's files are.
+func (s *Server) place(t testing.TB, kind, db string) string {
+	if s.V1() {
+		return filepath.Join(s.dir, kind, db)
+	}
+	return filepath.Join(s.dir, "engine", kind, s.bucketID(t, db))
 }
 
 // Unsettled is what is in write-ahead logs, in octets: not in files yet.
@@ -120,6 +125,27 @@ func (s *Server) Unsettled(t testing.TB) (octets int64) {
 		return nil
 	})
 	return octets
+}
+
+// Settle waits until nothing is in write-ahead logs and the databases' files do not
+// shrink any more: of a server that StartToMeasure runs.
+func (s *Server) Settle(t testing.TB, databases ...string) {
+	t.Helper()
+	before, same := int64(-1), 0
+	for deadline := time.Now().Add(20 * time.Minute); same < 5; time.Sleep(time.Second) {
+		var now int64
+		for _, db := range databases {
+			now += s.Disk(t, db)
+		}
+		if now == before && s.Unsettled(t) < 1<<16 {
+			same++
+		} else {
+			same = 0
+		}
+		if before = now; time.Now().After(deadline) {
+			t.Fatalf("not settled: %d octets in write-ahead logs", s.Unsettled(t))
+		}
+	}
 }
 
 // Memory is what the server's process has resident, in octets.

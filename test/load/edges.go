@@ -32,9 +32,9 @@ var services = []struct{ name, process string }{
 	{"web", "nginx"}, {"api", "node"}, {"worker", "python3"}, {"db", "postgres"}, {"cache", "redis-server"},
 }
 
-// project adds the containers and edges of one Compose project: 8 inside it, and
-// for every container DNS, something outside, and (of the first two) another
-// project.
+// project adds the containers and edges of one Compose project: 8 inside it, two from
+// outside, and for every container DNS, something outside, (of the first two) another
+// project, and (of the database) another host of the fleet.
 func (h *Host) project(n int) {
 	ends := map[string]*correlate.Endpoint{}
 	for i, s := range services {
@@ -52,10 +52,14 @@ func (h *Host) project(n int) {
 		h.edge(ends[x.client], ends[x.server], correlate.ReporterBoth, x.ask)
 	}
 	h.edge(external(n, "office"), ends["web"], correlate.ReporterServer, asksHTTP)
+	partner := external(n, "partner")
+	partner.Zone = "" // not known
+	h.edge(partner, ends["api"], correlate.ReporterServer, asksHTTP)
 	for i, s := range services {
 		h.edge(ends[s.name], external(i, "resolver"), correlate.ReporterClient, asksDNS)
 		h.edge(ends[s.name], external(10+n*len(services)+i, fmt.Sprintf("api%d.example.com", n*len(services)+i)), correlate.ReporterClient, asksTLS)
 	}
+	h.edge(ends["db"], remote(n), correlate.ReporterClient, asksHTTP)
 	if other := n - 1; other >= 0 {
 		h.edge(ends["web"], h.ends[other*len(services)+1], correlate.ReporterBoth, asksHTTP)
 		h.edge(ends["api"], h.ends[other*len(services)+1], correlate.ReporterBoth, asksGRPC)
@@ -91,17 +95,27 @@ func external(n int, called string) *correlate.Endpoint {
 // zone is one of three; containers are in the first.
 func zone(n int) string { return string(rune('a' + n%3)) }
 
+// remote is a server on another host that runs a probe.
+func remote(n int) *correlate.Endpoint {
+	return &correlate.Endpoint{Addr: address(10, 1, 0, byte(n)), Port: 80, Kind: correlate.KindRemote, Name: fmt.Sprintf("backup%d.example.com", n%4), Node: "load2", Zone: zone(n)}
+}
+
 func address(a, b, c, d byte) flows.Addr {
 	return flows.Addr{10: 0xff, 11: 0xff, 12: a, 13: b, 14: c, 15: d}
 }
 
 // record is what one edge did in the interval that ends at t: one connection that
-// ended, with requests; one in fifty failed.
+// ended (one in a hundred goes on), with requests; one in fifty failed, and one in a
+// hundred is unusual.
 func (h *Host) record(e *edge, t time.Time) *correlate.Record {
 	end := t.UnixNano() - int64(h.rng.Int64N(int64(h.interval)))
 	r := &correlate.Record{
 		Proto: e.proto, Start: end - int64(time.Second), End: end, Client: *e.client, Server: *e.server, Reporter: e.reporter,
 		Attribution: correlate.AttributionExact, HasWire: true, Initiator: correlate.InitiatorSYN, Final: true, EndReason: flows.EndOfFlow,
+	}
+	if h.rng.IntN(100) == 0 {
+		score := 3 + h.rng.ExpFloat64()
+		r.Score = &score
 	}
 	if h.rng.IntN(50) == 0 {
 		r.Delta.Failed[h.rng.IntN(len(r.Delta.Failed))] = 1
@@ -119,8 +133,15 @@ func (h *Host) record(e *edge, t time.Time) *correlate.Record {
 		r.Delta.ResetByServer, r.Delta.ResetByClient, r.Delta.OutOfOrder, r.Delta.AcceptQueueDrops, r.Delta.Duplicates = 1, 1, 2, 1, 1
 	}
 	r.Total, r.HasPayload, r.CloseCause = r.Delta, true, correlate.CloseNormal
+	if h.rng.IntN(100) == 0 { // just as old that flow_log tells it
+		r.Final, r.EndReason, r.CloseCause, r.Delta.Closed, r.Start = false, flows.EndActive, 0, 0, t.UnixNano()-int64(5*time.Minute)
+	}
 	r.Connect, r.Accept, r.MinRTT = h.around(time.Millisecond), h.around(100*time.Microsecond), 90e3
 	r.ConnectTotal, r.AcceptTotal = r.Connect, r.Accept
+	if e.proto == flows.TCP && !e.client.Local {
+		r.SynAck = h.around(50 * time.Millisecond)
+		r.SynAckTotal = r.SynAck
+	}
 	if e.ask.protocol == l7.TLS {
 		r.Resolve = h.around(5 * time.Millisecond)
 		r.ResolveTotal = r.Resolve

@@ -3,9 +3,11 @@ package load
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/weir-probe/weir/correlate"
+	"github.com/weir-probe/weir/correlate/anomaly"
 	"github.com/weir-probe/weir/correlate/dist"
 	"github.com/weir-probe/weir/correlate/usage"
 	"github.com/weir-probe/weir/flows/l7"
@@ -29,6 +31,8 @@ type Host struct {
 	rng        *rand.Rand
 	interval   time.Duration
 	sent       uint64
+	goesOn     []*anomaly.Anomaly
+	troubled   *edge // much happens to it
 }
 
 // Truth is what the rows have to add up to.
@@ -36,6 +40,7 @@ type Truth struct {
 	ToServer uint64 // payload
 	Rows     uint64
 	Edges    int
+	Until    time.Time // of the last rows
 }
 
 // active is the share of edges with traffic in an interval.
@@ -44,7 +49,7 @@ const active = 0.5
 // dropping is the share of containers that lose packets in an interval.
 const dropping = 0.05
 
-// NewHost returns a host with about that many containers.
+// NewHost returns a host with about that many containers, of two projects at least.
 func NewHost(containers int, interval time.Duration) *Host {
 	cfg := sink.DefaultConfig()
 	cfg.Host, cfg.FlowLogRate = "load1", -1
@@ -53,9 +58,10 @@ func NewHost(containers int, interval time.Duration) *Host {
 		log: sink.NewFlowLog(cfg), events: sink.NewEvents(cfg), drops: sink.NewDrops(cfg), self: sink.NewSelf(cfg),
 		pool: dist.NewPool(1 << 12), rng: rand.New(rand.NewPCG(1, 2)), interval: interval,
 	}
-	for p := range max(1, containers/len(services)) {
+	for p := range max(2, containers/len(services)) {
 		h.project(p)
 	}
+	h.troubled = h.edges[slices.IndexFunc(h.edges, func(e *edge) bool { return e.client.Name == name(1)+"/web" })]
 	return h
 }
 
@@ -97,37 +103,6 @@ func (h *Host) Interval(t time.Time, withLog bool, write func(*sink.Batch) error
 		}
 	}
 	return nil
-}
-
-// happened is about one event in an hour per ten edges.
-func (h *Host) happened(t time.Time) {
-	types := []sink.EventType{sink.EventThrottled, sink.EventOOM, sink.EventConnectionFailed, sink.EventStart}
-	levels := []sink.Severity{sink.SeverityWarning, sink.SeverityError, sink.SeverityWarning, sink.SeverityInfo}
-	for range len(h.edges) {
-		if h.rng.Float64() >= h.interval.Hours()/10 {
-			continue
-		}
-		e, kind := h.edges[h.rng.IntN(len(h.edges))], h.rng.IntN(len(types))
-		h.events.Add(t.Add(-time.Duration(h.rng.Int64N(int64(h.interval)))), &sink.Event{
-			Type: types[kind], Severity: levels[kind], Client: e.client.Name, Server: e.server.Name,
-			Message: "something happened", Evidence: "n=1", Expected: 1, Seen: float64(h.rng.IntN(100)),
-		})
-	}
-}
-
-// tell is what the probe says about itself.
-func (h *Host) tell(t time.Time) {
-	for _, stage := range sink.Stages() {
-		if stage == sink.StageSink {
-			continue
-		}
-		local := uint64(1e6 + h.rng.IntN(1e6))
-		h.self.Stage(t, stage,
-			sink.SelfSeen.Is(local/1000), sink.SelfLost.Is(0), sink.SelfLocalBytes.Is(local), sink.SelfAttributedBytes.Is(local*999/1000), sink.SelfCPU.Is(0.01),
-			sink.SelfMapEntries.Is(1000), sink.SelfMapCapacity.Is(65536), sink.SelfQueueBytes.Is(100), sink.SelfQueueAge.Is(0.1), sink.SelfRSS.Is(64<<20))
-	}
-	h.self.SinkStage(t, h.aggregator.Stats(), h.log.Stats())
-	h.self.Info(t, sink.Info{Version: "load", Kernel: "6.18", HooksAttached: 30})
 }
 
 var (

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/weir-probe/weir/correlate"
 	"github.com/weir-probe/weir/flows/l7"
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/test/document"
 	"github.com/weir-probe/weir/test/influxd"
 )
 
@@ -126,7 +126,7 @@ func measure(t *testing.T, w fleet, version string) (s size) {
 	var first [2]float64
 	for i := range w.intervals {
 		if i == early {
-			settled(t, srv)
+			srv.Settle(t, "fleet", "fleet_log")
 			first = [...]float64{float64(srv.Disk(t, "fleet")), float64(srv.Disk(t, "fleet_log"))}
 		}
 		for h, f := range feeds {
@@ -140,7 +140,7 @@ func measure(t *testing.T, w fleet, version string) (s size) {
 		s.deliverSeconds += time.Since(began).Seconds()
 	}
 	s.memory = srv.Memory(t)
-	settled(t, srv)
+	srv.Settle(t, "fleet", "fleet_log")
 	seconds := float64(w.intervals) * interval.Seconds()
 	for _, f := range feeds {
 		s.rows += float64(f.rows) / seconds
@@ -153,23 +153,6 @@ func measure(t *testing.T, w fleet, version string) (s size) {
 	s.disk = diskOf(first[0], at, float64(srv.Disk(t, "fleet")), seconds)
 	s.logDisk = diskOf(first[1], at, float64(srv.Disk(t, "fleet_log")), seconds)
 	return s
-}
-
-// settled waits until nothing is in write-ahead logs and files do not shrink any more.
-func settled(t *testing.T, srv *influxd.Server) {
-	t.Helper()
-	before, same := int64(-1), 0
-	for deadline := time.Now().Add(3 * time.Minute); same < 5; time.Sleep(time.Second) {
-		now := srv.Disk(t, "fleet") + srv.Disk(t, "fleet_log")
-		if now == before && srv.Unsettled(t) < 1<<16 {
-			same++
-		} else {
-			same = 0
-		}
-		if before = now; time.Now().After(deadline) {
-			t.Fatalf("not settled: %d octets in write-ahead logs", srv.Unsettled(t))
-		}
-	}
 }
 
 // TestSizing measures how much room ordinary worlds take, with -sizing; without it one
@@ -197,23 +180,6 @@ func TestSizing(t *testing.T) {
 		}
 	}
 	if *sizing != "" && !t.Failed() {
-		replace(t, *sizing, "measured", table.String())
-	}
-}
-
-// replace puts a table between the marks of a name in a document.
-func replace(t *testing.T, file, name, table string) {
-	from, to := "<!-- "+name+" -->\n", "<!-- end -->\n"
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(b), from)
-	_, after, ok2 := strings.Cut(rest, to)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", file)
-	}
-	if err := os.WriteFile(file, []byte(before+from+table+to+after), 0o644); err != nil {
-		t.Fatal(err)
+		document.Replace(t, *sizing, "measured", table.String())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-probe/weir/sink"
+	"github.com/weir-probe/weir/test/document"
 	"github.com/weir-probe/weir/test/influxd"
 )
 
@@ -109,7 +110,7 @@ func TestHostileWorlds(t *testing.T) {
 		})
 	}
 	if *hostileTable != "" && !t.Failed() {
-		replace(t, *hostileTable, "hostile", table.String())
+		document.Replace(t, *hostileTable, "hostile", table.String())
 	}
 }
 

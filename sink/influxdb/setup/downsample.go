@@ -12,6 +12,7 @@ import (
 
 var downsampled = []string{
 	sink.MeasurementFlow, sink.MeasurementFlowLatency, sink.MeasurementFlowError, sink.MeasurementL7, sink.MeasurementContainer,
+	sink.MeasurementProcess,
 }
 
 // Downsampled are the measurements that are kept per minute and per hour, under the
