@@ -30,8 +30,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 60 * time.Second
-
 // run tells to one receiver, without waits, until the test ends.
 func run(t *testing.T, to alert.Receiver, change func(*alert.Config)) *alert.Manager {
 	t.Helper()
