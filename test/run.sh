@@ -106,8 +106,8 @@ level_generated() {
 }
 
 level_unit() { go_test unit "$(unit_packages)" -count=1 -timeout 10m; }
-# test/volume is one goroutine and two minutes of a database's counting.
-level_race() { go_test race "$(unit_packages | grep -v '^\./test/volume$')" -race -count=1 -timeout 15m; }
+# test/volume and test/load are one goroutine and two minutes of a database's counting each.
+level_race() { go_test race "$(unit_packages | grep -vE '^\./test/(volume|load)$')" -race -count=1 -timeout 15m; }
 # Tests that mostly wait do so together: -parallel.
 level_root() { built && go_test root "$(root_packages)" -p 1 -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
 level_deploy() { built && go_test deploy ./deploy -count=1 -timeout 20m "${as_root[@]}"; }
