@@ -8,18 +8,19 @@
 #   race       the same under the race detector
 #   root       packages whose tests want root, one after the other
 #   deploy     ./deploy: images, compose files and the demo, by a Docker Engine
+#   habits     the cases of test/cases that wait for minutes: what is unusual
 #   e2e        test/e2e: the program against real servers and containers
 #   kernels    TestKernel… and weir under emulated 5.10, 6.1, 6.12; cases that want
 #              systemd in a guest that has it
 #   fuzz       every fuzz target for $FUZZTIME
 #   bench      every benchmark once
 #
-# With no level named, fuzz and kernels, and deploy, run beside root.
+# With no level named, fuzz and kernels, and deploy and habits, run beside root.
 # A level goes on after a failure; the exit status says whether one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-LEVELS="lint generated unit race root deploy e2e kernels fuzz bench"
+LEVELS="lint generated unit race root deploy habits e2e kernels fuzz bench"
 # A count, not a time: at a deadline the fuzzing engine fails by chance with
 # "context deadline exceeded" (golang/go#75804).
 FUZZTIME=${FUZZTIME:-20000x}
@@ -106,10 +107,14 @@ level_generated() {
 }
 
 level_unit() { go_test unit "$(unit_packages)" -count=1 -timeout 10m; }
-# test/volume and test/load are one goroutine and two minutes of a database's counting each.
-level_race() { go_test race "$(unit_packages | grep -vE '^\./test/(volume|load)$')" -race -count=1 -timeout 15m; }
+# One goroutine has no races: neither the two minutes of a database's counting in test/volume
+# and test/load, nor the weeks of correlate/anomaly.
+level_race() { go_test race "$(unit_packages | grep -vE '^\./test/(volume|load)$')" -race -skip '^Test(Week|RoughWeek|Sensitivity)$' -count=1 -timeout 15m; }
+# Cases that wait for minutes, which they do together.
+HABITS='^TestCaseJ(7|9|10|11)_'
 # Tests that mostly wait do so together: -parallel.
-level_root() { built && go_test root "$(root_packages)" -p 1 -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
+level_root() { built && go_test root "$(root_packages)" -skip "$HABITS" -p 1 -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
+level_habits() { built && go_test habits ./test/cases -run "$HABITS" -parallel 8 -count=1 -timeout 20m "${as_root[@]}"; }
 level_deploy() { built && go_test deploy ./deploy -count=1 -timeout 20m "${as_root[@]}"; }
 level_e2e() { go_test e2e "$(e2e_packages)" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 20m; }
@@ -129,7 +134,7 @@ level_bench() {
 # The cases of root mostly wait: for intervals, for time-outs. What only computes has
 # the processors meanwhile, at the lowest priority, when all levels run; and what waits
 # for minutes of a demo waits at the same time.
-BESIDE="fuzz kernels deploy"
+BESIDE="fuzz kernels deploy habits"
 beside=()
 start_beside() { # NICE LEVEL…
 	local nice=$1
@@ -162,6 +167,7 @@ for level in ${*:-$LEVELS}; do
 	if [ $# = 0 ] && [ "$level" = root ]; then
 		start_beside 19 fuzz kernels
 		start_beside 1 deploy
+		start_beside 1 habits
 	fi
 	echo "== level $level"
 	"level_$level" || failed=1
