@@ -116,6 +116,9 @@ func (p *profile) widest(m metric, of func(*hourBucket) level) float64 {
 // day, and below how far it sinks at any time, on an edge that always has some.
 func (w *view) falls(p *profile, m metric, floor float64) bool {
 	b, l := &w.band[m], float64(p.sunk[m])+w.shrunk
+	if p.now[m] == 0 { // of silence tells quiet, also of one that began within a minute
+		return false
+	}
 	if !p.holds[m] || !w.known[m] || b.mid <= float64(levelOf(floor)) || p.sunk[m] == 0 || l >= b.least-fallen {
 		return false
 	}

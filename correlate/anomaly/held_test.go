@@ -160,3 +160,19 @@ func TestGaps(t *testing.T) {
 	r.want(r.run(6*time.Hour, silent(10, 22)), "quiet")
 	r.want(r.run(time.Hour, silent(10, 40)), "quiet") // longer than that is another thing
 }
+
+// An edge that falls silent within a minute is quiet: that minute's rest is no less traffic.
+func TestSilenceBeginsWithinAMinute(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(11, 11))
+	busy := func(now time.Time) []*correlate.Record {
+		return append(steady(rnd, 1)(now), talk(web, api, 8080, 1e5, 1e5))
+	}
+	r := newRig(t, Config{})
+	r.want(r.run(4*day, busy), "")
+	r.want(r.run(time.Minute, func(now time.Time) []*correlate.Record {
+		return append(steady(rnd, 0.02)(now), talk(web, api, 8080, 1e5, 1e5))
+	}), "")
+	r.want(r.run(20*time.Minute, func(time.Time) []*correlate.Record {
+		return []*correlate.Record{talk(web, api, 8080, 1e5, 1e5)}
+	}), "quiet")
+}

@@ -173,7 +173,7 @@ func TestWeek(t *testing.T) {
 // ones among them that nobody could tell from it: what is told must be right all the same.
 func TestRoughWeek(t *testing.T) {
 	all := slices.Concat(roughIncidents, incidentsOfOneSize, harmless, roughHarmless)
-	measure(t, "rough", *firstSeed+3000, *roughs, *roughs/6, func(seed uint64, step time.Duration, sum *[numTypes]tally) int {
+	measure(t, "rough", *firstSeed+3000, *roughs, *roughs/2, func(seed uint64, step time.Duration, sum *[numTypes]tally) int {
 		return week(t, newRoughWorld(seed), all, seed, step, sum)
 	}, func(x Type, s tally) {
 		if *roughs > 1 && (s.incidents == 0 || s.precision() < 0.95 || s.recall() < 0.3) {
