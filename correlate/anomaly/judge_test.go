@@ -357,3 +357,26 @@ func TestAttributionLoss(t *testing.T) {
 		}
 	}
 }
+
+// Owners that are missing from a start on are missing: what was usual is known from before.
+func TestAttributionLossSinceTheStart(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(4, 4))
+	world := shop(rnd, nil)
+	r := newRig(t, Config{})
+	r.want(r.run(2*day, world), "")
+	d, err := Restore(r.d.cfg, r.d.AppendState(nil), r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.d = d
+	r.want(r.run(time.Hour, func(now time.Time) (rs []*correlate.Record) {
+		for range 10 {
+			for _, x := range world(now) {
+				x.Client = elsewhere("", x.Client.Addr.String())
+				serve(x, elsewhere("", x.Server.Addr.String()))
+				rs = append(rs, x)
+			}
+		}
+		return rs
+	}), "attribution_loss")
+}

@@ -29,8 +29,11 @@ func (d *Detector) judgeOwners(t int64) bool {
 	share := float64(o.unclear) / float64(all)
 	evidence := o.unclear
 	o.clear, o.unclear = 0, 0
-	if d.learning() || t <= d.steady {
+	if d.learning() {
 		o.usual = max(o.usual-0.001, share)
+		return false
+	}
+	if t <= d.steady { // what was lost with the restart is not usual
 		return false
 	}
 	limit := max(d.cfg.Thresholds.Unknown, o.usual*1.5+0.1)

@@ -12,7 +12,7 @@ import (
 // somebody who was not deployed talks to somebody new, and that is told.
 func TestCaseJ7_RollingUpdate(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, "j7")
+	s := newShop(t, "j7", allUnattributed)
 	s.knows(habit{"web", "api", 1}, habit{"job", "db", 1})
 	api := s.serve(firstVersion, "api", 1)
 	s.serve(firstVersion, "db", 1)
@@ -55,7 +55,7 @@ func TestCaseJ7_RollingUpdate(t *testing.T) {
 // gone, nor is forgotten what the run before saw. What is new after that is told.
 func TestCaseJ9_ProbeRestarts(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, "j9")
+	s := newShop(t, "j9", allUnattributed)
 	s.knows(habit{"web", "api", 1}, habit{"job", "db", 1})
 	s.serve(firstVersion, "api", 1)
 	s.serve(firstVersion, "db", 1)

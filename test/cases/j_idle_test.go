@@ -19,7 +19,7 @@ import (
 // the edge that always had traffic at this time, and, once weir is away as well, its silence.
 func TestCaseJ10_NothingHappens(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, "j10")
+	s := newShop(t, "j10", allUnattributed)
 	db := influxd.Start(t, influxd.V1)
 	s.knows(habit{"web", "api", 1}, habit{"job", "db", 1}, habit{"cron", "db", 5}, habit{"open", "api", 5})
 	s.serve(firstVersion, "api", 1)

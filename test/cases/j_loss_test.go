@@ -93,7 +93,7 @@ func (s *shop) deploy() (ids []string) {
 // nothing is new either.
 func TestCaseJ11_OwnersLost(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, "j11")
+	s := newShop(t, "j11", someUnattributed)
 	s.knows(habit{"web", "api", 1}, habit{"job", "db", 1})
 	way := newDetour(t, s.Host)
 	s.engine = way.path
@@ -150,7 +150,7 @@ func (w *watched) loses() {
 // elsewhere, nor has anything gone quiet: that owners are missing is told, once.
 func TestCaseJ11_PacketsOnly(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, "j11p")
+	s := newShop(t, "j11p", someUnattributed)
 	s.knows(habit{"web", "api", 1}, habit{"job", "db", 1})
 	way := newDetour(t, s.Host)
 	s.engine = way.path
