@@ -7,7 +7,8 @@
 #   unit       every package that does not touch kernel state, in parallel
 #   race       the same under the race detector
 #   root       packages whose tests want root, one after the other
-#   deploy     ./deploy: images, compose files and the demo, by a Docker Engine
+#   deploy     ./deploy: images, compose files and the demo, by a Docker Engine; sink/kafka
+#              with a real Kafka and Telegraf
 #   habits     the cases of test/cases that wait for minutes: what is unusual
 #   e2e        test/e2e: the program against real servers and containers
 #   kernels    TestKernel… and weir under emulated 5.10, 6.1, 6.12; cases that want
@@ -30,14 +31,16 @@ trap 'rm -f "$SUMMARY"' EXIT
 go build -o "$SUMMARY" ./test/summary || exit 1
 
 # Packages by level. A package is a root package when a test of it says so to
-# test/machine, or starts a Docker Engine; nothing has to be listed by hand.
+# test/machine, or starts a Docker Engine; nothing has to be listed by hand but
+# what has a level of its own.
 all_packages() { go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | sed "s|^$PWD/|./|"; }
+ELSEWHERE='^\./(test/(e2e|kernels)(/|$)|(deploy|sink/kafka)$)'
 root_packages() {
-	all_packages | grep -vE '^\./(test/(e2e|kernels)(/|$)|deploy$)' | while read -r dir; do
+	all_packages | grep -vE "$ELSEWHERE" | while read -r dir; do
 		grep -lqE 'machine\.Root\(|test/dockerd"' "$dir"/*_test.go && echo "$dir"
 	done
 }
-unit_packages() { comm -23 <(all_packages | grep -vE '^\./(test/(e2e|kernels)(/|$)|deploy$)' | sort) <(root_packages | sort); }
+unit_packages() { comm -23 <(all_packages | grep -vE "$ELSEWHERE" | sort) <(root_packages | sort); }
 e2e_packages() { all_packages | grep -E '^\./test/e2e(/|$)'; }
 
 # As an ordinary user the tests that want root run through sudo where it asks
@@ -115,7 +118,7 @@ HABITS='^TestCaseJ(7|9|10|11)_'
 # Tests that mostly wait do so together: -parallel.
 level_root() { built && go_test root "$(root_packages)" -skip "$HABITS" -p 1 -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
 level_habits() { built && go_test habits ./test/cases -run "$HABITS" -parallel 8 -count=1 -timeout 20m "${as_root[@]}"; }
-level_deploy() { built && go_test deploy ./deploy -count=1 -timeout 20m "${as_root[@]}"; }
+level_deploy() { built && go_test deploy "./deploy ./sink/kafka" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_e2e() { go_test e2e "$(e2e_packages)" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 20m; }
 
