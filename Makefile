@@ -6,7 +6,7 @@ COMMIT        ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS       ?= -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 ARGS          ?=
 KERNELS       ?= bullseye-security:5.10 bookworm-security:6.1 trixie-security:6.12
-FUZZTIME      ?= 20000x
+FUZZTIME      ?= 10000x
 BENCHTIME     ?= 1s
 DURATION      ?= 30m
 WEIR_CACHE    ?= $(HOME)/.cache/weir

@@ -24,7 +24,7 @@ cd "$(dirname "$0")/.." || exit 1
 LEVELS="lint generated unit race root deploy habits e2e kernels fuzz bench"
 # A count, not a time: at a deadline the fuzzing engine fails by chance with
 # "context deadline exceeded" (golang/go#75804).
-FUZZTIME=${FUZZTIME:-20000x}
+FUZZTIME=${FUZZTIME:-10000x}
 BENCHTIME=${BENCHTIME:-1x}
 SUMMARY=$(mktemp "${TMPDIR:-/tmp}/weir-summary.XXXXXX")
 trap 'rm -f "$SUMMARY"' EXIT
@@ -120,7 +120,7 @@ level_root() { built && go_test root "$(root_packages)" -skip "$HABITS" -p 1 -pa
 level_habits() { built && go_test habits ./test/cases -run "$HABITS" -parallel 8 -count=1 -timeout 20m "${as_root[@]}"; }
 level_deploy() { built && go_test deploy "./deploy ./sink/kafka" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_e2e() { go_test e2e "$(e2e_packages)" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
-level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 20m; }
+level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 40m; }
 
 level_fuzz() {
 	targets Fuzz | while read -r dir name; do

@@ -22,8 +22,8 @@ KERNELS=${KERNELS:-bullseye-security:5.10 bookworm-security:6.1 trixie-security:
 # What the tests need of a kernel that has it as modules.
 MODULES=${MODULES:-sch_ingress cls_bpf act_bpf veth bridge dummy nf_conntrack nf_nat nf_conntrack_netlink tls gcm ghash-generic}
 # Seconds for a whole boot (emulated: slow on a busy machine) and for one job.
-BOOT_TIMEOUT=${BOOT_TIMEOUT:-400}
-JOB_TIMEOUT=${JOB_TIMEOUT:-240}
+BOOT_TIMEOUT=${BOOT_TIMEOUT:-900}
+JOB_TIMEOUT=${JOB_TIMEOUT:-600}
 MEMORY=${MEMORY:-1024}
 ROOTFS=${ROOTFS:-}
 # Which control groups there are: pure v2, unless the guest's systemd is told else.

@@ -75,7 +75,7 @@ func bootSystemd(t *testing.T, root, name, kernel string, env []string, jobs ...
 	t.Helper()
 	out := filepath.Join(root, "out", "systemd-"+name)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "test/kernels/boot.sh"), jobs...)
-	cmd.Env = append(append(os.Environ(), "OUT="+out, "KERNELS="+kernel, "MEMORY=2048", "JOB_TIMEOUT=240",
+	cmd.Env = append(append(os.Environ(), "OUT="+out, "KERNELS="+kernel, "MEMORY=2048", "JOB_TIMEOUT=600",
 		"JOB_ENV=WEIR_TEST_BINARY=/run/weir/jobs.d/weir"), env...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("boot: %v\n%s", err, output)
