@@ -169,8 +169,7 @@ for level in ${*:-$LEVELS}; do
 	fi
 	if [ $# = 0 ] && [ "$level" = root ]; then
 		start_beside 19 fuzz kernels
-		start_beside 1 deploy
-		start_beside 1 habits
+		start_beside 1 deploy habits
 	fi
 	echo "== level $level"
 	"level_$level" || failed=1

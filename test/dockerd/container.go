@@ -144,6 +144,11 @@ func (e *Engine) Run(t testing.TB, args ...string) string {
 // Network makes a user-defined network, removed when the test ends.
 func (e *Engine) Network(t testing.TB, name string, args ...string) {
 	t.Helper()
+	begun, err := inTurn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer begun()
 	e.Docker(t, append(append([]string{"network", "create"}, args...), name)...)
 	t.Cleanup(func() { _, _ = e.CLI("network", "rm", name) })
 }

@@ -136,7 +136,8 @@ func (e *Engine) start() error {
 }
 
 // inTurn waits until no other test's engine is beginning, and returns what ends that:
-// engines that begin at once take each other's chains of the packet filter away.
+// engines that begin take the chains of the packet filter away from each other, and from
+// who makes a network meanwhile.
 func inTurn() (done func(), err error) {
 	lock, err := os.OpenFile("/run/weir-dockerd.lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
