@@ -48,7 +48,8 @@ var roughIncidents = []scenario{
 		return w.apply(label{from: t, to: t.Add(w.between(10, 60))}, e, Volume)
 	}},
 	{"a crowd", func(w *world, t time.Time) label {
-		l := label{from: t, to: t.Add(w.between(15, 90)), wants: []Type{Volume}, client: "net", server: "shop/web"}
+		l := label{from: t, to: t.Add(w.between(15, 90)), wants: []Type{Volume}, client: "net", server: "shop/web",
+			may: []Type{Latency}} // round trips do take longer
 		w.crowd(l, w.logIn(4, 15))
 		return l
 	}},
