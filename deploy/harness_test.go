@@ -19,9 +19,7 @@ import (
 // engine is a Docker Engine for a test that is root.
 func engine(t *testing.T) *dockerd.Engine {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to start dockerd")
-	}
+	machine.Root(t, "starts dockerd")
 	return dockerd.Start(t)
 }
 

@@ -113,13 +113,11 @@ func (p *profile) widest(m metric, of func(*hourBucket) level) float64 {
 }
 
 // falls says whether m has sunk far below all that it was held at around this time of the
-// day, and below how far it sinks at any time, on an edge that always has some.
+// day, and below how far it sinks at any time, on an edge that always has some. Of silence,
+// also of one that began within a minute, quiet tells.
 func (w *view) falls(p *profile, m metric, floor float64) bool {
 	b, l := &w.band[m], float64(p.sunk[m])+w.shrunk
-	if p.now[m] == 0 { // of silence tells quiet, also of one that began within a minute
-		return false
-	}
-	if !p.holds[m] || !w.known[m] || b.mid <= float64(levelOf(floor)) || p.sunk[m] == 0 || l >= b.least-fallen {
+	if p.now[m] == 0 || !p.holds[m] || !w.known[m] || b.mid <= float64(levelOf(floor)) || p.sunk[m] == 0 || l >= b.least-fallen {
 		return false
 	}
 	return l < min(b.least, b.trough-p.sinks(m))-fallen && p.alwaysBusy(w.hour)

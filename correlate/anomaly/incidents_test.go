@@ -114,6 +114,21 @@ var incidentsOfOneSize = []scenario{
 	}},
 }
 
+// surge is f times the traffic of a link: more connections, of a link that has many, more
+// in each, or both.
+func (w *world) surge(t time.Time, link int, f, many float64) label {
+	e := effect{link: link}
+	switch k := w.rnd.IntN(3); {
+	case k == 0 && w.links[link].conns >= many:
+		e.conns = f
+	case k == 1 && link != 12 && link != 0:
+		e.out, e.in = f, f
+	default:
+		e.out, e.in, e.conns = f, f, f
+	}
+	return w.apply(label{from: t, to: t.Add(w.between(10, 60))}, e, Volume)
+}
+
 // incidents are of each type, several ways each, and of a clear size.
 var incidents = append(incidentsOfOneSize[:len(incidentsOfOneSize):len(incidentsOfOneSize)], []scenario{
 	{"ports of a host are tried", func(w *world, t time.Time) label {
@@ -124,17 +139,7 @@ var incidents = append(incidentsOfOneSize[:len(incidentsOfOneSize):len(incidents
 		return w.scan(t, w.between(1, 12), 80+w.rnd.IntN(170), HostScan)
 	}},
 	{"much more traffic", func(w *world, t time.Time) label {
-		i, f := w.pick(busyLinks...), w.in(10, 40)
-		e := effect{link: i}
-		switch k := w.rnd.IntN(3); {
-		case k == 0 && w.links[i].conns >= 60:
-			e.conns = f
-		case k == 1 && i != 12 && i != 0:
-			e.out, e.in = f, f
-		default:
-			e.out, e.in, e.conns = f, f, f
-		}
-		return w.apply(label{from: t, to: t.Add(w.between(10, 60))}, e, Volume)
+		return w.surge(t, w.pick(busyLinks...), w.in(10, 40), 60)
 	}},
 	{"much less traffic", func(w *world, t time.Time) label {
 		f := 1 / w.in(60, 200)

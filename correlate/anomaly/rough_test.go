@@ -35,17 +35,7 @@ func (w *world) crowd(l label, f float64) {
 // roughIncidents are of any size: each octave of a range is as likely as the next.
 var roughIncidents = []scenario{
 	{"more traffic", func(w *world, t time.Time) label {
-		i, f := w.pick(busyLinks...), w.logIn(2, 30)
-		e := effect{link: i}
-		switch k := w.rnd.IntN(3); {
-		case k == 0 && w.links[i].conns >= 200:
-			e.conns = f
-		case k == 1 && i != 12 && i != 0:
-			e.out, e.in = f, f
-		default:
-			e.out, e.in, e.conns = f, f, f
-		}
-		return w.apply(label{from: t, to: t.Add(w.between(10, 60))}, e, Volume)
+		return w.surge(t, w.pick(busyLinks...), w.logIn(2, 30), 200)
 	}},
 	{"a crowd", func(w *world, t time.Time) label {
 		l := label{from: t, to: t.Add(w.between(15, 90)), wants: []Type{Volume}, client: "net", server: "shop/web",

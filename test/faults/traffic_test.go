@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/weir-probe/weir/test/netlab"
 )
 
 // server accepts connections, reads them to their end and closes them.
@@ -27,19 +29,7 @@ func listenAt(t *testing.T, addr string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_, _ = io.Copy(io.Discard, c)
-			}()
-		}
-	}()
+	netlab.Accept(t, ln, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	return &server{ln, ln.Addr().(*net.TCPAddr).Port}
 }
 

@@ -14,6 +14,12 @@ func (n *NS) Serve(t testing.TB, addr string, with func(net.Conn)) (port int) {
 		ln, err = net.Listen("tcp", addr)
 		return err
 	})
+	Accept(t, ln, with)
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// Accept has with serve each connection to ln, which is closed behind it, until t ends.
+func Accept(t testing.TB, ln net.Listener, with func(net.Conn)) {
 	t.Cleanup(func() { ln.Close() })
 	go func() {
 		for {
@@ -27,5 +33,4 @@ func (n *NS) Serve(t testing.TB, addr string, with func(net.Conn)) (port int) {
 			}()
 		}
 	}()
-	return ln.Addr().(*net.TCPAddr).Port
 }

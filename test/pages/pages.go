@@ -2,6 +2,7 @@
 package pages
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -13,6 +14,25 @@ import (
 // that have a text, a condition or a field, may find nothing, for the reason beside it. All
 // others have to find something, since absent means zero in the sparse rows.
 type Unmade map[string]string
+
+// OneHost is what no short run on one host makes that talks to nobody elsewhere.
+var OneHost = Unmade{
+	`"server_kind" = 'external'`:     "no end outside",
+	`AND "client_kind" = 'external'`: "no end outside",
+	`"server_kind" = 'remote'`:       "no other host",
+	`"syn_ack_count"`:                "no client elsewhere",
+	`"server_as_org"`:                "no names.geoip",
+	`"server_country"`:               "no names.geoip",
+	`"end_reason" = 'active'`:        "no connection lives as long as log_heartbeat",
+	`sum("accept_queue_drops")`:      "no accept queue is full",
+}
+
+// And is what neither u nor more makes.
+func (u Unmade) And(more Unmade) Unmade {
+	both := maps.Clone(u)
+	maps.Copy(both, more)
+	return both
+}
 
 // Answer is what the database says to one query of a panel or a variable.
 type Answer struct {
