@@ -62,14 +62,13 @@ type Aggregator struct {
 
 // edge is one series of flow, and what was gathered of it in this interval.
 type edge struct {
-	key     edgeKey
-	tags    []byte
-	inUse   bool // in Aggregator.used
-	fresh   bool // no row of it has been written
-	ports   *portTable
-	hash    uint64 // of its tags
-	lastUse int64
-	sum     sums
+	key   edgeKey
+	tags  []byte
+	inUse bool // in Aggregator.used
+	fresh bool // no row of it has been written
+	ports *portTable
+	Place // in the budget
+	sum   sums
 }
 
 // NewAggregator returns an Aggregator; cfg has been validated.
@@ -98,14 +97,7 @@ func (a *Aggregator) Stats() AggregatorStats {
 
 // Standing adds the places of flow and l7 to s.
 func (a *Aggregator) Standing(s Standing) {
-	var edges, requests []Place
-	for _, e := range a.edges {
-		edges = append(edges, Place{e.hash, e.lastUse})
-	}
-	for _, x := range a.l7.series {
-		requests = append(requests, Place{x.hash, x.lastUse})
-	}
-	s[MeasurementFlow], s[MeasurementL7] = a.budget.places(edges), a.l7.budget.places(requests)
+	s[MeasurementFlow], s[MeasurementL7] = places(a.budget, a.edges), places(a.l7.budget, a.l7.series)
 }
 
 // Restore takes the places that an earlier Aggregator had. Nothing has been added yet.
@@ -271,7 +263,7 @@ func (a *Aggregator) without(n *edgeNames, end int) edgeNames {
 // create makes a series the budget has admitted.
 func (a *Aggregator) create(n *edgeNames) *edge {
 	a.stats.Admitted++
-	e := &edge{key: a.names.acquireKey(n), fresh: true, hash: n.hash(), lastUse: a.now}
+	e := &edge{key: a.names.acquireKey(n), fresh: true, Place: Place{n.hash(), a.now}}
 	e.tags = a.appendTags(nil, &e.key)
 	a.edges[e.key] = e
 	return e
@@ -292,7 +284,7 @@ func (a *Aggregator) Flush(t time.Time) []*Batch {
 	a.foldScans()
 	a.rows.begin()
 	for _, e := range a.used {
-		e.lastUse = now
+		e.Used = now
 		e.fresh, e.ports = false, nil
 		a.write(e, now)
 	}
@@ -340,7 +332,7 @@ func (a *Aggregator) foldPort(e *edge) *edge {
 			}
 		}
 		n := a.names.namesAt(&k)
-		to = &edge{key: k, hash: n.hash()}
+		to = &edge{key: k, Place: Place{Hash: n.hash()}}
 		to.tags = a.appendTags(nil, &k)
 		a.edges[k] = to
 		a.budget.used++ // remove gives it back
@@ -368,7 +360,7 @@ func (a *Aggregator) sweep(now int64) {
 	}
 	a.swept = now
 	for _, e := range a.edges {
-		if !e.inUse && now-e.lastUse > expiry {
+		if !e.inUse && now-e.Used > expiry {
 			a.remove(e)
 			a.stats.Expired++
 		}

@@ -94,8 +94,12 @@ func (b *budget) restore(places []Place) {
 	}
 }
 
-// places appends those of an earlier run to those of this one.
-func (b *budget) places(list []Place) []Place {
+// places are those of series, and of an earlier run.
+func places[K comparable, S interface{ place() Place }](b *budget, series map[K]S) []Place {
+	list := make([]Place, 0, len(series)+len(b.standing))
+	for _, x := range series {
+		list = append(list, x.place())
+	}
 	for h, used := range b.standing {
 		list = append(list, Place{h, used})
 	}

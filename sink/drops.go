@@ -37,8 +37,7 @@ type dropNames struct {
 
 type dropSeries struct {
 	tags            []byte
-	hash            uint64
-	lastUse         int64
+	Place                  // in the budget
 	packets, octets uint64 // in this interval
 }
 
@@ -56,11 +55,7 @@ func (d *Drops) Stats() DropStats {
 
 // Standing adds the places of drop to s.
 func (d *Drops) Standing(s Standing) {
-	var list []Place
-	for _, x := range d.series {
-		list = append(list, Place{x.hash, x.lastUse})
-	}
-	s[MeasurementDrop] = d.budget.places(list)
+	s[MeasurementDrop] = places(d.budget, d.series)
 }
 
 // Restore takes the places that an earlier Drops had. Nothing has been added yet.
@@ -116,7 +111,7 @@ func (d *Drops) find(e *correlate.Endpoint, class, reason string) *dropSeries {
 }
 
 func (d *Drops) create(n *dropNames) *dropSeries {
-	x := &dropSeries{hash: n.hash(), tags: d.rows.enc.AppendTags(nil, append(endTags(d.cfg.Host, &n.end),
+	x := &dropSeries{Place: Place{Hash: n.hash()}, tags: d.rows.enc.AppendTags(nil, append(endTags(d.cfg.Host, &n.end),
 		lineproto.Tag{Key: TagClass, Value: n.class}, lineproto.Tag{Key: TagReason, Value: n.reason}))}
 	d.series[*n] = x
 	return x
@@ -133,7 +128,7 @@ func (d *Drops) Flush(t time.Time) []*Batch {
 		enc.Uint(FieldDroppedPackets, x.packets)
 		enc.Uint(FieldDroppedBytes, x.octets)
 		d.rows.end(d.now)
-		x.lastUse, x.packets, x.octets = d.now, 0, 0
+		x.Used, x.packets, x.octets = d.now, 0, 0
 	}
 	d.used = d.used[:0]
 	d.sweep()
@@ -145,7 +140,7 @@ func (d *Drops) Flush(t time.Time) []*Batch {
 func (d *Drops) sweep() {
 	expiry := int64(d.cfg.SeriesExpiry)
 	for n, x := range d.series {
-		if d.now-x.lastUse > expiry {
+		if d.now-x.Used > expiry {
 			delete(d.series, n)
 			d.budget.used--
 		}

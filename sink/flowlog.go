@@ -48,10 +48,9 @@ type logKey struct {
 }
 
 type logSeries struct {
-	key     logKey
-	tags    []byte
-	hash    uint64
-	lastUse int64
+	key   logKey
+	tags  []byte
+	Place // in the budget
 }
 
 // Rows that do not wait for the rate have one of their own, so that a flood of
@@ -82,11 +81,7 @@ func (l *FlowLog) Stats() FlowLogStats {
 
 // Standing adds the places of flow_log to s.
 func (l *FlowLog) Standing(s Standing) {
-	var list []Place
-	for _, x := range l.series {
-		list = append(list, Place{x.hash, x.lastUse})
-	}
-	s[MeasurementFlowLog] = l.budget.places(list)
+	s[MeasurementFlowLog] = places(l.budget, l.series)
 }
 
 // Restore takes the places that an earlier FlowLog had. Nothing has been added yet.
@@ -199,7 +194,7 @@ func (l *FlowLog) sweep(now int64) {
 	}
 	l.swept = now
 	for k, s := range l.series {
-		if now-s.lastUse > int64(l.cfg.SeriesExpiry) {
+		if now-s.Used > int64(l.cfg.SeriesExpiry) {
 			delete(l.series, k)
 			l.names.release(k.name[0])
 			l.names.release(k.name[1])

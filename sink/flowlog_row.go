@@ -33,7 +33,7 @@ func (l *FlowLog) write(r *correlate.Record, now int64) {
 		at = now
 	}
 	s := l.find(r)
-	s.lastUse = now
+	s.Used = now
 	enc := &l.rows.enc
 	enc.Begin(MeasurementFlowLog, s.tags)
 	writeEnd(enc, &r.Client, ClientEnd)
@@ -197,7 +197,7 @@ func (l *FlowLog) create(n *logNames) *logSeries {
 	if n.proto == protoOther {
 		proto = Other
 	}
-	s := &logSeries{key: k, hash: n.hash()}
+	s := &logSeries{key: k, Place: Place{Hash: n.hash()}}
 	s.tags = l.rows.enc.AppendTags(nil, []lineproto.Tag{
 		{Key: TagHost, Value: l.cfg.Host},
 		{Key: TagReporter, Value: n.reporter.String()},

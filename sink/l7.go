@@ -32,12 +32,11 @@ type l7Key struct {
 
 // l7Series is one series of l7 and what was gathered of it in this interval.
 type l7Series struct {
-	key     l7Key
-	tags    []byte
-	inUse   bool // in l7Table.used
-	hash    uint64
-	lastUse int64
-	sum     l7Sums
+	key   l7Key
+	tags  []byte
+	inUse bool // in l7Table.used
+	Place      // in the budget
+	sum   l7Sums
 }
 
 type l7Sums struct {
@@ -234,7 +233,7 @@ func (in *interner) namesAt(k *edgeKey) edgeNames {
 
 func (a *Aggregator) createL7(n *edgeNames, q *question) *l7Series {
 	k := l7Key{a.names.acquireKey(n), a.names.acquire(q.operation), a.names.acquire(q.status), a.names.acquire(q.serverName), a.names.acquire(q.alpn), q.protocol}
-	x := &l7Series{key: k, hash: n.hash() ^ q.hash(), lastUse: a.now}
+	x := &l7Series{key: k, Place: Place{n.hash() ^ q.hash(), a.now}}
 	x.tags = a.rows.enc.AppendTags(nil, append(a.edgeTags(&k.edge),
 		lineproto.Tag{Key: TagL7, Value: q.protocol.String()},
 		lineproto.Tag{Key: TagOperation, Value: a.names.names[k.operation]},
@@ -258,7 +257,7 @@ func (a *Aggregator) clearL7() {
 func (a *Aggregator) writeL7(now int64) {
 	enc := &a.rows.enc
 	for _, x := range a.l7.used {
-		x.lastUse = now
+		x.Used = now
 		s := &x.sum
 		enc.Begin(MeasurementL7, x.tags)
 		enc.Uint(FieldRequests, s.requests)
@@ -284,7 +283,7 @@ func (a *Aggregator) writeL7(now int64) {
 func (a *Aggregator) sweepL7(now int64) {
 	expiry := int64(a.cfg.SeriesExpiry)
 	for k, x := range a.l7.series {
-		if !x.inUse && now-x.lastUse > expiry {
+		if !x.inUse && now-x.Used > expiry {
 			delete(a.l7.series, k)
 			a.names.releaseKey(&x.key.edge)
 			a.names.release(x.key.operation)

@@ -14,6 +14,8 @@ type Place struct {
 	Used int64  // when it was last, unix ns
 }
 
+func (p Place) place() Place { return p }
+
 // Standing are the places taken, by measurement. The next run is told of them (Restore), or
 // each start would admit a budget of its own, and a flood of names after it take the places
 // of what stays.

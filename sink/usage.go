@@ -36,8 +36,7 @@ type Usage struct {
 
 type usageSeries struct {
 	tags    []byte
-	hash    uint64
-	lastUse int64
+	Place          // in the budget
 	merged  uint64 // in this interval
 	dropped uint64 // packets, since the row before
 	sum     usage.Reading
@@ -62,11 +61,7 @@ func (u *Usage) Stats() UsageStats {
 
 // Standing adds the places of its measurement to s.
 func (u *Usage) Standing(s Standing) {
-	var list []Place
-	for _, x := range u.series {
-		list = append(list, Place{x.hash, x.lastUse})
-	}
-	s[u.of.measurement] = u.budget.places(list)
+	s[u.of.measurement] = places(u.budget, u.series)
 }
 
 // Restore takes the places that an earlier Usage had. Nothing has been added yet.
@@ -142,7 +137,7 @@ func (u *Usage) create(n *endNames) *usageSeries {
 	if n.process != "" {
 		tags = append(tags, lineproto.Tag{Key: TagEndProcess, Value: n.process})
 	}
-	x := &usageSeries{hash: n.hash(), lastUse: u.now, tags: u.rows.enc.AppendTags(nil, tags)}
+	x := &usageSeries{Place: Place{n.hash(), u.now}, tags: u.rows.enc.AppendTags(nil, tags)}
 	u.series[*n] = x
 	return x
 }
@@ -161,7 +156,7 @@ func (u *Usage) Flush(t time.Time) []*Batch {
 	u.begin()
 	u.now = t.UnixNano()
 	for _, x := range u.used {
-		x.lastUse = u.now
+		x.Used = u.now
 		u.write(x)
 		x.merged, x.dropped = 0, 0
 	}
@@ -206,7 +201,7 @@ func UsageValue(v usage.Value, r *usage.Reading) string {
 func (u *Usage) sweep() {
 	expiry := int64(u.cfg.SeriesExpiry)
 	for n, x := range u.series {
-		if u.now-x.lastUse > expiry {
+		if u.now-x.Used > expiry {
 			delete(u.series, n)
 			u.budget.used--
 		}
