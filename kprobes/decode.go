@@ -2,13 +2,14 @@ package kprobes
 
 import (
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/clock"
 	"golang.org/x/sys/unix"
 )
 
 // decoder turns wire records into events. It owns the events it hands out and
 // reuses them: nothing is allocated per record.
 type decoder struct {
-	clock clock
+	clock clock.Clock
 	self  ProcessID
 
 	sock   SocketEvent
@@ -60,7 +61,7 @@ func (d *decoder) decode(b []byte, typ uint32, h Handler) bool {
 		}
 		if typ == recListenEnd {
 			d.ended(d.wireDgram.Cookie)
-			d.sock = SocketEvent{Kind: SocketClosed, Role: RoleListener, Cookie: d.wireDgram.Cookie, Time: d.clock.unix(d.wireDgram.Time)}
+			d.sock = SocketEvent{Kind: SocketClosed, Role: RoleListener, Cookie: d.wireDgram.Cookie, Time: d.clock.Unix(d.wireDgram.Time)}
 			h.Socket(&d.sock)
 		} else {
 			d.datagram(&d.wireDgram)
@@ -88,7 +89,7 @@ func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
 	*e = SocketEvent{
 		Kind:   SocketSnapshot,
 		Role:   Role(w.Role),
-		Time:   d.clock.unix(w.Time),
+		Time:   d.clock.Unix(w.Time),
 		Cookie: w.Cookie,
 		Key: flows.Key{
 			Src: w.LocalAddr, Dst: w.RemoteAddr, SrcPort: w.LocalPort, DstPort: w.RemotePort,
@@ -105,9 +106,9 @@ func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
 		Waiting:     w.Waiting,
 		Backlog:     w.Backlog,
 		Switches:    w.Switches,
-		Opened:      d.clock.unix(w.Open),
-		SYN:         d.clock.unix(w.SYN),
-		Established: d.clock.unix(w.Established),
+		Opened:      d.clock.Unix(w.Open),
+		SYN:         d.clock.Unix(w.SYN),
+		Established: d.clock.Unix(w.Established),
 		Sent:        w.Sent,
 		Received:    w.Received,
 		SegsOut:     w.SegsOut,
@@ -124,8 +125,8 @@ func (d *decoder) socket(b []byte, typ uint32, h Handler) bool {
 	}
 	setOwner(&e.Opener, &w.Opener)
 	setOwner(&e.Owner, &w.Owner)
-	e.OpenerAt, e.OwnerAt, e.OwnerHook = d.clock.unix(w.Opener.At), d.clock.unix(w.Owner.At), IOHook(w.Owner.Hook)
-	e.Accepted, e.Acceptor = d.clock.unix(w.Accept), w.AcceptTGID
+	e.OpenerAt, e.OwnerAt, e.OwnerHook = d.clock.Unix(w.Opener.At), d.clock.Unix(w.Owner.At), IOHook(w.Owner.Hook)
+	e.Accepted, e.Acceptor = d.clock.Unix(w.Accept), w.AcceptTGID
 	e.Self = d.isSelf(&e.Owner) || !e.Owner.Known() && d.isSelf(&e.Opener)
 	if typ == recSockClosed {
 		e.Kind, e.Reset = SocketClosed, resetReason(w.Flags)
@@ -164,7 +165,7 @@ func (d *decoder) kernelBound(b []byte, h Handler) bool {
 		return true
 	}
 	d.sock = SocketEvent{
-		Kind: SocketSnapshot, Role: RoleListener, Time: d.clock.unix(w.Time),
+		Kind: SocketSnapshot, Role: RoleListener, Time: d.clock.Unix(w.Time),
 		Key:    flows.Key{Src: w.LocalAddr, SrcPort: w.LocalPort, Proto: flows.Proto(w.Proto), NetNS: w.NetNS},
 		Opener: kernelOwner, Owner: kernelOwner,
 	}
@@ -186,7 +187,7 @@ func (d *decoder) translation(b []byte, h Handler) bool {
 	if !load(w, b) {
 		return false
 	}
-	d.nat = flows.NAT{Time: d.clock.unix(w.Time), Orig: w.Orig.key(w.NetNS), Reply: w.Reply.key(w.NetNS)}
+	d.nat = flows.NAT{Time: d.clock.Unix(w.Time), Orig: w.Orig.key(w.NetNS), Reply: w.Reply.key(w.NetNS)}
 	h.NAT(&d.nat)
 	return true
 }
@@ -226,7 +227,7 @@ func (d *decoder) process(b []byte, typ uint32, h Handler) bool {
 	}
 	*e = ProcessEvent{
 		Kind:      processKinds[typ-recProcExisting],
-		Time:      d.clock.unix(w.Time),
+		Time:      d.clock.Unix(w.Time),
 		ProcessID: id,
 		Parent:    ProcessID{PID: w.ParentTGID, Start: w.ParentStart},
 		UID:       w.Who.UID,
@@ -253,7 +254,7 @@ func (d *decoder) cgroupEvent(b []byte, typ uint32, h Handler) bool {
 	}
 	*e = CgroupEvent{
 		Kind:    CgroupCreated,
-		Time:    d.clock.unix(w.Time),
+		Time:    d.clock.Unix(w.Time),
 		ID:      w.ID,
 		Unified: w.Unified != 0,
 		Path:    path[:w.PathLen],

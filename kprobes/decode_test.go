@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // octets is the record as the kernel would write it, with data behind it.
@@ -29,7 +30,7 @@ func newDecoder() *decoder {
 		ended:    func(uint64) {},
 		datagram: func(*wireDatagram) {},
 	}
-	d.clock.offset = 1000
+	d.clock = clock.At(1000)
 	return d
 }
 
@@ -211,25 +212,6 @@ func BenchmarkDecode(b *testing.B) {
 		for rest := stream; len(rest) > 0; {
 			rest = d.next(rest, h)
 		}
-	}
-}
-
-func TestClock(t *testing.T) {
-	var c clock
-	if err := c.refresh(); err != nil {
-		t.Fatal(err)
-	}
-	first := c.offset
-	if c.unix(0) != 0 || c.unix(5) != first+5 {
-		t.Errorf("unix(0) = %d, unix(5) = %d", c.unix(0), c.unix(5))
-	}
-	c.follow(first + clockSlack/2)
-	if c.offset != first {
-		t.Error("noise moved the offset")
-	}
-	c.follow(first - 3*clockSlack)
-	if c.offset != first-3*clockSlack {
-		t.Error("a step of the wall clock was not followed")
 	}
 }
 

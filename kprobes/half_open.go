@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // halfOpenGrace is how much later than it is due a SYN-ACK may be sent, ns: timers of
@@ -41,7 +42,7 @@ func (s *Set) readHalfOpen(h TroubleHandler) error {
 	if s.programs["tcp_retransmit_synack"] == nil {
 		return nil
 	}
-	now, err := bootTime()
+	now, err := clock.BootTime()
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (s *Set) readHalfOpen(h TroubleHandler) error {
 			return
 		}
 		t.event = HalfOpenEvent{
-			Time: s.dec.clock.unix(v.Last), Listener: v.Listener, Cookie: *cookie,
+			Time: s.dec.clock.Unix(v.Last), Listener: v.Listener, Cookie: *cookie,
 			Key: flows.Key{Src: v.LocalAddr, Dst: v.RemoteAddr, SrcPort: v.LocalPort, DstPort: v.RemotePort, Proto: flows.TCP, NetNS: v.NetNS},
 		}
 		h.HalfOpen(&t.event)

@@ -72,7 +72,7 @@ func (s *Set) drainPayload(h Handler, fresh bool) (int, error) {
 		return 0, nil
 	}
 	if !fresh {
-		if err := s.dec.clock.refresh(); err != nil {
+		if err := s.dec.clock.Refresh(); err != nil {
 			return 0, err
 		}
 	}
@@ -100,7 +100,7 @@ func (d *decoder) payload(b []byte, h Handler) bool {
 		return true
 	}
 	*e = PayloadEvent{
-		Time: d.clock.unix(w.Time), Cookie: w.Cookie,
+		Time: d.clock.Unix(w.Time), Cookie: w.Cookie,
 		Key: flows.Key{
 			Src: w.LocalAddr, Dst: w.RemoteAddr, SrcPort: w.LocalPort, DstPort: w.RemotePort,
 			Proto: flows.Proto(w.Proto), NetNS: w.NetNS,
@@ -110,7 +110,7 @@ func (d *decoder) payload(b []byte, h Handler) bool {
 		Seq: w.Seq, Len: w.PayloadLen, Data: b[wirePayloadSize : wirePayloadSize+int(w.DataLen)],
 	}
 	if e.Turn && w.PrevOctets != 0 {
-		e.PrevFirst, e.PrevLast = d.clock.unix(w.PrevFirst), d.clock.unix(w.PrevLast)
+		e.PrevFirst, e.PrevLast = d.clock.Unix(w.PrevFirst), d.clock.Unix(w.PrevLast)
 		e.PrevOctets, e.PrevNextSeq = w.PrevOctets, w.PrevNext
 	}
 	e.Skipped, e.Pauses, e.Resumes = w.Skipped, w.Flags&payloadPause != 0, w.Flags&payloadResume != 0

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // The kernel's budget of exchanges, as TestKernelPayloadFlood has it: how many are told
@@ -40,7 +42,7 @@ func (f *flood) run(t *testing.T, client, server net.Conn, n int) {
 		}
 	}
 	for n > 0 {
-		now, err := bootTime()
+		now, err := clock.BootTime()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +105,7 @@ func TestKernelPayloadFlood(t *testing.T) {
 		for _, e := range f.payload(sp, cp)[known:] {
 			known++
 			if string(e.Data) == "question" {
-				w, _ := windowOf(uint64(e.Time - f.set.dec.clock.offset))
+				w, _ := windowOf(uint64(f.set.dec.clock.Boot(e.Time)))
 				x.told[w]++
 			}
 		}

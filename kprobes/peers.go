@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // peerBatch is how many entries of the peer map are read per system call.
@@ -81,7 +82,7 @@ func (t *peerTable) find(cookie uint64) (o socketOwner, released bool) {
 // whose socket closed before it was read.
 func (s *Set) Peers(h Handler) error {
 	t := &s.peers
-	now, err := bootTime()
+	now, err := clock.BootTime()
 	if err != nil {
 		return err
 	}
@@ -164,13 +165,13 @@ func (s *Set) fillPeer(e *PeerEvent, k *peerKey, v *peerValue, o *socketOwner) {
 		Self:            s.dec.isSelf(&o.owner),
 		Opener:          o.opener,
 		Owner:           o.owner,
-		OpenerAt:        s.dec.clock.unix(o.openerAt),
-		OwnerAt:         s.dec.clock.unix(o.at),
+		OpenerAt:        s.dec.clock.Unix(o.openerAt),
+		OwnerAt:         s.dec.clock.Unix(o.at),
 		OwnerHook:       o.hook,
 		Switches:        o.switches,
 		Refused:         o.refused,
-		First:           s.dec.clock.unix(v.First),
-		Last:            s.dec.clock.unix(v.Last),
+		First:           s.dec.clock.Unix(v.First),
+		Last:            s.dec.clock.Unix(v.Last),
 		Sent:            v.TxBytes,
 		Received:        v.RxBytes,
 		SentPackets:     v.TxPackets,

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // drainLimit bounds one Drain: a producer that is faster than the reader must
@@ -93,14 +94,14 @@ func (s *Set) Status() []Status { return append([]Status(nil), s.status...) }
 // that exist, and tells h of those, too. Call it once, after Attach: whatever
 // happens meanwhile is seen by the programs, and what they saw is left alone.
 func (s *Set) Bootstrap(h Handler) error {
-	if err := s.dec.clock.refresh(); err != nil {
+	if err := s.dec.clock.Refresh(); err != nil {
 		return err
 	}
 	var errs []error
 	for _, it := range []string{"existing_sleepable", "existing", "find_listeners", "bootstrap_sockets"} {
 		errs = append(errs, s.iterate(it, h))
 	}
-	now, err := bootTime()
+	now, err := clock.BootTime()
 	if s.status[probeIndex("sock_create")].State == StateAttached {
 		s.dec.bootstrapped = now
 	}
@@ -120,7 +121,7 @@ func (s *Set) Drain(h Handler) (int, error) {
 			continue // read from shared memory: an idle host costs no system call
 		}
 		if !fresh {
-			if err := s.dec.clock.refresh(); err != nil {
+			if err := s.dec.clock.Refresh(); err != nil {
 				return total, err
 			}
 			fresh = true
@@ -152,7 +153,7 @@ func (s *Set) drainRing(ring *ringbuf.Reader, h Handler) (int, error) {
 // Snapshot tells h of every open TCP socket that did something since the last
 // snapshot, and of new listeners.
 func (s *Set) Snapshot(h Handler) error {
-	if err := s.dec.clock.refresh(); err != nil {
+	if err := s.dec.clock.Refresh(); err != nil {
 		return err
 	}
 	return s.iterateEither("snapshot_tcp", "snapshot_files", h)

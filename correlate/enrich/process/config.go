@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // Config bounds a Table. The zero value means the defaults.
@@ -74,22 +74,14 @@ func (c Config) withDefaults() Config {
 		c.Unit = func(uint64, uint64) (string, bool) { return "", true }
 	}
 	if c.Wall == nil {
-		off := bootOffset()
-		c.Wall = func(boot uint64) int64 { return int64(boot) + off }
+		var boot clock.Clock
+		_ = boot.Refresh() // both clocks are always there
+		c.Wall = boot.Unix
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-// bootOffset is the unix time of CLOCK_BOOTTIME's zero, ns.
-func bootOffset() int64 {
-	var boot, wall unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &wall) != nil {
-		return 0
-	}
-	return wall.Nano() - boot.Nano()
 }
 
 // Stats counts what the table did; totals since the start, except Processes and Exited.

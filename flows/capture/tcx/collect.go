@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // maxEvict bounds the deletes of one Collect (each a system call of some µs);
@@ -24,7 +25,7 @@ type collector struct {
 	cfg    *Config
 	table  *ebpf.Map
 	events *ringbuf.Reader
-	clock  clock
+	clock  clock.Clock
 	flows  states
 	self   uint32 // netns inode, given to flows on lo
 
@@ -69,7 +70,7 @@ func (c *collector) collect(now time.Time, h Handler, between func()) error {
 	}
 	clear(c.finished)
 	c.expired = c.expired[:0]
-	boot := c.clock.boot(now)
+	boot := c.clock.Boot(now.UnixNano())
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := c.table.BatchLookup(&cursor, c.keys, c.vals, nil)
@@ -126,7 +127,7 @@ func (c *collector) visit(k *flowKey, v *flowVal, boot int64, h Handler) error {
 	}
 	if st == nil {
 		st = c.flows.add(key)
-		st.startNs, st.start = v.StartNs, c.clock.unix(v.StartNs)
+		st.startNs, st.start = v.StartNs, c.clock.Unix(v.StartNs)
 		c.count.seen++
 	}
 	c.report(key, st, v, flows.EndNone, h)
@@ -218,7 +219,7 @@ func (c *collector) finish(k *flowKey, v *flowVal, reason flows.EndReason, h Han
 	key := canonical(k, v)
 	st := c.flows.get(key)
 	if st == nil {
-		st = &flowState{startNs: v.StartNs, start: c.clock.unix(v.StartNs)}
+		st = &flowState{startNs: v.StartNs, start: c.clock.Unix(v.StartNs)}
 		c.count.seen++
 	}
 	c.report(key, st, v, reason, h)
@@ -260,7 +261,7 @@ func (c *collector) report(key flows.Key, st *flowState, v *flowVal, reason flow
 		r.Key.NetNS = c.self // lo is in one namespace only; other devices may lead into another
 	}
 	r.Start = st.start
-	r.End = c.clock.unix(v.last())
+	r.End = c.clock.Unix(v.last())
 	r.SynAck = v.synACK()
 	r.Initiator = v.initiator(key.Proto)
 	r.EndReason = reason
@@ -270,7 +271,7 @@ func (c *collector) report(key flows.Key, st *flowState, v *flowVal, reason flow
 
 // syncDrain is Meter.Drain with the clocks read again.
 func (c *collector) syncDrain(h Handler) error {
-	if err := c.clock.sync(); err != nil {
+	if err := c.clock.Refresh(); err != nil {
 		return fmt.Errorf("read the clocks: %w", err)
 	}
 	return c.drain(h)
@@ -302,7 +303,7 @@ func (c *collector) event(raw []byte, h Handler) {
 		c.finished[key] = c.ended.Val.StartNs
 		c.finish(&c.ended.Key, &c.ended.Val, flows.EndOfFlow, h)
 	case len(raw) >= int(unsafe.Sizeof(c.natEv)) && decode(&c.natEv, raw) && c.natEv.Head.Type == eventNAT:
-		c.nat = flows.NAT{Time: c.clock.unix(c.natEv.Head.Ns), Orig: c.natEv.Orig.key(c.self), Reply: c.natEv.Reply.key(c.self)}
+		c.nat = flows.NAT{Time: c.clock.Unix(c.natEv.Head.Ns), Orig: c.natEv.Orig.key(c.self), Reply: c.natEv.Reply.key(c.self)}
 		c.count.nats++
 		h.NAT(&c.nat)
 	default:

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-probe/weir/flows"
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 func tcpFrame(t testing.TB, back bool, tcp layers.TCP, n int) []byte {
@@ -115,7 +116,7 @@ func TestPortReuseBehindBatch(t *testing.T) {
 	if !it.Next(&k, &stale) {
 		t.Fatal("no entry")
 	}
-	boot := b.clock.boot(time.Now())
+	boot := b.clock.Boot(time.Now().UnixNano())
 	clear(b.finished)
 	b.connection(300) // ends the second, which `stale` shows alive
 	if err := b.visit(&k, &stale, boot, &s); err != nil {
@@ -195,7 +196,7 @@ func TestDelta(t *testing.T) {
 		}
 		collect(t, b.Meter, &s)
 		collect(t, b.Meter, &s)
-		b.clock.offset += 1e9 // a step of the wall clock must not make another instance
+		b.clock = clock.At(b.clock.Unix(1) - 1 + 1e9) // a step of the wall clock must not make another instance
 	}
 	if len(s.records) != 2 || s.records[0].Dir[0].Packets != 1 || s.records[1].Dir[0].Packets != 2 || s.records[0].Start != s.records[1].Start {
 		t.Errorf("%+v", s.records)
@@ -418,18 +419,4 @@ func FuzzEvent(f *testing.F) {
 			t.Errorf("one event became %d records, %d translations, %d errors", len(s.records), len(s.nats), c.count.badEvents)
 		}
 	})
-}
-
-func TestClock(t *testing.T) {
-	var c clock
-	if err := c.sync(); err != nil {
-		t.Fatal(err)
-	}
-	var boot unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Since(time.Unix(0, c.unix(uint64(boot.Nano())))); d < -time.Second || d > time.Second {
-		t.Errorf("boot time converts to a wall time %v off", d)
-	}
 }

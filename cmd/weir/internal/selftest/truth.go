@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-probe/weir/flows/clock"
 )
 
 // Truth is one end of one connection, or of one datagram exchange, as the
@@ -66,7 +68,11 @@ func self() (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
-	return Process{PID: int64(os.Getpid()), Start: bootTime() + ticks*tick}, nil
+	var c clock.Clock
+	if err := c.Refresh(); err != nil {
+		return Process{}, err
+	}
+	return Process{PID: int64(os.Getpid()), Start: c.Unix(uint64(ticks * tick))}, nil
 }
 
 // startTicks is field 22 of proc_pid_stat(5); field 2 may hold any character.
@@ -76,15 +82,6 @@ func startTicks(stat []byte) (int64, error) {
 		return 0, errors.New("read the own start: /proc/self/stat is too short")
 	}
 	return strconv.ParseInt(string(f[19]), 10, 64)
-}
-
-// bootTime is the wall clock's reading at boot, in unix ns.
-func bootTime() int64 {
-	var wall, boot unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_REALTIME, &wall) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
-		return 0
-	}
-	return wall.Nano() - boot.Nano()
 }
 
 // ownNetNS is the inode of the calling process's network namespace.
