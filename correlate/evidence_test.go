@@ -77,6 +77,52 @@ func TestRivals(t *testing.T) {
 	}
 }
 
+// Packets without cookies of connections that follow one another on one tuple go by
+// the initial sequence number, whatever the clocks say of who is nearer.
+func TestPacketsByISN(t *testing.T) {
+	t0 := 100 * sec
+	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 80, 1)
+	server := tcpKey("10.0.0.2", 80, "10.0.0.1", 40000, 2)
+	for _, role := range []kprobes.Role{kprobes.RoleClient, kprobes.RoleServer, kprobes.RoleUnknown} {
+		j := newTest()
+		for i := range 3 {
+			at := t0 + int64(i)*1e6
+			isn := uint32(5000 * i)
+			s := sock(uint64(7+i), k, role, uint32(10+i), "a", at)
+			switch role {
+			case kprobes.RoleClient:
+				bases(s, isn+1, 900)
+			case kprobes.RoleServer:
+				s.Key = server
+				bases(s, 900, isn+1)
+			default:
+				bases(s, isn, 900)
+			}
+			s.Time = at + 5e5
+			j.Socket(s)
+		}
+		for i := range 3 { // stamped so late that each is nearest to the next
+			at := t0 + int64(i)*1e6 + 9e5
+			f := flow(k, at, at+5e5, 800, 6000+uint64(i))
+			f.ISN, f.HasISN = uint32(5000*i), true
+			j.Flow(f)
+		}
+		rs := tick(j, t0+3*sec, Running)
+		if len(rs) != 3 {
+			t.Fatalf("%v: %d records", role, len(rs))
+		}
+		for _, r := range rs {
+			i := r.Client.Cookie
+			if role == kprobes.RoleServer {
+				i = r.Server.Cookie
+			}
+			if got := r.Total.ToClient.WireOctets; got != 6000+i-7 {
+				t.Errorf("%v: cookie %d has %d octets", role, i, got)
+			}
+		}
+	}
+}
+
 // A tuple that nothing tells apart is given to nobody, and says so.
 func TestAmbiguousRivals(t *testing.T) {
 	j := newTest()

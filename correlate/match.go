@@ -164,7 +164,7 @@ func (c *conn) strange(rec *flows.Record, lo bool) bool {
 		}
 		known = true
 	}
-	if c.foreign(rec.Key, rec.Cookie) {
+	if c.foreign(rec.Key, rec.Cookie) || c.otherISN(rec) {
 		return true
 	}
 	if e := c.ends[server]; e != nil && c.ends[client] == nil && k.Proto != flows.TCP {
@@ -195,6 +195,27 @@ func (c *conn) strange(rec *flows.Record, lo bool) bool {
 		if c.flowEnded && rec.Start > s.start && !c.ghost {
 			return true // of packets only: the next instance is the next connection
 		}
+	}
+	return false
+}
+
+// otherISN says whether the client's SYN in rec is not the one that c's sockets know
+// of: where packets have no cookies, nothing else tells connections of one tuple apart
+// that follow one another faster than a busy machine stamps their events.
+func (c *conn) otherISN(rec *flows.Record) bool {
+	if !rec.HasISN || c.toSelf() {
+		return false
+	}
+	for s, e := range c.ends {
+		if e == nil || !e.hasBase {
+			continue
+		}
+		base := e.rcv
+		if side(s) == client {
+			base = e.snd
+		}
+		// 1 is the SYN, which the base of a client of unknown role lacks.
+		return base-rec.ISN > 1
 	}
 	return false
 }

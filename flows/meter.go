@@ -192,6 +192,7 @@ func (f *flow) fill(r *Record, reason EndReason) {
 		EndReason: reason,
 		Guessed:   f.guessed,
 	}
+	r.ISN, r.HasISN = f.firstISN()
 	f.counters = [2]Counters{}
 	f.synAck = 0
 	f.dirty = false

@@ -153,6 +153,24 @@ func (f *flow) countTCP(p *Packet, dir Direction) {
 	f.closed = f.closed || bothFIN || flags&RST != 0
 }
 
+// firstISN returns the initial sequence number of the one who opened the connection.
+func (f *flow) firstISN() (isn uint32, ok bool) {
+	dir := Forward
+	switch f.initiator {
+	case InitiatorUnknown:
+		return 0, false
+	case InitiatorDst:
+		dir = Reverse
+	}
+	switch mine, peer := &f.tcp[dir], &f.tcp[dir.Opposite()]; {
+	case mine.state&sideSYN != 0:
+		return mine.isn, true
+	case peer.state&sideSYNACK != 0:
+		return peer.acked - 1, true
+	}
+	return 0, false
+}
+
 // opened records on the evidence of a SYN that the sender of direction dir
 // opened the flow. The first evidence stays (simultaneous open).
 func (f *flow) opened(dir Direction) {

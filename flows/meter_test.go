@@ -70,7 +70,7 @@ func TestMeterReportsDeltas(t *testing.T) {
 	observe(m, handshake(100)...)
 	first := collect(m, second)
 	want := []Record{{
-		Key: testKey(TCP, 40000, 80), Start: epoch, End: epoch + 6*milli, SynAck: 5 * milli, Initiator: InitiatorSrc,
+		Key: testKey(TCP, 40000, 80), Start: epoch, End: epoch + 6*milli, SynAck: 5 * milli, Initiator: InitiatorSrc, ISN: 100, HasISN: true,
 		Dir: [2]Counters{{Packets: 2, Octets: 108, Flags: SYN | ACK | SYNOnly}, {Packets: 1, Octets: 54, Flags: SYN | ACK | SYNACK}},
 	}}
 	if diff := cmp.Diff(want, first); diff != "" {
@@ -95,6 +95,27 @@ func TestMeterReportsDeltas(t *testing.T) {
 	}
 	if s := m.Stats(); s.Flows != 0 || s.Packets != 7 || s.Records != 4 {
 		t.Errorf("stats = %+v", s)
+	}
+}
+
+// The SYN tells the initial sequence number, and so does its answer.
+func TestMeterISN(t *testing.T) {
+	backwards := []*Packet{tcp(0, Reverse, SYN, 900, 0, 0)}
+	for name, c := range map[string]struct {
+		packets []*Packet
+		isn     uint32
+		known   bool
+	}{
+		"a SYN":            {handshake(100)[:1], 100, true},
+		"from the greater": {backwards, 900, true},
+		"its answer":       {handshake(100)[1:], 100, true},
+		"neither":          {handshake(100)[2:], 0, false},
+	} {
+		m := NewMeter(MeterConfig{})
+		observe(m, c.packets...)
+		if r := collect(m, second)[0]; r.ISN != c.isn || r.HasISN != c.known {
+			t.Errorf("%s: %d %t", name, r.ISN, r.HasISN)
+		}
 	}
 }
 

@@ -96,6 +96,10 @@ type Record struct {
 	SynAck    int64
 	Initiator Initiator
 	EndReason EndReason
+	// ISN is the initial sequence number of the one who opened a TCP connection
+	// (RFC 9293, 3.4.1), iff HasISN: its SYN or the answer to it was seen.
+	ISN    uint32
+	HasISN bool
 	// Guessed is true when Initiator was taken from port numbers, not from a SYN
 	// or the first packet.
 	Guessed bool
