@@ -40,7 +40,10 @@ func DefaultLiveConfig() LiveConfig {
 }
 
 const (
-	liveBlock  = 1 << 20
+	// liveBlock is the unit the ring is read in. The kernel closes one that has
+	// packets after Poll, however few they are: the number of blocks times Poll is how
+	// long the probe may get no processor without a loss.
+	liveBlock  = 1 << 17
 	liveFrame  = 2048 // TPACKET_V3 packs frames, the size is only checked
 	vnetHdrLen = 10   // struct virtio_net_hdr
 )

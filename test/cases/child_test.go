@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,6 +56,20 @@ func spawnWith(t *testing.T, ns *netlab.NS, change func(*exec.Cmd), role string,
 	cmd.Env = append(os.Environ(), childRole+"="+role)
 	change(cmd)
 	return launch(t, ns, cmd)
+}
+
+// programNamed is a change for spawnWith: the child's program has another name.
+func programNamed(t *testing.T, name string) func(*exec.Cmd) {
+	t.Helper()
+	program, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return func(c *exec.Cmd) { c.Path = path }
 }
 
 // launch starts a command as a child in a namespace; nil is the host's.

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -140,22 +141,25 @@ func (l *ledger) check(t *testing.T) (b balance) {
 	return b
 }
 
-// checkCoverage: what weir says is attributed is what rows with an owner have.
+// checkCoverage waits until what weir says is attributed is what rows with an owner
+// have: what others do on this machine is in both, and in rows of the next interval.
 func (l *ledger) checkCoverage(t *testing.T, own int64) {
 	t.Helper()
-	attributed, local := l.self(t, "join", "attributed_bytes"), l.self(t, "join", "local_bytes")
 	owned := func(r row) bool {
 		return r.tag("attribution") != "none" && r.tag("client_kind") != "tunnel" && r.tag("server_kind") != "tunnel"
 	}
-	rows := l.flows(t, owned, "to_server_bytes", "to_client_bytes")
-	all := l.flows(t, every, "to_server_bytes", "to_client_bytes")
-	t.Logf("attributed %d of %d octets of payload with a local socket; rows with an owner have %d of %d", attributed, local, rows, all)
-	if own == 0 && attributed != rows {
-		t.Errorf("%d octets are attributed, rows with an owner have %d", attributed, rows)
-	}
-	if local < attributed || own == 0 && local > all {
-		t.Errorf("%d octets have a local socket: attributed are %d, all rows have %d", local, attributed, all)
-	}
+	var said string
+	probe.Until(t, patience, "the coverage adds up", func() error {
+		attributed, local := l.self(t, "join", "attributed_bytes"), l.self(t, "join", "local_bytes")
+		rows := l.flows(t, owned, "to_server_bytes", "to_client_bytes")
+		all := l.flows(t, every, "to_server_bytes", "to_client_bytes")
+		said = fmt.Sprintf("attributed %d of %d octets of payload with a local socket; rows with an owner have %d of %d", attributed, local, rows, all)
+		if own == 0 && attributed != rows || local < attributed || own == 0 && local > all {
+			return errors.New(said)
+		}
+		return nil
+	})
+	t.Log(said)
 }
 
 // bridged makes a host namespace, without IPv6, which speaks at times of its own,

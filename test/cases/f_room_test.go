@@ -11,6 +11,9 @@ import (
 	"github.com/weir-probe/weir/test/probe"
 )
 
+// fullServer has a name of its own: rows of processes are added up by name.
+const fullServer = "full.test"
+
 // noRoom adds up the connections that rows of a server's port say it had no room for.
 func noRoom(t *testing.T, r *rows, port int) (n int64) {
 	t.Helper()
@@ -19,7 +22,7 @@ func noRoom(t *testing.T, r *rows, port int) (n int64) {
 			continue
 		}
 		n += x.num("accept_queue_drops")
-		if x.tag("server_process") != "cases.test" || x.tag("reporter") != "server" || x.tag("client_kind") != "unknown" || x.tag("attribution") != "exact" {
+		if p := x.tag("server_process"); p != fullServer && p != "cases.test" || x.tag("reporter") != "server" || x.tag("client_kind") != "unknown" || x.tag("attribution") != "exact" {
 			t.Error(x)
 		}
 	}
@@ -75,7 +78,7 @@ func (b *pairBed) dial(t *testing.T, n, from, port int) (end func()) {
 func TestCaseF15_AcceptQueueFull(t *testing.T) {
 	_, rows := own(t) // in which the port is not past the 64 that a server has by name
 	b := newPair(t, 13)
-	s := spawn(t, b.far, "steps", "listen-few", b.there+":0", "wait")
+	s := spawnWith(t, b.far, programNamed(t, fullServer), "steps", "listen-few", b.there+":0", "wait")
 	port := s.number()
 	rows.settle(t)
 	// One whose last acknowledgement does not come before the queue is full, then more
@@ -105,7 +108,7 @@ func TestCaseF15_AcceptQueueFull(t *testing.T) {
 	})
 	// The queue is full as long as nobody accepts, and so say the process's rows.
 	probe.Until(t, patience, "a full queue", func() error {
-		for _, r := range rows.all(t, "process", func(r row) bool { return r.tag("process") == "cases.test" }) {
+		for _, r := range rows.all(t, "process", func(r row) bool { return r.tag("process") == fullServer }) {
 			if limit := r.num("listen_queue_limit"); limit > 0 && r.num("listen_queue") >= limit && r.num("tcp_listeners") == 1 {
 				return nil
 			}
