@@ -42,7 +42,7 @@ test-unit: ## what needs nothing but Go
 	@test/run.sh unit
 
 .PHONY: test-race
-test-race: ## the same under the race detector
+test-race: ## what starts goroutines, under the race detector
 	@test/run.sh race
 
 .PHONY: test-root

@@ -5,7 +5,7 @@
 #   lint       gofmt, vet, staticcheck
 #   generated  BPF objects and dashboards are what their sources generate
 #   unit       every package that does not touch kernel state, in parallel
-#   race       the same under the race detector
+#   race       of those the packages that start goroutines, under the race detector
 #   root       packages whose tests want root, one after the other
 #   deploy     ./deploy: images, compose files and the demo, by a Docker Engine; sink/kafka
 #              with a real Kafka and Telegraf
@@ -16,7 +16,7 @@
 #   fuzz       every fuzz target for $FUZZTIME
 #   bench      every benchmark once
 #
-# With no level named, fuzz and kernels, and deploy and habits, run beside root.
+# With no level named, three of them run at a time (START below).
 # A level goes on after a failure; the exit status says whether one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -110,9 +110,14 @@ level_generated() {
 }
 
 level_unit() { go_test unit "$(unit_packages)" -count=1 -timeout 10m; }
-# One goroutine has no races: neither the two minutes of a database's counting in test/volume
-# and test/load, nor the weeks of correlate/anomaly.
-level_race() { go_test race "$(unit_packages | grep -vE '^\./test/(volume|load)$')" -race -skip '^Test(Week|RoughWeek|Sensitivity)$' -count=1 -timeout 15m; }
+# One goroutine has no races: what is checked is the packages that start one, or have what
+# several share.
+concurrent_packages() {
+	unit_packages | while read -r dir; do
+		find "$dir" -maxdepth 1 -name '*.go' ! -name '*_test.go' -exec grep -lqE '^\s+go (func|[a-zA-Z.]+)\(|"sync(/atomic)?"' {} + && echo "$dir"
+	done
+}
+level_race() { go_test race "$(concurrent_packages)" -race -count=1 -timeout 15m; }
 # Cases that wait for minutes, which they do together.
 HABITS='^TestCaseJ(7|9|10|11)_'
 # Tests that mostly wait do so together: -parallel.
@@ -134,28 +139,25 @@ level_bench() {
 	done | steps bench
 }
 
-# The cases of root mostly wait: for intervals, for time-outs. What only computes has
-# the processors meanwhile, at the lowest priority, when all levels run; and what waits
-# for minutes of a demo waits at the same time.
-BESIDE="fuzz kernels deploy habits"
-beside=()
-start_beside() { # NICE LEVEL…
-	local nice=$1
+# What runs when all levels do: streams of levels, each with its own priority. The cases
+# of root mostly wait: for intervals, for time-outs. What only computes has the processors
+# meanwhile, at the lowest priority; and what waits for minutes of a demo waits at the same
+# time. $NICE LEVEL… each; the first stream's output is shown as it comes.
+STREAMS=("0 unit root e2e" "1 deploy habits" "19 lint generated race fuzz kernels bench")
+
+# stream NICE LEVEL… runs levels one after the other.
+stream() {
+	local level failed=0
+	renice -n "$1" "$BASHPID" > /dev/null
 	shift
-	(
-		renice -n "$nice" "$BASHPID" > /dev/null
-		failed=0
-		for level in "$@"; do
-			echo "== level $level"
-			"level_$level" || failed=1
-		done
-		exit $failed
-	) > "out/test/beside-$1.log" 2>&1 &
-	beside+=($!)
+	for level in "$@"; do
+		echo "== level $level"
+		"level_$level" || failed=1
+	done
+	return $failed
 }
 
 mkdir -p out/test
-failed=0
 for level in ${*:-$LEVELS}; do
 	if ! declare -F "level_$level" > /dev/null; then
 		echo "run.sh: no level $level; there are: $LEVELS" >&2
@@ -163,21 +165,20 @@ for level in ${*:-$LEVELS}; do
 	fi
 	rm -f "out/test/$level.json"
 done
-for level in ${*:-$LEVELS}; do
-	if [ $# = 0 ] && [[ " $BESIDE " == *" $level "* ]]; then
-		continue
-	fi
-	if [ $# = 0 ] && [ "$level" = root ]; then
-		start_beside 19 fuzz kernels
-		start_beside 1 deploy habits
-	fi
-	echo "== level $level"
-	"level_$level" || failed=1
-	if [ "$level" = root ]; then
-		for job in "${beside[@]}"; do
-			wait "$job" || failed=1
-		done
-		[ ${#beside[@]} = 0 ] || cat out/test/beside-*.log
-	fi
+if [ $# != 0 ]; then
+	stream 0 "$@"
+	exit
+fi
+failed=0 beside=()
+for s in "${STREAMS[@]:1}"; do
+	# shellcheck disable=SC2086 # words
+	(stream $s) > "out/test/beside-${#beside[@]}.log" 2>&1 &
+	beside+=($!)
 done
+# shellcheck disable=SC2086 # words
+(stream ${STREAMS[0]}) || failed=1
+for job in "${beside[@]}"; do
+	wait "$job" || failed=1
+done
+cat out/test/beside-*.log
 exit $failed
