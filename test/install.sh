@@ -75,7 +75,7 @@ fi
 test/alertmanager/build.sh || echo "install.sh: Alertmanager could not be built: its tests will skip" >&2
 
 # What only the last levels need is built beside the first ones, at the lowest priority;
-# who needs it waits for the lock (test/run.sh).
+# who needs it waits for the lock (test/run.sh, test/kernels).
 CACHE=${WEIR_CACHE:-$HOME/.cache/weir}
 mkdir -p "$CACHE/log"
 (
@@ -85,3 +85,7 @@ mkdir -p "$CACHE/log"
 	nice -n 19 test/compose/build.sh || true
 	nice -n 19 test/kafkad/telegraf.sh || true
 ) > "$CACHE/log/beside.log" 2>&1 < /dev/null &
+(
+	nice -n 19 test/kernels/boot.sh --fetch
+	nice -n 19 test/kernels/rootfs.sh
+) > "$CACHE/log/kernels.log" 2>&1 < /dev/null &

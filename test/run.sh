@@ -143,7 +143,7 @@ level_bench() {
 # of root mostly wait: for intervals, for time-outs. What only computes has the processors
 # meanwhile, at the lowest priority; and what waits for minutes of a demo waits at the same
 # time. $NICE LEVEL… each; the first stream's output is shown as it comes.
-STREAMS=("0 unit root e2e" "1 deploy habits" "19 lint generated race fuzz kernels bench")
+STREAMS=("0 unit root e2e" "1 deploy habits" "19 kernels lint generated race fuzz bench")
 
 # stream NICE LEVEL… runs levels one after the other.
 stream() {

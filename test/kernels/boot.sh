@@ -4,6 +4,7 @@
 # linux/amd64 executable. Output: $OUT/LABEL.log with the markers that init
 # prints; kernels_test.go reads them and decides. Exit status 0 says only that
 # every kernel was booted.
+# boot.sh --fetch  only has the kernels in the cache.
 #
 # The kernels are Debian's cloud images, unpacked into $WEIR_CACHE/kernels from
 # the mirror this machine already uses; nothing is installed.
@@ -141,6 +142,23 @@ initramfs() {
 	rm -rf "$root"
 }
 
+# fetch_all leaves each suite's version in $CACHE/SUITE/.version. Others that fetch wait.
+fetch_all() {
+	local kernel
+	mkdir -p "$CACHE"
+	exec 8> "$CACHE/.lock"
+	flock 8
+	apt_setup || echo "boot.sh: apt update failed, using what is cached" >&2
+	for kernel in $KERNELS; do
+		fetch "${kernel%%:*}" > /dev/null
+	done
+	exec 8>&-
+}
+
+if [ "${1:-}" = --fetch ]; then
+	fetch_all
+	exit
+fi
 [ $# -gt 0 ] || die "usage: boot.sh NAME=BINARY' arguments'…"
 for tool in qemu-system-x86_64 busybox cpio depmod xz zstd apt-get; do
 	command -v "$tool" > /dev/null || die "$tool is missing: apt-get install qemu-system-x86 busybox-static cpio kmod xz-utils zstd"
@@ -153,12 +171,12 @@ done
 mkdir -p "$OUT"
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/weir-kernels.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
-apt_setup || echo "boot.sh: apt update failed, using what is cached" >&2
+fetch_all
 disk=()
 [ -z "$ROOTFS" ] || disk=(-drive "file=$ROOTFS,format=raw,if=virtio,snapshot=on")
 for kernel in $KERNELS; do
 	suite=${kernel%%:*} label=${kernel#*:} start=$SECONDS
-	version=$(fetch "$suite")
+	version=$(cat "$CACHE/$suite/.version")
 	initramfs "$suite" "$version" "$label" "$WORK/initramfs" "$@"
 	prepared=$SECONDS
 	# q35 and not microvm: the latter hangs when emulated.

@@ -10,12 +10,14 @@ SUITE=${SYSTEMD_SUITE:-bookworm}
 PACKAGES=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,systemd-container,iproute2,ipvsadm,iptables
 IMAGE=$CACHE/systemd-$SUITE-3.ext4 # count up when what is in it changes
 
+mkdir -p "$CACHE"
+exec 8> "$CACHE/.rootfs.lock" # others that make it wait
+flock 8
 if [ ! -s "$IMAGE" ]; then
 	for tool in debootstrap mke2fs; do
 		command -v $tool > /dev/null || { echo "rootfs.sh: $tool is missing: apt-get install debootstrap e2fsprogs" >&2; exit 2; }
 	done
 	mirror=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sort -u | grep debian | grep -v security | head -1)}
-	mkdir -p "$CACHE"
 	root=$(mktemp -d "$CACHE/rootfs.XXXXXX")
 	trap 'rm -rf "$root" "$IMAGE.new"' EXIT
 	debootstrap --variant=minbase --include="$PACKAGES" "$SUITE" "$root" "$mirror" >&2
