@@ -105,6 +105,10 @@ func checkDemo(t *testing.T, db *influxd.Server) {
 			t.Logf("late: %v", e.Values)
 		case e.Values["client"] != "weir/shop-web" || of != "new_edge" && of != "port_scan":
 			t.Errorf("the demo's quiet part is told of: %v", e.Values)
+			for _, r := range db.QueryInfluxQL(t, influxd.LogBucket, fmt.Sprintf(`SELECT * FROM flow_log WHERE (client = '%[1]v' AND server = '%[2]v') OR (client = '%[2]v' AND server = '%[1]v')`,
+				e.Values["client"], e.Values["server"])) {
+				t.Log(r)
+			}
 		}
 	}
 	if own := db.QueryInfluxQL(t, influxd.Bucket, `SELECT * FROM flow WHERE client = 'weir/weir' AND (server_port = '8480' OR server_port = '8086')`); len(own) > 0 {

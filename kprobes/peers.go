@@ -140,9 +140,16 @@ func (s *Set) report(name string, now uint64, h Handler) {
 		o, released := t.find(k.Cookie)
 		idle := v.Last+uint64(s.cfg.PeerIdle) < now
 		if released || idle {
+			read := v.Last
 			// what came in since it was read is in the value taken out
 			if err := take(m, k, v); err != nil {
 				continue // deleted already: a map may show a key twice
+			}
+			if !released && v.Last != read {
+				// The peer, or the next socket on its port, spoke just now: who began is
+				// still to be known when the answer comes.
+				idle = false
+				putBack(m, k, v)
 			}
 		} else if v.Last+peerSlack < t.last {
 			continue
@@ -179,6 +186,23 @@ func (s *Set) fillPeer(e *PeerEvent, k *peerKey, v *peerValue, o *socketOwner) {
 	}
 	if v.FirstIsIngress != 0 {
 		e.Role = RoleServer
+	}
+}
+
+// putBack undoes take. What was counted meanwhile, in an entry of its own, is added. An
+// entry that does not come back begins anew, with whoever speaks next.
+func putBack(m *ebpf.Map, k *peerKey, v *peerValue) {
+	for range 8 {
+		if err := m.Update(k, v, ebpf.UpdateNoExist); !errors.Is(err, ebpf.ErrKeyExist) {
+			return
+		}
+		var since peerValue
+		if take(m, k, &since) != nil {
+			continue // gone again
+		}
+		v.TxPackets, v.TxBytes = v.TxPackets+since.TxPackets, v.TxBytes+since.TxBytes
+		v.RxPackets, v.RxBytes = v.RxPackets+since.RxPackets, v.RxBytes+since.RxBytes
+		v.Last = max(v.Last, since.Last)
 	}
 }
 

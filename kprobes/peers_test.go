@@ -388,3 +388,61 @@ func TestPeerOverflow(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 }
+
+// told keeps the peer events it hears.
+type told struct {
+	discard
+	peers []PeerEvent
+}
+
+func (h *told) Peer(e *PeerEvent) { h.peers = append(h.peers, *e) }
+
+// A peer that speaks again between the reading of its entry as idle and the taking of
+// it stays who began: the answer must not look like a call. Ports of many clients come
+// again after a minute, such as those of a container's queries to Docker's resolver.
+func TestKernelIdlePeerSpeaks(t *testing.T) {
+	f := start(t, Config{})
+	f.need(peerHooks...)
+	m := f.set.maps[objSocket]["udp_peer"]
+	const second = uint64(time.Second)
+	now := 1000 * second
+	k := peerKey{Cookie: 1 << 60, RemotePort: 36895, Proto: unix.IPPROTO_UDP}
+	old := peerValue{RxPackets: 1, RxBytes: 30, TxPackets: 1, TxBytes: 54, First: 800 * second, Last: 801 * second, FirstIsIngress: 1}
+	asked := old
+	asked.RxPackets, asked.RxBytes, asked.Last = 2, 60, now
+	if err := m.Put(&k, &asked); err != nil {
+		t.Fatal(err)
+	}
+	report := func(read peerValue) PeerEvent {
+		t.Helper()
+		p := &f.set.peers
+		p.keys, p.values = []peerKey{k}, []peerValue{read}
+		var h told
+		f.set.report("udp_peer", now, &h)
+		if len(h.peers) != 1 {
+			t.Fatalf("%d events", len(h.peers))
+		}
+		return h.peers[0]
+	}
+	if e := report(old); e.Idle || e.Role != RoleServer || e.Received != 60 || e.Sent != 54 {
+		t.Errorf("%+v", e)
+	}
+	var v peerValue
+	if err := m.Lookup(&k, &v); err != nil || v != asked {
+		t.Errorf("the entry: %v, %+v", err, v)
+	}
+	// The answer was faster, and made an entry of its own.
+	answer := peerValue{TxPackets: 1, TxBytes: 70, First: now + 5, Last: now + 5}
+	if err := m.Put(&k, &answer); err != nil {
+		t.Fatal(err)
+	}
+	putBack(m, &k, &asked)
+	if err := m.Lookup(&k, &v); err != nil || v.FirstIsIngress != 1 || v.TxBytes != 124 || v.RxBytes != 60 || v.First != old.First || v.Last != now+5 {
+		t.Errorf("the entry of both: %v, %+v", err, v)
+	}
+	// And who stays silent is gone.
+	now += 100 * second
+	if e := report(v); !e.Idle || m.Lookup(&k, &v) == nil {
+		t.Errorf("%+v, or the entry is still there", e)
+	}
+}

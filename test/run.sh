@@ -21,6 +21,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
+# As weir itself and what is built for guests, so that nothing is compiled twice.
+export CGO_ENABLED=0
+
 LEVELS="lint generated unit race root deploy habits e2e kernels fuzz bench"
 # A count, not a time: at a deadline the fuzzing engine fails by chance with
 # "context deadline exceeded" (golang/go#75804).
@@ -54,13 +57,14 @@ fi
 go_test() {
 	local level=$1 packages=$2
 	shift 2
+	# lint has all of vet
 	# shellcheck disable=SC2086 # one word per package
 	if [ -z "$packages" ]; then
 		echo "level $level: no package has tests" >&2
 		"$SUMMARY" show "$level" < /dev/null
 		return 1
 	fi
-	go test -json "$@" $packages | "$SUMMARY" show "$level"
+	go test -json -vet=off "$@" $packages | "$SUMMARY" show "$level"
 }
 
 # built waits for what install.sh builds beside the first levels.
@@ -117,7 +121,7 @@ concurrent_packages() {
 		find "$dir" -maxdepth 1 -name '*.go' ! -name '*_test.go' -exec grep -lqE '^\s+go (func|[a-zA-Z.]+)\(|"sync(/atomic)?"' {} + && echo "$dir"
 	done
 }
-level_race() { go_test race "$(concurrent_packages)" -race -count=1 -timeout 15m; }
+level_race() { CGO_ENABLED=1 go_test race "$(concurrent_packages)" -race -count=1 -timeout 15m; }
 # Cases that wait for minutes, which they do together.
 HABITS='^TestCaseJ(7|9|10|11)_'
 # Tests that mostly wait do so together: -parallel.
@@ -129,13 +133,13 @@ level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count
 
 level_fuzz() {
 	targets Fuzz | while read -r dir name; do
-		printf '%s\tgo test %s -run "^$" -fuzz "^%s$" -fuzztime %s -parallel 2\n' "${dir#./}:$name" "$dir" "$name" "$FUZZTIME"
+		printf '%s\tgo test -vet=off %s -run "^$" -fuzz "^%s$" -fuzztime %s -parallel 2\n' "${dir#./}:$name" "$dir" "$name" "$FUZZTIME"
 	done | steps fuzz
 }
 
 level_bench() {
 	targets Benchmark | cut -d' ' -f1 | sort -u | while read -r dir; do
-		printf '%s\tgo test %s -run "^$" -bench . -benchtime %s -benchmem\n' "${dir#./}" "$dir" "$BENCHTIME"
+		printf '%s\tgo test -vet=off %s -run "^$" -bench . -benchtime %s -benchmem\n' "${dir#./}" "$dir" "$BENCHTIME"
 	done | steps bench
 }
 

@@ -116,7 +116,8 @@ func fill(t *testing.T, db *influxd.Server, h *Host, length, step time.Duration)
 	db.Settle(t, databases...)
 }
 
-// repeated makes as many copies of what is there as the time ranges need.
+// repeated makes as many copies of what is there as the time ranges need, and has the
+// server put them together: a file per hour is what no server keeps.
 func repeated(t *testing.T, db *influxd.Server, piece, length time.Duration) {
 	n := map[string]int{}
 	for _, name := range databases {
@@ -124,6 +125,8 @@ func repeated(t *testing.T, db *influxd.Server, piece, length time.Duration) {
 	}
 	n[influxd.LogBucket] = min(n[influxd.LogBucket], int(logRetention/piece))
 	db.Repeat(t, piece, end, n)
+	db.RestartToMeasure(t)
+	db.Settle(t, databases...)
 	db.Quiet(t)
 }
 
