@@ -162,7 +162,7 @@ func TestSleeper(t *testing.T) {
 	if os.Getenv("WEIR_TEST_SLEEP") == "" {
 		t.Skip("runs as a child of TestKernelWatchOthers only")
 	}
-	select {} // until it is killed
+	time.Sleep(time.Hour) // until it is killed; without cgo a wait for nothing is a deadlock, and ends
 }
 
 // D10: a kernel without conntrack. Nothing ends, the reason is told, and what
