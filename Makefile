@@ -47,7 +47,7 @@ test-race: ## what starts goroutines, under the race detector
 
 .PHONY: test-root
 test-root: ## network namespaces, BPF, containers (root)
-	@test/run.sh root
+	@test/run.sh root cases-a cases-f
 
 .PHONY: test-deploy
 test-deploy: ## images, compose files and the demo (root, Docker)

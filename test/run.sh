@@ -6,7 +6,9 @@
 #   generated  BPF objects and dashboards are what their sources generate
 #   unit       every package that does not touch kernel state, in parallel
 #   race       of those the packages that start goroutines, under the race detector
-#   root       packages whose tests want root, one after the other
+#   root       packages whose tests want root, one after the other, but test/cases
+#   cases-a    test/cases: A to E of docs/cases.md
+#   cases-f    F on, and what has no letter
 #   deploy     ./deploy: images, compose files and the demo, by a Docker Engine; sink/kafka
 #              with a real Kafka and Telegraf
 #   habits     the cases of test/cases that wait for minutes: what is unusual
@@ -16,7 +18,7 @@
 #   fuzz       every fuzz target for $FUZZTIME
 #   bench      every benchmark once
 #
-# With no level named, four of them run at a time (START below).
+# With no level named, five of them run at a time (START below).
 # A level goes on after a failure; the exit status says whether one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -24,7 +26,7 @@ cd "$(dirname "$0")/.." || exit 1
 # As weir itself and what is built for guests, so that nothing is compiled twice.
 export CGO_ENABLED=0
 
-LEVELS="lint generated unit race root deploy habits e2e kernels fuzz bench"
+LEVELS="lint generated unit race root cases-a cases-f deploy habits e2e kernels fuzz bench"
 # A count, not a time: at a deadline the fuzzing engine fails by chance with
 # "context deadline exceeded" (golang/go#75804).
 FUZZTIME=${FUZZTIME:-10000x}
@@ -37,7 +39,7 @@ go build -o "$SUMMARY" ./test/summary || exit 1
 # test/machine, or starts a Docker Engine; nothing has to be listed by hand but
 # what has a level of its own.
 all_packages() { go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | sed "s|^$PWD/|./|"; }
-ELSEWHERE='^\./(test/(e2e|kernels)(/|$)|(deploy|sink/kafka)$)'
+ELSEWHERE='^\./(test/(cases|e2e|kernels)(/|$)|(deploy|sink/kafka)$)'
 root_packages() {
 	all_packages | grep -vE "$ELSEWHERE" | while read -r dir; do
 		grep -lqE 'machine\.Root\(|test/dockerd"' "$dir"/*_test.go && echo "$dir"
@@ -126,8 +128,11 @@ level_race() { CGO_ENABLED=1 go_test race "$(concurrent_packages)" -race -count=
 # Cases that wait for minutes, which they do together.
 HABITS='^TestCaseJ(7|9|10|11)_'
 # Tests that mostly wait do so together: -parallel.
-level_root() { built && go_test root "$(root_packages)" -skip "$HABITS" -p 1 -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
-level_habits() { built && go_test habits ./test/cases -run "$HABITS" -parallel 8 -count=1 -timeout 20m "${as_root[@]}"; }
+level_root() { built && go_test root "$(root_packages)" -p 1 -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
+cases() { go_test "$1" ./test/cases "${@:2}" -parallel 8 -count=1 -timeout 30m "${as_root[@]}"; }
+level_cases-a() { built && cases cases-a -run '^TestCase[A-E]'; }
+level_cases-f() { built && cases cases-f -skip "^TestCase[A-E]|$HABITS"; }
+level_habits() { built && cases habits -run "$HABITS"; }
 level_deploy() { built && go_test deploy "./deploy ./sink/kafka" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_e2e() { go_test e2e "$(e2e_packages)" -p 1 -count=1 -timeout 20m "${as_root[@]}"; }
 level_kernels() { WEIR_TEST_KERNELS=1 go_test kernels ./test/kernels -p 1 -count=1 -timeout 40m; }
@@ -144,11 +149,11 @@ level_bench() {
 	done | steps bench
 }
 
-# What runs when all levels do: streams of levels, each with its own priority. The cases
-# of root mostly wait: for intervals, for time-outs. What only computes has the processors
+# What runs when all levels do: streams of levels, each with its own priority. Cases
+# mostly wait: for intervals, for time-outs. What only computes has the processors
 # meanwhile, at the lowest priority; and what waits for minutes of a demo waits at the same
 # time. $NICE LEVEL… each; the first stream's output is shown as it comes.
-STREAMS=("0 unit root e2e" "1 deploy habits" "19 kernels" "19 lint generated race fuzz bench")
+STREAMS=("0 unit cases-a e2e" "0 root cases-f" "1 deploy habits" "19 kernels" "19 lint generated race fuzz bench")
 
 # stream NICE LEVEL… runs levels one after the other.
 stream() {

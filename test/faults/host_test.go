@@ -91,7 +91,8 @@ func TestCaseI1_NoBTF(t *testing.T) {
 	}
 	// Packets are still counted, without owners, and it says so.
 	s := listen(t)
-	p = probe.Spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--sink", "stdout", "--packets", "auto"))
+	p = probe.Spawn(t, inMounts(t, hide, "--journal", "", "--listen", "", "--sink", "stdout", "--packets", "auto",
+		"--flow-log-rate", "1000000")) // whatever else goes on here
 	p.WaitLog(t, "msg=ready")
 	if log := p.Stderr.String(); !strings.Contains(log, "no socket path") || !strings.Contains(log, "BTF") {
 		t.Errorf("the loss is not said: %s", log)

@@ -51,6 +51,7 @@ var guests = map[string]guest{
 }
 
 func TestKernels(t *testing.T) {
+	t.Parallel() // emulated, a guest hardly uses more than one processor
 	if os.Getenv("WEIR_TEST_KERNELS") == "" {
 		t.Skip("boots emulated kernels: set WEIR_TEST_KERNELS=1 (make vm-test)")
 	}

@@ -29,6 +29,7 @@ var layouts = []struct {
 // TestSystemd boots guests with systemd as their first process, one per layout, and runs
 // the cases there that want one: what test/cases skips elsewhere.
 func TestSystemd(t *testing.T) {
+	t.Parallel() // emulated, a guest hardly uses more than one processor
 	if os.Getenv("WEIR_TEST_KERNELS") == "" {
 		t.Skip("boots an emulated kernel: set WEIR_TEST_KERNELS=1 (make vm-test)")
 	}

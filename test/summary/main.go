@@ -14,7 +14,7 @@ import (
 const dir = "out/test"
 
 // order is the order the levels are run and shown in; others follow.
-var order = []string{"lint", "generated", "unit", "race", "root", "deploy", "habits", "e2e", "kernels", "fuzz", "bench"}
+var order = []string{"lint", "generated", "unit", "race", "root", "cases-a", "cases-f", "deploy", "habits", "e2e", "kernels", "fuzz", "bench"}
 
 var errFailed = errors.New("failed")
 
