@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,7 +177,12 @@ func (s *Sink) do(ctx context.Context, method, url, encoding string, payload []b
 }
 
 func (s *Sink) authorize(r *http.Request) {
-	if token := *s.token.Load(); token != "" {
+	token := *s.token.Load()
+	switch user, password, ok := strings.Cut(token, ":"); {
+	case token == "":
+	case ok && strings.Contains(token, " "): // 1.x takes what is behind a second space for another word
+		r.SetBasicAuth(user, password)
+	default:
 		r.Header.Set("Authorization", "Token "+token)
 	}
 }

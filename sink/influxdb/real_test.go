@@ -325,8 +325,11 @@ func TestUsersOf1x(t *testing.T) {
 		}
 	}
 	srv.QueryInfluxQL(t, "", `GRANT WRITE ON "weir" TO "weir"`)
-	if err := write("weir", "se:cret"); err != nil {
-		t.Error(err)
+	for _, password := range []string{"se:cret", "se:c ret of  it"} {
+		srv.QueryInfluxQL(t, "", fmt.Sprintf(`SET PASSWORD FOR "weir" = '%s'`, password))
+		if err := write("weir", password); err != nil {
+			t.Errorf("password %q: %v", password, err)
+		}
 	}
 }
 
