@@ -118,5 +118,14 @@ func ownBy(t *testing.T, start func(*exec.Cmd) error, args ...string) (*probe.Pr
 	cmd.Env = probe.Environment()
 	p := probe.SpawnBy(t, start, cmd)
 	p.WaitReady(t)
-	return p, rowsFrom(out)
+	r := rowsFrom(out)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, x := range r.all(t, "weir_self", func(x row) bool { return x.tag("stage") == "flows" || x.tag("stage") == "join" }) {
+			t.Log("it said of itself: ", x)
+		}
+	})
+	return p, r
 }
