@@ -119,6 +119,9 @@ func (j *Joiner) Socket(ev *kprobes.SocketEvent) {
 	if ev.Key.Dst.IsZero() || ev.Key.DstPort == 0 {
 		return // never connected anywhere: no flow, no edge
 	}
+	if ev.Key.SrcPort == 0 && ev.Kind == kprobes.SocketSnapshot {
+		return // it is in connect() and chooses its port: the tuple is still to come
+	}
 	if ev.NoSYN {
 		j.attempt(ev)
 		return

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weir-probe/weir/kprobes"
 )
 
@@ -45,5 +47,28 @@ func TestOpenSockets(t *testing.T) {
 	j.Tick(time.Unix(2, 0), Running, func(*Record) {})
 	if len(j.listeners) != 0 {
 		t.Error("an ended listener is remembered")
+	}
+}
+
+// A snapshot may find a socket in the middle of connect(), without a port yet.
+func TestSnapshotWithoutPort(t *testing.T) {
+	j := newTest()
+	t0 := 100 * sec
+	k := tcpKey("10.0.0.1", 40000, "10.0.0.2", 80, 1)
+	early := sock(7, k, kprobes.RoleClient, 10, "curl", t0)
+	early.Kind, early.Key.SrcPort, early.State, early.Established = kprobes.SocketSnapshot, 0, kprobes.TCPSynSent, 0
+	j.Socket(early)
+	j.Socket(sock(7, k, kprobes.RoleClient, 10, "curl", t0))
+	j.Flow(flow(k, t0, t0+sec/2, 800, 6000))
+	r := only(t, tick(j, t0+3*sec, Running))
+	if r.Client.Port != 40000 || r.Client.Process.PID != 10 || r.Total.ToServer.WireOctets != 800 {
+		t.Errorf("client %+v, %+v", r.Client, r.Total.ToServer)
+	}
+	// One that has found none is told at its end.
+	failed := sock(8, k, kprobes.RoleClient, 10, "curl", t0+4*sec)
+	failed.Key.SrcPort, failed.State, failed.Errno = 0, kprobes.TCPSynSent, int32(unix.EADDRNOTAVAIL)
+	j.Socket(failed)
+	if r := only(t, tick(j, t0+8*sec, Running)); r.Client.Port != 0 || r.Client.Process.PID != 10 {
+		t.Errorf("without a port: %+v", r.Client)
 	}
 }
