@@ -209,27 +209,34 @@ func (l *Live) ReadBatch(ctx context.Context, batch []Packet) (int, error) {
 		if err != nil {
 			return n, fmt.Errorf("read AF_PACKET ring: %w", err)
 		}
+		at := ci.Timestamp.UnixNano()
 		p := &batch[n]
-		*p = Packet{
-			Wire:      ci.Length,
-			Time:      ci.Timestamp.UnixNano(),
-			Link:      packet.LinkEthernet,
-			Interface: ci.InterfaceIndex,
+		*p = Packet{Wire: ci.Length, Time: at, Link: packet.LinkEthernet, Interface: ci.InterfaceIndex}
+		if l.take(p, data, l.arena[n*l.config.Snaplen:][:l.config.Snaplen]) {
+			n++
 		}
-		if !l.wants(p) {
-			l.stats.ignored.Add(1)
-			continue
+		// Of traffic that never pauses, and of which little is asked for, a batch is
+		// never full: what is in it has waited long enough.
+		if n > 0 && time.Duration(at-batch[0].Time).Abs() > l.config.Poll {
+			break
 		}
-		data, keep := l.header(p, data)
-		if !keep {
-			continue
-		}
-		p.Data = l.arena[n*l.config.Snaplen:][:min(len(data), l.config.Snaplen)]
-		copy(p.Data, data)
-		n++
-		l.stats.packets.Add(1)
 	}
 	return n, nil
+}
+
+// take completes p, with a copy of its data in room, and says whether it was asked for.
+func (l *Live) take(p *Packet, data, room []byte) bool {
+	if !l.wants(p) {
+		l.stats.ignored.Add(1)
+		return false
+	}
+	data, keep := l.header(p, data)
+	if !keep {
+		return false
+	}
+	p.Data = room[:copy(room, data)]
+	l.stats.packets.Add(1)
+	return true
 }
 
 // header completes p from the ring header and returns data without a link-layer

@@ -240,6 +240,50 @@ func TestLiveInterfaceFilter(t *testing.T) {
 	})
 }
 
+// What else goes on without a pause does not keep a packet waiting for a full batch.
+func TestLiveBesideOtherTraffic(t *testing.T) {
+	inNamespaces(t, func(a, b netns.NsHandle) {
+		live, err := OpenLive(LiveConfig{Interfaces: []string{"lo"}})
+		must(t, err)
+		defer live.Close()
+		wanted, err := net.Dial("udp", "127.0.0.1:9")
+		must(t, err)
+		defer wanted.Close()
+		other, err := net.Dial("udp", "10.77.0.2:9")
+		must(t, err)
+		defer other.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		got := make(chan int, 1)
+		go func() {
+			batch := make([]Packet, 256)
+			for {
+				n, err := live.ReadBatch(ctx, batch)
+				if n > 0 || err != nil {
+					got <- n
+					return
+				}
+			}
+		}()
+		_, err = wanted.Write([]byte("x"))
+		must(t, err)
+		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			select {
+			case n := <-got:
+				if n == 0 {
+					t.Error("no packet")
+				}
+				return
+			default:
+			}
+			if time.Since(begin) > 20*time.Second {
+				t.Fatal("the packet is held back as long as there are others")
+			}
+			other.Write([]byte("y")) //nolint:errcheck // refused, mostly
+		}
+	})
+}
+
 // A packet with a VLAN tag: the tag may be stripped to the ring header, the
 // octets count it, and the flow is counted once though eth0 and eth0.7 show it.
 func TestLiveVLANOnce(t *testing.T) {
