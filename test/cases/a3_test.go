@@ -88,19 +88,19 @@ func TestCaseA11_OnePortTwoAddresses(t *testing.T) {
 		port := first.number()
 		second := live(t, l.host, "says-pid", network, "10.201.11.3", port)
 		second.number()
-		truth := map[int]int{}
+		truth := map[string]int{} // by server and client port, which may come again at the other
 		for i := range 12 {
 			p, at := first, l.here
 			if i%2 == 1 {
 				p, at = second, "10.201.11.3"
 			}
 			from, pid := asked(t, l, network, at+":"+strconv.Itoa(port))
-			if truth[from] = pid; pid != p.Process.Pid {
+			if truth[fmt.Sprint(at, " ", from)] = pid; pid != p.Process.Pid {
 				t.Fatalf("%s answered %d", at, pid)
 			}
 		}
 		for _, got := range rows.final(t, 12, both(serverPort(port), proto(network))) {
-			want(t, got, fields{"server_pid": truth[int(got.num("client_port"))], "server_method": "cookie"})
+			want(t, got, fields{"server_pid": truth[fmt.Sprint(got.str("server_address"), " ", got.num("client_port"))], "server_method": "cookie"})
 		}
 	}
 }

@@ -27,7 +27,12 @@ type webhook struct {
 func receive(t *testing.T) *webhook {
 	w := &webhook{}
 	w.Server = httptest.NewServer(w)
-	t.Cleanup(w.Close)
+	t.Cleanup(func() {
+		if w.Close(); t.Failed() {
+			tries, told, _ := w.state()
+			t.Logf("the webhook was told in %d tries: %q", tries, told)
+		}
+	})
 	return w
 }
 

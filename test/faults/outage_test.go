@@ -120,12 +120,20 @@ func (s *server) sums(t *testing.T, db *influxd.Server, n int) {
 	}
 }
 
-// nothingLost wants no loss in any stage of any interval.
+// nothingLost wants no loss in any stage of any interval, but for runs of a program that
+// the kernel left out because it was in the middle of that program on that processor:
+// whoever else is busy on this machine can do that.
 func nothingLost(t *testing.T, db *influxd.Server) {
 	t.Helper()
-	told := db.QueryInfluxQL(t, influxd.Bucket, `SELECT sum(lost) AS n FROM weir_self GROUP BY stage`)
+	told := db.QueryInfluxQL(t, influxd.Bucket, `SELECT sum(lost) AS n, sum(program_misses) AS misses FROM weir_self GROUP BY stage`)
 	for _, r := range told {
-		if n, _ := r.Values["n"].(json.Number); n != "0" {
+		n, _ := r.Values["n"].(json.Number)
+		misses, _ := r.Values["misses"].(json.Number)
+		switch {
+		case n == "0":
+		case n == misses && n != "":
+			t.Logf("%s runs of a program left out", n)
+		default:
 			t.Errorf("%s lost in stage %s", n, r.Tags["stage"])
 		}
 	}
