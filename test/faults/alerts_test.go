@@ -100,7 +100,7 @@ func TestAlerts(t *testing.T) {
 		want := fmt.Sprintf("server_port=%d ", port)
 		return func() bool {
 			_, told, _ := w.state()
-			return strings.Count(strings.Join(told, "\n")+" ", want) == 1
+			return strings.Count(strings.Join(told, " \n")+" ", want) == 1
 		}
 	}
 	until(t, "an alert of the first failure", has(refused(t)))
@@ -127,12 +127,16 @@ func TestAlerts(t *testing.T) {
 		t.Errorf("requests came from %v", froms)
 	}
 	lines := read(r.out)
+	sent := 0
 	for line := range strings.Lines(lines) {
 		if p := field(line, "server_port"); p == port {
 			t.Errorf("a row of the probe's own: %s", line)
 		}
+		if strings.HasPrefix(line, "weir_self,host=after,stage=alerts ") {
+			sent += max(0, field(line, "alerts_sent"))
+		}
 	}
-	if !strings.Contains(lines, "weir_self,host=after,stage=alerts ") || !strings.Contains(lines, "alerts_sent=1i") {
+	if sent == 0 { // others on this machine may have failed, too
 		t.Error("no row of stage alerts")
 	}
 	if strings.Contains(r.Stderr.String(), "s3cr3t") {
