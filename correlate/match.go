@@ -203,21 +203,22 @@ func (c *conn) strange(rec *flows.Record, lo bool) bool {
 // of: where packets have no cookies, nothing else tells connections of one tuple apart
 // that follow one another faster than a busy machine stamps their events.
 func (c *conn) otherISN(rec *flows.Record) bool {
-	if !rec.HasISN || c.toSelf() {
+	if !rec.HasISN {
 		return false
 	}
-	for s, e := range c.ends {
+	known := false
+	for _, e := range c.ends {
 		if e == nil || !e.hasBase {
 			continue
 		}
-		base := e.rcv
-		if side(s) == client {
-			base = e.snd
+		// Whichever of the two sent the SYN, or sent it first (simultaneous open). 1 is
+		// the SYN, which the base of a client of unknown role lacks.
+		if e.snd-rec.ISN <= 1 || e.rcv-rec.ISN <= 1 {
+			return false
 		}
-		// 1 is the SYN, which the base of a client of unknown role lacks.
-		return base-rec.ISN > 1
+		known = true
 	}
-	return false
+	return known
 }
 
 // clashes says whether another socket than an end of c sent that end's packets.

@@ -389,14 +389,6 @@ func TestPeerOverflow(t *testing.T) {
 	}
 }
 
-// told keeps the peer events it hears.
-type told struct {
-	discard
-	peers []PeerEvent
-}
-
-func (h *told) Peer(e *PeerEvent) { h.peers = append(h.peers, *e) }
-
 // A peer that speaks again between the reading of its entry as idle and the taking of
 // it stays who began: the answer must not look like a call. Ports of many clients come
 // again after a minute, such as those of a container's queries to Docker's resolver.
@@ -417,7 +409,7 @@ func TestKernelIdlePeerSpeaks(t *testing.T) {
 		t.Helper()
 		p := &f.set.peers
 		p.keys, p.values = []peerKey{k}, []peerValue{read}
-		var h told
+		var h recorder
 		f.set.report("udp_peer", now, &h)
 		if len(h.peers) != 1 {
 			t.Fatalf("%d events", len(h.peers))

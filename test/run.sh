@@ -18,7 +18,7 @@
 #   fuzz       every fuzz target for $FUZZTIME
 #   bench      every benchmark once
 #
-# With no level named, four of them run at a time (START below).
+# With no level named, four of them run at a time (STREAMS below).
 # A level goes on after a failure; the exit status says whether one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -26,7 +26,13 @@ cd "$(dirname "$0")/.." || exit 1
 # As make build and what is built for guests, so that nothing is compiled twice.
 export CGO_ENABLED=0 GOFLAGS="-trimpath -tags=grpcnotrace"
 
-LEVELS="lint generated unit race root cases-a cases-f deploy habits e2e kernels fuzz bench"
+# What runs when all levels do: streams of levels, each with its own priority. Cases
+# mostly wait: for intervals, for time-outs. What only computes has the processors
+# meanwhile, at the lowest priority; and what waits for minutes of a demo waits at the same
+# time. Kernels come last: a guest that gets no processor for seconds is no host that weir
+# is made for. $NICE LEVEL… each; the first stream's output is shown as it comes.
+STREAMS=("0 unit cases-a e2e kernels" "0 root cases-f" "1 habits deploy" "19 lint generated race fuzz bench")
+LEVELS=$(printf '%s ' "${STREAMS[@]#* }")
 # A count, not a time: at a deadline the fuzzing engine fails by chance with
 # "context deadline exceeded" (golang/go#75804).
 FUZZTIME=${FUZZTIME:-10000x}
@@ -59,13 +65,13 @@ fi
 go_test() {
 	local level=$1 packages=$2
 	shift 2
-	# lint has all of vet
 	# shellcheck disable=SC2086 # one word per package
 	if [ -z "$packages" ]; then
 		echo "level $level: no package has tests" >&2
 		"$SUMMARY" show "$level" < /dev/null
 		return 1
 	fi
+	# lint has all of vet.
 	go test -json -vet=off "$@" $packages | "$SUMMARY" show "$level"
 }
 
@@ -148,13 +154,6 @@ level_bench() {
 		printf '%s\tgo test -vet=off %s -run "^$" -bench . -benchtime %s -benchmem\n' "${dir#./}" "$dir" "$BENCHTIME"
 	done | steps bench
 }
-
-# What runs when all levels do: streams of levels, each with its own priority. Cases
-# mostly wait: for intervals, for time-outs. What only computes has the processors
-# meanwhile, at the lowest priority; and what waits for minutes of a demo waits at the same
-# time. Kernels come last: a guest that gets no processor for seconds is no host that weir
-# is made for. $NICE LEVEL… each; the first stream's output is shown as it comes.
-STREAMS=("0 unit cases-a e2e kernels" "0 root cases-f" "1 habits deploy" "19 lint generated race fuzz bench")
 
 # stream NICE LEVEL… runs levels one after the other.
 stream() {

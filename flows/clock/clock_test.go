@@ -3,6 +3,7 @@ package clock
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,10 @@ func TestClock(t *testing.T) {
 	first := c.offset
 	if c.Unix(0) != 0 || c.Unix(5) != first+5 || c.Boot(c.Unix(5)) != 5 {
 		t.Errorf("Unix(0) = %d, Unix(5) = %d, and back %d", c.Unix(0), c.Unix(5), c.Boot(c.Unix(5)))
+	}
+	boot, err := BootTime()
+	if d := time.Since(time.Unix(0, c.Unix(boot))); err != nil || d.Abs() > time.Second {
+		t.Errorf("boot time converts to a wall time %v off, %v", d, err)
 	}
 	c.follow(first + Slack/2)
 	if c.offset != first {

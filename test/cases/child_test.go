@@ -69,7 +69,7 @@ func programNamed(t *testing.T, name string) func(*exec.Cmd) {
 	if err := os.WriteFile(path, program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return func(c *exec.Cmd) { c.Path = path }
+	return func(c *exec.Cmd) { c.Path, c.Args[0] = path, path }
 }
 
 // launch starts a command as a child in a namespace; nil is the host's.

@@ -3,8 +3,6 @@ package cases
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -84,15 +82,5 @@ func edge(r row) string { return fmt.Sprint(r.tags, r.time) }
 // is the name of its edges.
 func spawnNamed(t *testing.T, b *pairBed, name, doing string) *process {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, name)
-	if out, err := exec.Command("cp", self, path).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	cmd := exec.Command(path, strings.Fields(doing)...)
-	cmd.Env = append(os.Environ(), childRole+"=steps")
-	return launch(t, b.near, cmd)
+	return spawnWith(t, b.near, programNamed(t, name), "steps", strings.Fields(doing)...)
 }

@@ -14,15 +14,15 @@ import (
 // fullServer has a name of its own: rows of processes are added up by name.
 const fullServer = "full.test"
 
-// noRoom adds up the connections that rows of a server's port say it had no room for.
-func noRoom(t *testing.T, r *rows, port int) (n int64) {
+// noRoom adds up the connections that rows of a port say its server had no room for.
+func noRoom(t *testing.T, r *rows, server string, port int) (n int64) {
 	t.Helper()
 	for _, x := range r.all(t, "flow_error", func(x row) bool { return x.tag("server_port") == fmt.Sprint(port) }) {
 		if x.num("accept_queue_drops") == 0 {
 			continue
 		}
 		n += x.num("accept_queue_drops")
-		if p := x.tag("server_process"); p != fullServer && p != "cases.test" || x.tag("reporter") != "server" || x.tag("client_kind") != "unknown" || x.tag("attribution") != "exact" {
+		if x.tag("server_process") != server || x.tag("reporter") != "server" || x.tag("client_kind") != "unknown" || x.tag("attribution") != "exact" {
 			t.Error(x)
 		}
 	}
@@ -101,7 +101,7 @@ func TestCaseF15_AcceptQueueFull(t *testing.T) {
 		return nil
 	})
 	probe.Until(t, patience, "drops of the listener", func() error {
-		if noRoom(t, rows, port) == 0 {
+		if noRoom(t, rows, fullServer, port) == 0 {
 			return fmt.Errorf("the kernel counted %d", b.counter(t, "ListenDrops"))
 		}
 		return nil
@@ -123,14 +123,14 @@ func TestCaseF15_AcceptQueueFull(t *testing.T) {
 	} else {
 		counted := b.counter(t, "ListenDrops")
 		probe.Until(t, patience, "all of them", func() error {
-			if n := noRoom(t, rows, port); n < int64(counted) {
+			if n := noRoom(t, rows, fullServer, port); n < int64(counted) {
 				return fmt.Errorf("%d of %d", n, counted)
 			}
 			return nil
 		})
 		rows.settle(t)
 		// What the program that tells strays missed looks as if there was no room.
-		n, missed := noRoom(t, rows, port), missedDrops(t, rows)
+		n, missed := noRoom(t, rows, fullServer, port), missedDrops(t, rows)
 		if n < int64(counted) || n > int64(counted)+missed || counted != b.counter(t, "ListenDrops") {
 			t.Errorf("%d had no room (%d of them may be strays), the kernel counts %d", n, missed, b.counter(t, "ListenDrops"))
 		}
@@ -173,13 +173,13 @@ func TestCaseF15_Strays(t *testing.T) {
 		return nil
 	})
 	rows.settle(t)
-	if got, missed := noRoom(t, rows, port), missedDrops(t, rows); got > missed || b.counter(t, "ListenDrops") != 0 {
+	if got, missed := noRoom(t, rows, "cases.test", port), missedDrops(t, rows); got > missed || b.counter(t, "ListenDrops") != 0 {
 		t.Errorf("%d are told as without room (%d were missed), the kernel counts %d", got, missed, b.counter(t, "ListenDrops"))
 	}
 	// The strays hide nothing: what then finds no room is counted from there on.
 	end := b.dial(t, 4, 5501, port)
 	probe.Until(t, patience, "the next that find no room", func() error {
-		if got := noRoom(t, rows, port); got < 2 {
+		if got := noRoom(t, rows, "cases.test", port); got < 2 {
 			return fmt.Errorf("%d, the kernel counts %d", got, b.counter(t, "ListenDrops"))
 		}
 		return nil

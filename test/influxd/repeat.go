@@ -49,7 +49,6 @@ func (s *Server) Repeat(t testing.TB, piece time.Duration, end time.Time, pieces
 			t.Fatalf("copy the rows of %s: %v", db, err)
 		}
 	}
-	s.settle = false
 	s.run(t)
 }
 

@@ -125,7 +125,6 @@ func repeated(t *testing.T, db *influxd.Server, piece, length time.Duration) {
 	}
 	n[influxd.LogBucket] = min(n[influxd.LogBucket], int(logRetention/piece))
 	db.Repeat(t, piece, end, n)
-	db.RestartToMeasure(t)
 	db.Settle(t, databases...)
 	db.Quiet(t)
 }
