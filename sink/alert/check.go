@@ -101,7 +101,7 @@ func (r *receiver) check(ctx context.Context) (detail string, err error) {
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("%s: %s", where, hide.Replace(unwrapped(err).Error()))
+		return "", fmt.Errorf("%s: %s", where, clean(hide.Replace(unwrapped(err).Error()), 400))
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -143,7 +143,7 @@ func (r *receiver) post(ctx context.Context, body []byte) error {
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("tell %s://%s: %s", to.Scheme, to.Host, hide.Replace(unwrapped(err).Error()))
+		return fmt.Errorf("tell %s://%s: %s", to.Scheme, to.Host, clean(hide.Replace(unwrapped(err).Error()), 400)) // it may repeat what was answered
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // one cut short is judged by its status

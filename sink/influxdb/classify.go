@@ -198,6 +198,16 @@ func (a *answer) retryAfter(now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
+// unreachableError is an error of the transport. That may repeat what the server sent
+// (a Location it cannot parse, a malformed header), so that its text is not told as it is.
+type unreachableError struct {
+	told  string
+	cause error
+}
+
+func (e *unreachableError) Error() string { return e.told }
+func (e *unreachableError) Unwrap() error { return e.cause }
+
 // unreachable explains a request without an answer. Its text never repeats the
 // request's URL.
 func (s *Sink) unreachable(ctx context.Context, err error) error {
@@ -206,7 +216,7 @@ func (s *Sink) unreachable(ctx context.Context, err error) error {
 	} else if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	err = fmt.Errorf("reach %s: %w", s.cfg.URL, err)
+	err = &unreachableError{fmt.Sprintf("reach %s: %s", s.cfg.URL, clip(s.redact(err.Error()))), err}
 	remedy := ""
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		remedy = "the server's certificate is not trusted: name its authority with ca_file, or check the host name"
