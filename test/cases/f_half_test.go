@@ -124,6 +124,7 @@ func TestCaseF14_BothEndsHere(t *testing.T) {
 func TestCaseF14_Scan(t *testing.T) {
 	_, rows := own(t)
 	box := bridgedAt(t, netlab.Host(t), 18, 2)
+	metered(t, rows, boxAddr(18, 1), pair{box[0], box[1]})
 	b := &pairBed{near: box[0], far: box[1], there: boxAddr(18, 1)}
 	s, port := b.server(t, "wait")
 	knock(t, box[0], [4]byte{10, 207, 18, 2}, 5004, [4]byte{10, 207, 18, 3}, uint16(port)) // its kernel does not know of it and resets
