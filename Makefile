@@ -70,7 +70,7 @@ accuracy: build ## how right every row is at three rates, into docs/accuracy.md 
 	$(SUDO) ./weir selftest --rate 100,1000,max --duration 20s --interval 2s --table docs/accuracy.md $(ARGS)
 
 .PHONY: anomaly
-anomaly: ## how right the anomaly detectors are over scripted weeks, into docs/anomaly.md (some ten minutes)
+anomaly: ## how right the anomaly detectors are over scripted weeks, into docs/anomaly.md (four minutes)
 	$(GO) test ./correlate/anomaly -run 'TestWeek|TestRoughWeek|TestSensitivity' -count 1 -v -timeout 60m -args -weeks 12 -roughs 12 -table ../../docs/anomaly.md $(ARGS)
 
 .PHONY: sizing
