@@ -324,6 +324,7 @@ func (p *Page) chronografQuery(text, db string) string {
 			pairs = append(pairs, "=~ /^$"+v.Name+"$/", "= ':"+v.Name+":'")
 		}
 	}
+	text = strings.ReplaceAll(text, " AND "+narrow(containerVariable), "") // it has no variables that nobody sees
 	text = strings.NewReplacer(pairs...).Replace(text)
 	return fromMeasurement.ReplaceAllString(text, `FROM "`+db+`".."$1"`)
 }

@@ -17,49 +17,15 @@ const (
 // sameFilters hands on what the log can be filtered by of edgeVariables.
 var sameFilters = same(hostVariable, protoVariable, clientVariable, serverVariable)
 
-// logFilter is what the variables choose of flow_log. Every row has both
-// addresses, so that an empty text finds all.
-var logFilter = []string{
-	matches(sink.TagHost, hostVariable), matches(sink.TagProto, protoVariable),
-	matches(clientTag, clientVariable), matches(serverTag, serverVariable),
-	logContainer, logProcess,
-	matches(sink.TagEndReason, reasonVariable), either(withText()...),
-}
-
-// Rows of the container, or of what it belongs to, and of the process, at either
-// end. These are fields: a row that lacks one matches nothing, so that there is
-// always a tag or a field beside them that every row has, for when all are chosen.
-var (
-	logContainer = either(
-		matches(sink.LogContainer[sink.ClientEnd], containerVariable), matches(sink.LogContainer[sink.ServerEnd], containerVariable),
-		matches(clientTag, containerVariable), matches(serverTag, containerVariable))
-	logProcess = either(
-		matches(sink.LogProcess[sink.ClientEnd], processVariable), matches(sink.LogProcess[sink.ServerEnd], processVariable),
-		matches(sink.LogAddress[sink.ClientEnd], processVariable))
-)
-
-// withText has no text to look for folded away by the server (so it is written in a way
-// that no text can end), before it reads twenty strings of every row.
-func withText() []string {
-	list := []string{"'${" + textVariable + ":percentencode}' = ''"}
-	for _, pair := range [][2]string{sink.LogAddress, sink.TagName, sink.LogProcess, sink.LogCmdline, sink.LogUser, sink.LogContainer, sink.LogContainerID, sink.LogPod, sink.LogImage, sink.LogDNSName} {
-		list = append(list, contains(pair[sink.ClientEnd], textVariable), contains(pair[sink.ServerEnd], textVariable))
-	}
-	return list
-}
-
-// lives is a heartbeat.
-var lives = equals(sink.TagEndReason, "active")
-
 func ended() []string {
-	return slices.Concat(logFilter, []string{not(sink.TagEndReason, "active"), matches(sink.LogCloseCause, causeVariable)})
+	return slices.Concat(logFilter, []string{not(sink.TagEndReason, "active"), unlessAll(matches(sink.LogCloseCause, causeVariable), causeVariable)})
 }
 
 // connections is the log of single connections, with filters.
 func connections() *dashboard.DashboardBuilder {
 	const log = sink.MeasurementFlowLog
 	count := as("count("+ident(sink.LogStart)+")", "connections")
-	return page(connectionsUID, "Weir / Connections", "Single connections: who, where from, where to, how long, how much, how they ended.").
+	d := page(connectionsUID, "Weir / Connections", "Single connections: who, where from, where to, how long, how much, how they ended.").
 		WithVariable(hosts()).
 		WithVariable(protocols()).
 		WithVariable(clients(onHost)).
@@ -68,7 +34,8 @@ func connections() *dashboard.DashboardBuilder {
 		WithVariable(choice(processVariable, "Process", processesOf(onHost))).
 		WithVariable(choice(reasonVariable, "End reason", tagValues(log, sink.TagEndReason)).Datasource(logDB.ref())).
 		WithVariable(oneOf(causeVariable, "Close cause", closeCauses())).
-		WithVariable(typed(textVariable, "Contains", "In a name, address, process, command line, user, container, its id, pod, image or DNS name of either end")).
+		WithVariable(typed(textVariable, "Contains", "In a name, address, process, command line, user, container, its id, pod, image or DNS name of either end"))
+	return narrowed(d, containerVariable, processVariable).
 		WithRow(dashboard.NewRowBuilder("How many")).
 		WithPanel(bars(graphFrom(logDB, "Ended connections by end reason", "Per point of the graph. The log has a budget of rows (--flow-log-rate): counts that must add up are those of the other pages.", "short",
 			overBy(log, ended(), count, "$tag_"+sink.TagEndReason, sink.TagEndReason)))).
@@ -78,9 +45,9 @@ func connections() *dashboard.DashboardBuilder {
 		WithPanel(connectionTable("Ended connections", "The 500 newest.", ended(), 500)).
 		WithPanel(connectionTable("Connections that live", "Heartbeats (end reason active), the 500 newest: a connection is there once per heartbeat.",
 			slices.Concat(logFilter, []string{lives}), 500)).
-		WithPanel(largest("Longest", "The 20 longest connections that ended.", sink.LogDuration)).
-		WithPanel(largest("Most to the server", "The 20 that sent most.", sink.FieldToServerBytes)).
-		WithPanel(largest("Most to the client", "The 20 that received most.", sink.FieldToClientBytes))
+		WithPanel(largest("Longest", "The 20 longest connections that ended", sink.LogDuration)).
+		WithPanel(largest("Most to the server", "The 20 that sent most", sink.FieldToServerBytes)).
+		WithPanel(largest("Most to the client", "The 20 that received most", sink.FieldToClientBytes))
 }
 
 // closeCauses are the words of the field close_cause.
@@ -115,10 +82,13 @@ func connectionTable(title, description string, where []string, limit int) cogPa
 		sink.LogProcess[sink.ClientEnd], sink.LogProcess[sink.ServerEnd])
 }
 
-// largest are the ended connections with the most of a field.
+// largest are the ended connections with the most of a field. The server reads the names
+// of those alone that are it in their point: read for every row they are what costs.
 func largest(title, description, field string) cogPanel {
-	cols := []string{clientTag, serverTag, sink.LogProcess[sink.ClientEnd], sink.LogProcess[sink.ServerEnd], sink.LogPort[sink.ServerEnd]}
-	s := stmt{fields: []string{as("top("+ident(field)+", 20)", field), names(cols...)}, from: sink.MeasurementFlowLog, where: ended()}
+	about := names(sink.LogProcess[sink.ClientEnd], sink.LogProcess[sink.ServerEnd], sink.LogPort[sink.ServerEnd])
+	inner := stmt{fields: []string{most(field), about}, from: sink.MeasurementFlowLog, where: ended(), by: []string{byTime, ident(clientTag), ident(serverTag)}, fill: "none"}
+	s := stmt{fields: []string{as("top("+ident(field)+", 20)", field), names(clientTag, serverTag), about}, from: "(" + inner.String() + ")"}
+	description += ", of an edge at most one per point of the graphs above, which its time is of."
 	p := tabular(title, description, logDB, query{text: s.String()}, field, 20).Span(8).Height(10)
 	inOrder(p, clientTag, serverTag, field)
 	units(p, traffic, sink.FieldToServerBytes, sink.FieldToClientBytes)

@@ -37,7 +37,8 @@ func container() *dashboard.DashboardBuilder {
 		WithVariable(hosts()).
 		WithVariable(projects()).
 		WithVariable(services(choice)).
-		WithVariable(lookup(containerVariable, "Container", containersOf(chosen...))).
+		WithVariable(lookup(containerVariable, "Container", containersOf(chosen...)))
+	narrowed(d, containerVariable).
 		WithRow(dashboard.NewRowBuilder("$" + containerVariable)).
 		WithPanel(stacked("In, by peer", "Payload received.", "Bps",
 			overBy(flow, isServer, perSecond(sink.FieldToServerBytes, "in"), "from client $tag_"+clientTag, clientTag),
@@ -70,7 +71,7 @@ func container() *dashboard.DashboardBuilder {
 	resources(d, []string{either(matches(sink.TagEndContainer, containerVariable), matches(sink.TagEnd, containerVariable)), onHost})
 	return d.WithRow(dashboard.NewRowBuilder("Connections")).
 		WithPanel(events("Events", "What happened to this container: out of memory, throttled, failures.", append(logEnds(containerVariable), onHost))).
-		WithPanel(recentConnections([]string{onHost, logContainer}))
+		WithPanel(recentConnections([]string{onHost, narrow(containerVariable), logContainer}))
 }
 
 func named(q query, alias string) query {

@@ -61,6 +61,7 @@ func Pages() ([]Page, error) {
 		}
 		numberPanels(d.Panels)
 		lead(d.Panels, p.next)
+		keepToPage(&d)
 		if slices.Contains(longPages, *d.Uid) {
 			anyTime(&d)
 			keepSource(&d)

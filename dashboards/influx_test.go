@@ -163,6 +163,7 @@ func TestQueriesRun(t *testing.T) {
 			t.Run("way down", func(t *testing.T) { checkWayDown(t, s) })
 			t.Run("going on", func(t *testing.T) { checkGoingOn(t, s) })
 			t.Run("answers", func(t *testing.T) { checkAnswers(t, s) })
+			t.Run("log", func(t *testing.T) { checkNarrowed(t, s); checkNames(t, s) })
 			t.Run("tables", func(t *testing.T) { checkTables(t, s) })
 		})
 	}

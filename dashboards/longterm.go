@@ -65,7 +65,7 @@ var Ages = []Age{
 func leadBack(d *dashboard.Dashboard) {
 	var chosen []string
 	for _, v := range d.Templating.List {
-		if v.Name != sourceVariable {
+		if v.Name != sourceVariable && !hiddenVariable(v) {
 			chosen = append(chosen, same(v.Name)...)
 		}
 	}
@@ -81,6 +81,9 @@ func leadBack(d *dashboard.Dashboard) {
 func anyTime(d *dashboard.Dashboard) {
 	for i := range d.Templating.List {
 		v := &d.Templating.List[i]
+		if hiddenVariable(*v) { // about the log, which is as old as the rows at the interval
+			continue
+		}
 		if v.Type == dashboard.VariableTypeQuery && *v.Datasource.Uid == string(mainDB) && slices.ContainsFunc(measurementsOf(*v.Query.String), isDownsampled) {
 			v.Datasource = cog.ToPtr(anyLength.ref())
 		}

@@ -164,7 +164,7 @@ func TestAges(t *testing.T) {
 				t.Errorf("%s, %s: leads to %s", p.Name, l.Title, to)
 			}
 			for _, v := range p.Templating.List {
-				if strings.Contains(to, "${"+v.Name+":queryparam}") == (v.Name == sourceVariable) {
+				if strings.Contains(to, "${"+v.Name+":queryparam}") == (v.Name == sourceVariable || hiddenVariable(v)) {
 					t.Errorf("%s, %s: what of %s? %s", p.Name, l.Title, v.Name, to)
 				}
 			}

@@ -38,7 +38,7 @@ func processPage() *dashboard.DashboardBuilder {
 		WithVariable(hosts()).
 		WithVariable(choice(containerVariable, "Container", containersOf(onHost))).
 		WithVariable(choice(processVariable, "Process", processesOf(chosenProcesses[0], chosenProcesses[2])))
-	d.WithRow(dashboard.NewRowBuilder("All")).WithPanel(processTable())
+	narrowed(d, containerVariable, processVariable).WithRow(dashboard.NewRowBuilder("All")).WithPanel(processTable())
 	processes(d, chosenProcesses)
 	last := func(v usage.Value) query {
 		return overBy(m, chosenProcesses, as("last("+ident(f(v))+")", f(v)), each, sink.TagEndProcess, sink.TagEndContainer, sink.TagHost)
@@ -52,7 +52,7 @@ func processPage() *dashboard.DashboardBuilder {
 		WithRow(dashboard.NewRowBuilder("Traffic")).
 		WithPanel(stacked("As server", "Payload in both directions.", "Bps", overBy(flow, processServes, bytesExpr("bytes"), "$tag_"+serves, serves))).
 		WithPanel(stacked("As client", "Payload in both directions.", "Bps", overBy(flow, processAsks, bytesExpr("bytes"), "$tag_"+asks, asks))).
-		WithPanel(recentConnections([]string{onHost, logContainer, logProcess}))
+		WithPanel(recentConnections([]string{onHost, narrow(containerVariable), logContainer, narrow(processVariable), logProcess}))
 }
 
 // processTable has a row per process name and place.

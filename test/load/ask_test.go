@@ -87,6 +87,7 @@ func (v view) queries(t *testing.T) (list []dashboards.Query) {
 		switch page {
 		case "container":
 			variables["container"] = `(shop01-api-1|shop01\/api)`
+			variables["container_as_client"], variables["container_as_server"] = `(shop01\/api|sink)`, `(shop01\/api|sink)` // what they offer then
 		case "edge":
 			variables["client"], variables["server"] = `shop01\/web`, `shop01\/api`
 		}
