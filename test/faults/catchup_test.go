@@ -70,7 +70,7 @@ func TestCaseJ4_CatchUpDoesNotDisturbCapture(t *testing.T) {
 	})
 	s.delivered(t, db, ports)
 	p.Stop(t)
-	nothingLost(t, db)
+	db.NothingLost(t)
 	intervals := db.QueryInfluxQL(t, influxd.Bucket, `SELECT loop_seconds FROM weir_self WHERE stage = 'process'`)
 	worst := 0.0
 	for _, r := range intervals {

@@ -80,7 +80,7 @@ func TestCaseJ4_Away(t *testing.T) {
 		caughtUp := time.Since(back)
 		p.Stop(t)
 		s.sums(t, db, len(ports))
-		nothingLost(t, db)
+		db.NothingLost(t)
 		self := func(query string) float64 { return number(t, db, influxd.Bucket, query) }
 		failed, waited := self(`SELECT sum(errors) AS n FROM weir_self WHERE stage = 'delivery'`), self(`SELECT max(queue_rows) AS n FROM weir_self WHERE stage = 'delivery'`)
 		if failed == 0 || waited == 0 || !strings.Contains(p.Log(), "delivering again") {
@@ -117,27 +117,5 @@ func (s *server) sums(t *testing.T, db *influxd.Server, n int) {
 		if got := number(t, db, influxd.Bucket, q); int(got) != want {
 			t.Errorf("%s of all rows of flow is %v, want %d", field, got, want)
 		}
-	}
-}
-
-// nothingLost wants no loss in any stage of any interval, but for runs of a program that
-// the kernel left out because it was in the middle of that program on that processor:
-// whoever else is busy on this machine can do that.
-func nothingLost(t *testing.T, db *influxd.Server) {
-	t.Helper()
-	told := db.QueryInfluxQL(t, influxd.Bucket, `SELECT sum(lost) AS n, sum(program_misses) AS misses FROM weir_self GROUP BY stage`)
-	for _, r := range told {
-		n, _ := r.Values["n"].(json.Number)
-		misses, _ := r.Values["misses"].(json.Number)
-		switch {
-		case n == "0":
-		case n == misses && n != "":
-			t.Logf("%s runs of a program left out", n)
-		default:
-			t.Errorf("%s lost in stage %s", n, r.Tags["stage"])
-		}
-	}
-	if len(told) == 0 {
-		t.Error("no stage tells of losses")
 	}
 }

@@ -65,7 +65,7 @@ func TestCaseJ4_ServersDiskFull(t *testing.T) {
 			s.settled(t, db, ports)
 			p.Stop(t)
 			s.sums(t, db, len(ports))
-			nothingLost(t, db)
+			db.NothingLost(t)
 			if n := number(t, db, influxd.Bucket, `SELECT sum(server_full) AS n FROM weir_self WHERE stage = 'delivery'`); n == 0 {
 				t.Error("weir_self does not say that the server was full")
 			}
