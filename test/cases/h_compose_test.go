@@ -51,7 +51,7 @@ func TestCaseH6_ComposeScale(t *testing.T) {
 	}
 	e := dockerd.Start(t)
 	e.Import(t, "weir-test/workload:1", map[string]string{"/workload": probe.Build(t, "./test/workload")}, nil)
-	_, rows := own(t, "--runtime", "docker:"+e.Host)
+	rows := ownKnowing(t, "--runtime", "docker:"+e.Host)
 	file := filepath.Join(t.TempDir(), "docker-compose.yml")
 	if err := os.WriteFile(file, []byte(composeFile), 0o644); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestCaseH6_ComposeScale(t *testing.T) {
 func TestCaseH6_Rename(t *testing.T) {
 	e := dockerd.Start(t)
 	e.Import(t, "weir-test/workload:1", map[string]string{"/workload": probe.Build(t, "./test/workload")}, nil)
-	_, rows := own(t, "--runtime", "docker:"+e.Host)
+	rows := ownKnowing(t, "--runtime", "docker:"+e.Host)
 	id := e.Run(t, "--name", "before", "weir-test/workload:1", "/workload", "server", "-tcp", ":9322")
 	ip := e.IP(t, id, "bridge")
 	probe.Until(t, patience, "the server serves", func() error {

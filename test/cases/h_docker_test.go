@@ -5,12 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/weir-probe/weir/test/dockerd"
 	"github.com/weir-probe/weir/test/netlab"
-	"github.com/weir-probe/weir/test/probe"
 )
 
 // childImage makes an image of the test binary, at /child, and returns its name.
@@ -36,13 +34,15 @@ func inContainer(t *testing.T, e *dockerd.Engine, image, name string, options []
 // ownEngine starts a weir that knows the engine.
 func ownEngine(t *testing.T, e *dockerd.Engine) *rows {
 	t.Helper()
-	p, r := own(t, "--docker", e.Host)
-	probe.Until(t, patience, "weir has the engine", func() error {
-		if !strings.Contains(p.Log(), "container engine found") {
-			return fmt.Errorf("not yet")
-		}
-		return nil
-	})
+	return ownKnowing(t, "--docker", e.Host)
+}
+
+// ownKnowing starts a weir and waits until it has its engine: one that is busy answers
+// seconds after the probe is ready.
+func ownKnowing(t *testing.T, args ...string) *rows {
+	t.Helper()
+	p, r := own(t, args...)
+	p.WaitLog(t, "container engine found")
 	return r
 }
 

@@ -15,7 +15,7 @@ import (
 
 func TestCaseH7_Podman(t *testing.T) {
 	p := podman.Start(t, podman.Config{Subnet: "10.205.64.0/24"})
-	_, rows := own(t, "--runtime", "podman:"+p.Socket)
+	rows := ownKnowing(t, "--runtime", "podman:"+p.Socket)
 	wait := func(id string) { p.Do(t, "wait", id) }
 
 	web := p.Serving(t, "--name", "web", podman.Image, "server", "-tcp", ":9311")
@@ -59,7 +59,7 @@ func TestCaseH7_PodmanRootless(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(run); os.Remove("/run/user") })
 	p := podman.Start(t, podman.Config{UID: rootlessUID, Socket: run + "/podman/podman.sock"})
-	_, rows := own(t, "--runtime", "auto")
+	rows := ownKnowing(t, "--runtime", "auto")
 	web := p.Serving(t, "--name", "mine", "--network", "host", podman.Image, "server", "-tcp", ":9314")
 	pid, err := strconv.Atoi(p.Inspect(t, web, "{{.State.Pid}}"))
 	if err != nil {

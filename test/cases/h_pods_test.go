@@ -31,7 +31,7 @@ func call(addr string, port, send, recv int, more ...string) []string {
 // All traffic first, then what weir wrote of it.
 func TestCaseH_Pods(t *testing.T) {
 	node := kubernetes.Start(t, kubernetes.Config{Subnet4: "10.205.0.0/24", Subnet6: "fd05:205::/64"})
-	_, rows := own(t, "--runtime", "cri:"+node.Socket)
+	rows := ownKnowing(t, "--runtime", "cri:"+node.Socket)
 
 	api := node.Run(t, deployed("api", "6d5f9c7b84", "x2x9q", kubernetes.Guaranteed))
 	server := api.Serving(t, "http", "-tcp", ":9301")
