@@ -59,7 +59,7 @@ func TestCaseH7_PodmanRootless(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(run); os.Remove("/run/user") })
 	p := podman.Start(t, podman.Config{UID: rootlessUID, Socket: run + "/podman/podman.sock"})
-	rows := ownKnowing(t, "--runtime", "auto")
+	_, rows := own(t, "--runtime", "auto") // it finds the socket by the container
 	web := p.Serving(t, "--name", "mine", "--network", "host", podman.Image, "server", "-tcp", ":9314")
 	pid, err := strconv.Atoi(p.Inspect(t, web, "{{.State.Pid}}"))
 	if err != nil {
