@@ -26,7 +26,8 @@ func TestCaseH7_Podman(t *testing.T) {
 	wait(composed)
 	p.Do(t, "pod", "create", "--name", "group", "--infra-image", podman.Image, "--infra-command", "/workload client -n 0 -linger 1000h")
 	served := p.Serving(t, "--pod", "group", "--name", "group-server", podman.Image, "server", "-tcp", ":9312")
-	member := p.Run(t, "--pod", "group", "--name", "group-client", podman.Image, "client", "-addr", "127.0.0.1:9312", "-send", "7", "-recv", "9")
+	// Events do not tell the pod: a member that is gone before the engine has answered has none.
+	member := p.Run(t, "--pod", "group", "--name", "group-client", podman.Image, "client", "-addr", "127.0.0.1:9312", "-send", "7", "-recv", "9", "-hold", "5s")
 	wait(member)
 	// nobody listens: only the address tells who was meant, and that is the pod's
 	podIP := p.Inspect(t, served, "{{.NetworkSettings.IPAddress}}")
