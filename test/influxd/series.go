@@ -109,14 +109,18 @@ func (s *Server) place(t testing.TB, kind, db string) string {
 	return filepath.Join(s.dir, "engine", kind, s.bucketID(t, db))
 }
 
+// logs is where the write-ahead logs are.
+func (s *Server) logs() string {
+	if s.V1() {
+		return filepath.Join(s.dir, "wal")
+	}
+	return filepath.Join(s.dir, "engine", "wal")
+}
+
 // Unsettled is what is in write-ahead logs, in octets: not in files yet.
 func (s *Server) Unsettled(t testing.TB) (octets int64) {
 	t.Helper()
-	dir := filepath.Join(s.dir, "wal")
-	if !s.V1() {
-		dir = filepath.Join(s.dir, "engine", "wal")
-	}
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(s.logs(), func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			if st, err := d.Info(); err == nil {
 				octets += st.Size()
