@@ -149,6 +149,17 @@ func inTurn() (done func(), err error) {
 	return func() { _ = lock.Close() }, nil
 }
 
+// KeepRules has no other test's engine begin until the test ends: it would take away the
+// rules of the ports that this one publishes. The engine is not to be started again.
+func (e *Engine) KeepRules(t testing.TB) {
+	t.Helper()
+	done, err := inTurn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(done)
+}
+
 // Restart stops an own engine, containers included, and starts it again.
 func (e *Engine) Restart(t testing.TB) {
 	t.Helper()

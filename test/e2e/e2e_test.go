@@ -46,6 +46,7 @@ func newWorld(t *testing.T, version string) *world {
 	os.Chmod(w.truthDir, 0o777)
 	w.db = influxd.Start(t, version)
 	w.engine = dockerd.Start(t)
+	w.engine.KeepRules(t) // of the port that shop_db_1 publishes
 	w.workload = probe.Build(t, "./test/workload")
 	w.image = w.engine.Import(t, "weir-test/workload:1", map[string]string{"/workload": w.workload}, nil)
 	w.engine.Network(t, "weirshop")
