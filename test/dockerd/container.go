@@ -144,7 +144,7 @@ func (e *Engine) Run(t testing.TB, args ...string) string {
 // Network makes a user-defined network, removed when the test ends.
 func (e *Engine) Network(t testing.TB, name string, args ...string) {
 	t.Helper()
-	begun, err := inTurn()
+	begun, err := e.inTurn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type Engine struct {
 	cmd            *exec.Cmd
 	log            *os.File
 	exited         chan struct{}
+	keeps          bool // nobody else begins: KeepRules
 }
 
 // Start returns an engine, or skips the test with the reason; where WEIR_REQUIRE
@@ -104,7 +105,7 @@ func (e *Engine) prepare() error {
 }
 
 func (e *Engine) start() error {
-	begun, err := inTurn()
+	begun, err := e.inTurn()
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,10 @@ func (e *Engine) start() error {
 // inTurn waits until no other test's engine is beginning, and returns what ends that:
 // engines that begin take the chains of the packet filter away from each other, and from
 // who makes a network meanwhile.
-func inTurn() (done func(), err error) {
+func (e *Engine) inTurn() (done func(), err error) {
+	if e.keeps {
+		return func() {}, nil
+	}
 	lock, err := os.OpenFile("/run/weir-dockerd.lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("wait for other engines: %w", err)
@@ -150,14 +154,15 @@ func inTurn() (done func(), err error) {
 }
 
 // KeepRules has no other test's engine begin until the test ends: it would take away the
-// rules of the ports that this one publishes. The engine is not to be started again.
+// rules of the ports that this one publishes.
 func (e *Engine) KeepRules(t testing.TB) {
 	t.Helper()
-	done, err := inTurn()
+	done, err := e.inTurn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(done)
+	e.keeps = true
+	t.Cleanup(func() { e.keeps = false; done() })
 }
 
 // Restart stops an own engine, containers included, and starts it again.
