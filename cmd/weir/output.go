@@ -138,17 +138,26 @@ type appender interface {
 	Append(*sink.Batch) error
 }
 
-// run writes batches until the queue is closed.
+// run writes batches until the queue is closed. What was lost is said here, once a
+// minute: put has no time to.
 func (q *queue) run(j appender, log *slog.Logger) {
-	var failed time.Time
+	var said time.Time
+	var told uint64
 	for b := range q.ch {
 		q.bytes.Add(-int64(len(b.Lines)))
-		if err := j.Append(b); err != nil {
+		err := j.Append(b)
+		if err != nil {
 			q.drop(b)
-			if now := time.Now(); now.Sub(failed) > time.Minute {
-				failed = now
-				log.Error("rows lost: the journal does not take them", "err", err, "rows", b.Rows)
-			}
 		}
+		lost, now := q.lostRows.Load(), time.Now()
+		if lost == told || now.Sub(said) < time.Minute {
+			continue
+		}
+		if err != nil {
+			log.Error("rows lost: the journal does not take them", "err", err, "rows", lost-told)
+		} else {
+			log.Error("rows lost: they come faster than the journal is written", "rows", lost-told, "remedy", "a lower flow_log_rate, or a faster disk for the journal")
+		}
+		said, told = now, lost
 	}
 }
