@@ -43,6 +43,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(500, "", "", "1.8.10", "", `{"error":"engine: error writing WAL entry: no space left on device"}`)
 	f.Add(404, "", "", strings.Repeat("1.", 4000), "", `{"error":"database not found: \"s3cr3t-of-the-probe\""}`)
 	f.Add(404, "", "", "1.6.7~"+strings.Repeat("x", 5000)+"s3cr3t-of-the-probe", "", "")
+	f.Add(404, "", "", "1.6.7\xff", "", "")
 	f.Add(301, "", "http://s3cr3t-of-the-probe.example/s3cr3t-of-the-probe/"+strings.Repeat("x", 5000), "", "", "")
 	f.Add(302, "", "%s3cr3t-of-the-probe"+strings.Repeat("x", 5000), "", "", "") // no URL: net/http repeats it
 	f.Add(413, "", "", "", "", "\x00\xff{{{")

@@ -149,10 +149,10 @@ func (a *answer) message() string {
 	return strings.ToValidUTF8(body, "?")
 }
 
-// clip keeps a message to a length that can be logged.
+// clip keeps a message to a length that can be logged, and to text.
 func clip(msg string) string {
 	const most = 400
-	msg = strings.Join(strings.Fields(msg), " ")
+	msg = strings.ToValidUTF8(strings.Join(strings.Fields(msg), " "), "?")
 	if len(msg) > most {
 		return strings.ToValidUTF8(msg[:most], "") + "…"
 	}
