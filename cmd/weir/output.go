@@ -138,26 +138,38 @@ type appender interface {
 	Append(*sink.Batch) error
 }
 
-// run writes batches until the queue is closed. What was lost is said here, once a
-// minute: put has no time to.
+// run writes batches until the queue is closed. What was lost is said here, by its cause:
+// put has no time to.
 func (q *queue) run(j appender, log *slog.Logger) {
-	var said time.Time
-	var told uint64
+	var full, refused loss
+	var failed uint64 // of lostRows, those that the journal did not take
 	for b := range q.ch {
 		q.bytes.Add(-int64(len(b.Lines)))
-		err := j.Append(b)
-		if err != nil {
+		if err := j.Append(b); err != nil {
 			q.drop(b)
+			failed += uint64(b.Rows)
+			if rows := refused.news(failed); rows > 0 {
+				log.Error("rows lost: the journal does not take them", "err", err, "rows", rows)
+			}
 		}
-		lost, now := q.lostRows.Load(), time.Now()
-		if lost == told || now.Sub(said) < time.Minute {
-			continue
+		if rows := full.news(q.lostRows.Load() - failed); rows > 0 {
+			log.Error("rows lost: they come faster than the journal is written", "rows", rows, "remedy", "a lower flow_log_rate, or a faster disk for the journal")
 		}
-		if err != nil {
-			log.Error("rows lost: the journal does not take them", "err", err, "rows", lost-told)
-		} else {
-			log.Error("rows lost: they come faster than the journal is written", "rows", lost-told, "remedy", "a lower flow_log_rate, or a faster disk for the journal")
-		}
-		said, told = now, lost
 	}
+}
+
+// loss is what was said of rows that were lost for one cause.
+type loss struct {
+	said uint64
+	at   time.Time
+}
+
+// news is how many of total were not told yet, 0 within a minute of the last time.
+func (l *loss) news(total uint64) uint64 {
+	if total == l.said || time.Since(l.at) < time.Minute {
+		return 0
+	}
+	rows := total - l.said
+	l.said, l.at = total, time.Now()
+	return rows
 }

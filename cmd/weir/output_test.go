@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,34 +16,39 @@ type appendFunc func(*sink.Batch) error
 func (f appendFunc) Append(b *sink.Batch) error { return f(b) }
 
 // Rows that find no room before the journal, or that it does not take, are counted and
-// said, with why.
+// said, each with why.
 func TestQueueSaysWhatItLoses(t *testing.T) {
+	const faster = `msg="rows lost: they come faster than the journal is written" rows=2 remedy=`
 	batch := &sink.Batch{Lines: []byte("m v=1i 1\n"), Rows: 1}
 	for name, c := range map[string]struct {
-		put        int
-		err        error
-		lost       uint64
-		maxOctets  int64
-		logged     int
-		wantLogged string
+		put, refused int // batches, and how many of the first the journal does not take
+		room         int64
+		lost         uint64
+		said         []string
 	}{
-		"room":    {put: 3, maxOctets: 100},
-		"no room": {put: 5, maxOctets: 27, lost: 2, logged: 1, wantLogged: "come faster"},
-		"refused": {put: 2, maxOctets: 100, err: errors.New("no space"), lost: 2, logged: 1, wantLogged: "no space"},
+		"room":    {put: 3, room: 100},
+		"no room": {put: 5, room: 27, lost: 2, said: []string{faster}},
+		"refused": {put: 2, refused: 2, room: 100, lost: 2, said: []string{`msg="rows lost: the journal does not take them" err="no space" rows=1`}},
+		"both":    {put: 5, refused: 1, room: 27, lost: 3, said: []string{`err="no space" rows=1`, faster}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := newQueue(c.maxOctets)
+			q := newQueue(c.room)
 			for range c.put {
 				q.put(batch)
 			}
 			q.close()
 			var log bytes.Buffer
-			q.run(appendFunc(func(*sink.Batch) error { return c.err }), slog.New(slog.NewTextHandler(&log, nil)))
+			q.run(appendFunc(func(*sink.Batch) error {
+				if c.refused--; c.refused >= 0 {
+					return errors.New("no space")
+				}
+				return nil
+			}), slog.New(slog.NewTextHandler(&log, nil)))
 			if got := q.lostRows.Load(); got != c.lost {
 				t.Errorf("%d rows lost, want %d", got, c.lost)
 			}
-			if n := strings.Count(log.String(), "rows lost"); n != c.logged || !strings.Contains(log.String(), c.wantLogged) {
-				t.Errorf("it says %d times: %s", n, log.String())
+			if lines := slices.Collect(strings.Lines(log.String())); len(lines) != len(c.said) || !slices.EqualFunc(lines, c.said, strings.Contains) {
+				t.Errorf("it says %q, want %q", lines, c.said)
 			}
 		})
 	}

@@ -21,8 +21,7 @@ func TestJournalFolderRemoved(t *testing.T) {
 	p := run(t, "--journal", dir, "--listen", "", "--sink", "file:"+out)
 	ports := s.connect(t, 20)
 	s.has(t, out, ports)
-	for os.RemoveAll(dir) != nil { // it is written to in between
-	}
+	until(t, "the folder is gone, however often it is written to in between", func() bool { return os.RemoveAll(dir) == nil })
 	more := s.connect(t, 20)
 	s.has(t, out, more)
 	p.WaitLog(t, "the folder was removed")

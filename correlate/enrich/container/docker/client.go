@@ -158,13 +158,11 @@ func (c *Client) apply(e *event, inspects chan<- inspection) {
 	}
 	c.Count(func(s *engine.Stats) { s.Events++ })
 	switch e.Type + " " + e.Action {
-	case "container create":
+	case "container create", "container rename":
 		c.Store.Put(c.sameNow(e.container()), at)
-		if c.podman.prefix != "" { // its pod is known before it runs, not after its first connections
+		if e.Action == "create" && c.podman.prefix != "" { // its pod is known before it runs, not after its first connections
 			c.later(inspects, inspection{id, at})
 		}
-	case "container rename":
-		c.Store.Put(c.sameNow(e.container()), at)
 	case "container start", "container restart":
 		c.Store.Start(c.sameNow(e.container()), at)
 		c.later(inspects, inspection{id, at})
